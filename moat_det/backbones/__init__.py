@@ -1,0 +1,9 @@
+"""The MOAT backbones in pure torch; usable without the detector."""
+
+from __future__ import annotations
+
+from moat_det.backbones.create import create_backbone, list_backbones
+from moat_det.backbones.moat import MOATBackbone
+from moat_det.backbones.variants import VARIANTS, Variant
+
+__all__ = ["VARIANTS", "MOATBackbone", "Variant", "create_backbone", "list_backbones"]

@@ -1,0 +1,68 @@
+"""TensorFlow's SAME padding, squeeze-and-excitation and drop path."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class SameConv2d(nn.Conv2d):
+    """A 3x3 convolution whose output has ceil(n / stride) pixels along each side of n.
+
+    SAME puts the odd pixel of padding at the bottom and the right: with stride 2, an even side is padded by (0, 1), an
+    odd one by (1, 1). The usual `padding=1` would shift the picture by a pixel on even sides.
+    """
+
+    def __init__(self, cin: int, cout: int, *, stride: int = 1, groups: int = 1, bias: bool = True) -> None:
+        super().__init__(cin, cout, 3, stride, padding=1, groups=groups, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolves (B, Cin, H, W) to (B, Cout, ceil(H / stride), ceil(W / stride))."""
+        if self.stride[0] == 1:
+            return super().forward(x)
+        h, w = x.shape[2:]
+        x = F.pad(x, (w % 2, 1, h % 2, 1))
+        return F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
+
+
+def same_avg_pool(x: Tensor, kernel: int) -> Tensor:
+    """Halves (B, C, H, W) by SAME average pooling of kernel 2 or 3; padded cells do not count in the mean."""
+    h, w = x.shape[2:]
+    padding = (h % 2, w % 2) if kernel == 3 else 0
+    return F.avg_pool2d(x, kernel, 2, padding, ceil_mode=True, count_include_pad=False)
+
+
+class SqueezeExcite(nn.Module):
+    """Gates channels by the mean of the map: 1x1 convolution, SiLU, 1x1 convolution, sigmoid."""
+
+    def __init__(self, channels: int, reduced: int) -> None:
+        super().__init__()
+        self.reduce_conv2d = nn.Conv2d(channels, reduced, 1)
+        self.expand_conv2d = nn.Conv2d(reduced, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scales the channels of (B, C, H, W)."""
+        gate = self.reduce_conv2d(x.mean((2, 3), keepdim=True))
+        return x * self.expand_conv2d(F.silu(gate)).sigmoid()
+
+
+class DropPath(nn.Module):
+    """Drops the whole branch of a sample with probability `rate` in training and scales the kept ones up."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns x of any shape (B, ...), or in training with some samples zeroed."""
+        if not self.training or self.rate == 0:
+            return x
+        keep = 1 - self.rate
+        mask = torch.empty(x.shape[0], *[1] * (x.ndim - 1), dtype=x.dtype, device=x.device).bernoulli_(keep)
+        # divided apart from the mask: 1 / keep rounded to bfloat16 would scale every branch wrongly
+        return x / keep * mask
+
+    def extra_repr(self) -> str:
+        """Shows the rate in the printed model."""
+        return f"rate={self.rate:.4g}"

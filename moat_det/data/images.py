@@ -1,0 +1,185 @@
+"""Finding image files and reading their headers, without decoding them where the header tells enough."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, TiffImagePlugin
+from ultralytics.data.utils import IMG_FORMATS
+
+# The engine's own `Image.open` warns of a missing HEIF package at every file that is no image.
+from ultralytics.utils.patches import _image_open, imread
+
+from moat_det.errors import UserError
+
+_ORIENTATION_TAG = 274
+_SIDEWAYS = {5, 6, 7, 8}
+_END_MARKS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "JPEG2000": b"\xff\xd9", "PNG": b"IEND"}
+# Pillow's raw modes of more than 8 bits per sample; "BGR;16" of BMP is 16 bits per pixel and none of them.
+_DEEP_RAW_MODE = re.compile(r"(I|F|L|LA|RGB|RGBA|RGBX);(12|16|32|64)")
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What is known of an image before it is read.
+
+    Attributes:
+        height: Rows after the EXIF rotation, in pixels.
+        width: Columns after the EXIF rotation, in pixels.
+        deep: Whether a sample has more than 8 bits.
+    """
+
+    height: int
+    width: int
+    deep: bool
+
+
+def find_images(source: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Find the images that a split of a dataset names.
+
+    Args:
+        source: A folder, searched with its sub-folders but without hidden files; a text file with one image
+            per line, absolute or relative to the text file's folder; an image; or several of these.
+
+    Returns:
+        The images, absolute, each once, sorted by their full path. What a text file names need not exist.
+
+    Raises:
+        UserError: `source` does not exist, is no text, or holds no image.
+    """
+    sources = [source] if isinstance(source, (str, Path)) else list(source)
+    found: set[str] = set()
+    for item in sources:
+        path = Path(os.path.abspath(item))
+        if path.is_dir():
+            images = [str(file) for file in _walk(path) if _is_image(file)]
+        elif not path.is_file():
+            raise UserError(f"{path}: no such folder or list of images; correct the path in the dataset YAML")
+        elif _is_image(path):
+            images = [str(path)]
+        else:
+            images = [line for line in _read_list(path) if _is_image(line)]
+        if not images:
+            formats = ", ".join(sorted(IMG_FORMATS))
+            raise UserError(f"{path}: no images in it; put files there that end in one of {formats}")
+        found.update(images)
+    return [Path(name) for name in sorted(found)]
+
+
+def _is_image(path: str | Path) -> bool:
+    return os.path.splitext(path)[1][1:].lower() in IMG_FORMATS
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    visited = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in visited:  # a link that leads back up
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(root, name) for name in files if not name.startswith("."))
+
+
+def _read_list(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: neither an image nor a UTF-8 list of image paths; correct the path"
+        ) from error
+    return [os.path.normpath(path.parent / line.strip()) for line in lines if line.strip()]
+
+
+@contextmanager
+def any_size() -> Iterator[None]:
+    """Let Pillow open images of over 179 megapixels, which it takes for an attack; line cameras make them."""
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def read_header(path: str | Path) -> ImageHeader:
+    """Read the size and the depth of an image as the engine will decode it.
+
+    Only a file that Pillow does not know, that looks cut off or that holds 32-bit samples is decoded, and so
+    is one stored sideways in a format other than JPEG, where libraries differ in what they turn.
+
+    Args:
+        path: The image file.
+
+    Returns:
+        Its height and width in pixels after the EXIF rotation, and its depth.
+
+    Raises:
+        OSError: The file cannot be read or decoded; the message says why.
+    """
+    path = Path(path)
+    if not path.stat().st_size:
+        raise OSError("the file is empty")
+    try:
+        with _image_open(path) as image:
+            deep = _is_deep(image)
+            width, height = image.size
+            sideways = image.getexif().get(_ORIENTATION_TAG) in _SIDEWAYS
+            is_jpeg = image.format in {"JPEG", "MPO"}
+            sure = not (sideways and not is_jpeg) and image.mode not in {"I", "F"} and _is_whole(image, path)
+    except Exception:  # Pillow's parsers raise anything from SyntaxError to struct.error on a broken file.
+        deep, sure = False, False
+    if not sure:
+        decoded = decode(path)
+        return ImageHeader(decoded.shape[0], decoded.shape[1], deep)
+    return ImageHeader(width, height, deep) if sideways else ImageHeader(height, width, deep)
+
+
+def decode(path: str | Path) -> Any:
+    """Decode an image to (H, W, 3) uint8, BGR, after the EXIF rotation.
+
+    Raises:
+        OSError: The file is missing or damaged, or of a kind that the engine cannot read.
+    """
+    try:
+        image = imread(path)
+    except Exception as error:  # cv2.error, whose text spans lines
+        raise OSError(str(error).strip().splitlines()[-1]) from error
+    if image is None:
+        raise OSError("it cannot be decoded: damaged, cut off, or of an unknown kind")
+    if image.dtype != "uint8":
+        raise OSError(f"{image.dtype} samples are not supported; store it with 8 or 16 bits")
+    return image
+
+
+def _is_deep(image: Image.Image) -> bool:
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0][-1] if tiles else ""
+    raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return (
+        image.mode in {"I", "F"} or bool(_DEEP_RAW_MODE.match(f"{raw_mode}")) or image.mode.startswith("I;16")
+    )
+
+
+def _is_whole(image: Image.Image, path: Path) -> bool:
+    """Whether the file reaches as far as its header says. Some bytes may follow the end mark."""
+    size = path.stat().st_size
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tags = image.tag_v2
+        offsets, counts = (
+            (tags.get(273, ()), tags.get(279, ())) if 273 in tags else (tags.get(324), tags.get(325))
+        )
+        return max((o + c for o, c in zip(offsets or (), counts or (), strict=False)), default=0) <= size
+    with path.open("rb") as file:
+        if image.format == "BMP":
+            return int.from_bytes(file.read(6)[2:], "little") <= size
+        mark = _END_MARKS.get(image.format or "", b"")
+        file.seek(max(0, size - 1024))
+        return mark in file.read()

@@ -1,0 +1,120 @@
+"""Checkpoints: tensors and plain types, readable with `weights_only=True`, written atomically."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import moat_det
+from moat_det.errors import UserError
+from moat_det.files import atomic_path
+from moat_det.models.build import build_model
+from ultralytics.nn.tasks import DetectionModel
+
+FORMAT = "moat_det checkpoint 1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file of ours holds.
+
+    Attributes:
+        config: The model's configuration, as `build_model` takes it.
+        names: Class index -> name.
+        weights: The averaged (EMA) weights, float32, by name.
+        args: The engine's arguments of the training.
+        metrics: The last validation's figures.
+        training: What resuming needs (epoch, raw weights, optimizer, ...); None once the training has ended.
+    """
+
+    config: dict[str, Any]
+    names: dict[int, str]
+    weights: dict[str, Tensor]
+    args: dict[str, Any]
+    metrics: dict[str, Any]
+    training: dict[str, Any] | None = None
+
+    def build(self) -> DetectionModel:
+        """The model with its weights, float32, on the CPU, in evaluation mode."""
+        model = build_model(self.config, len(self.names), dict(self.names))
+        model.load_state_dict(self.weights)
+        model.args = dict(self.args)
+        return model.float().eval()
+
+    def save(self, path: str | Path) -> None:
+        """Write to `path` atomically.
+
+        Raises:
+            OSError: The file cannot be written; what stood at `path` still does.
+        """
+        content = {
+            "format": FORMAT,
+            "version": moat_det.__version__,
+            **{name: plain(getattr(self, name)) for name in self.__dataclass_fields__},
+        }
+        with atomic_path(path) as temporary:
+            try:
+                torch.save(content, temporary)
+            except RuntimeError as error:  # torch reports a full disk so
+                raise OSError(f"{path} could not be written: {error}") from error
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint; nothing in the file is executed.
+
+    Raises:
+        UserError: There is no such file, or it is none of ours, or it is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no weights at {path}: give the path of a best.pt or last.pt that training wrote")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path} is no checkpoint of moat_det (it holds pickled code, as the engine's own do); train one with train.py"
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        raise UserError(f"{path} is no checkpoint, or a damaged one: give a best.pt or last.pt from train.py") from None
+    if not isinstance(content, dict) or not str(content.get("format", "")).startswith("moat_det checkpoint"):
+        raise UserError(f"{path} is no checkpoint of moat_det: give a best.pt or last.pt that train.py wrote")
+    if content["format"] != FORMAT:
+        raise UserError(f"{path} is a '{content['format']}', this version reads '{FORMAT}': update moat_det")
+    return Checkpoint(**{name: content[name] for name in Checkpoint.__dataclass_fields__})
+
+
+def load_model(path: str | Path) -> DetectionModel:
+    """The model of the checkpoint at `path`; raises `UserError` as `load_checkpoint` does, or for weights that do not fit."""
+    checkpoint = load_checkpoint(path)
+    try:
+        return checkpoint.build()
+    except RuntimeError as error:
+        raise UserError(f"{path}: its weights do not fit its architecture ({str(error).splitlines()[0]})") from None
+
+
+def plain(value: Any) -> Any:
+    """Reduce `value` to tensors and types that JSON knows, so that `weights_only=True` reads it back.
+
+    Args:
+        value: Nested mappings and sequences; leaves of other types become text.
+    """
+    if isinstance(value, Tensor):
+        # Contiguous and a copy: neither the memory format nor a shared storage goes into the file.
+        return value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)

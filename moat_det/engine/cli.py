@@ -1,0 +1,105 @@
+"""The command lines: train, val and detect."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from moat_det.engine.arguments import Arguments, parse_arguments
+from moat_det.engine.detections import DetectionFiles
+from moat_det.engine.model import MOAT
+from moat_det.engine.options import Command
+from moat_det.errors import UserError
+from ultralytics.utils import LOGGER
+
+DEFAULT_BACKBONE = "tiny_moat2"
+
+
+def train(argv: Sequence[str] | None = None) -> None:
+    """`moat-train`, `train.py`: train a detector; see `--help`."""
+    _run("train", _train, argv)
+
+
+def val(argv: Sequence[str] | None = None) -> None:
+    """`moat-val`, `val.py`: measure a detector; see `--help`."""
+    _run("val", _val, argv)
+
+
+def detect(argv: Sequence[str] | None = None) -> None:
+    """`moat-detect`, `detect.py`: detect in images and videos; see `--help`."""
+    _run("detect", _detect, argv)
+
+
+def _run(command: Command, action: Callable[[Arguments], None], argv: Sequence[str] | None) -> None:
+    """Do `action`; a user's mistake ends in one line and exit code 2."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        action(parse_arguments(command, words))
+    except UserError as error:
+        if "--debug" in words:
+            raise
+        sys.exit(_complain(command, str(error)))
+    except OSError as error:
+        if "--debug" in words or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
+            raise
+        sys.exit(_complain(command, f"{error.filename or 'a file'} cannot be written: {error.strerror}; "
+                                    "free some space or choose another --project; what was written before is whole"))
+    except KeyboardInterrupt:
+        print(f"\n{command}: stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _complain(command: Command, message: str) -> int:
+    print(f"{command}: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _train(arguments: Arguments) -> None:
+    engine, own = dict(arguments.engine), arguments.own
+    resume = engine.get("resume")
+    if resume:
+        model = MOAT(resume if isinstance(resume, str) else DEFAULT_BACKBONE)
+    else:
+        model = MOAT(engine.pop("model", None) or own.get("backbone") or DEFAULT_BACKBONE)
+    if "weights" in own:
+        engine["weights"] = own["weights"]
+    model.train(**engine)
+
+
+def _val(arguments: Arguments) -> None:
+    own = arguments.own
+    engine = {**arguments.engine, **({"annotations": own["annotations"]} if "annotations" in own else {})}
+    MOAT(_weights(own["weights"])).val(**engine)
+
+
+def _detect(arguments: Arguments) -> None:
+    engine = {"save": True, "conf": 0.25, **arguments.engine}
+    as_json, as_csv = engine.pop("save_json", False), arguments.own.get("save_csv", False)
+    model = MOAT(_weights(arguments.own["weights"]))
+    files, images, found = DetectionFiles(), 0, 0
+    for result in model.predict(stream=True, **engine):
+        images += 1
+        found += len(result)
+        if as_json or as_csv:
+            files.add(result)
+    predictor = model.predictor
+    folder = Path(predictor.save_dir)
+    if as_json:
+        files.write_json(folder / "predictions.json")
+    if as_csv:
+        files.write_csv(folder / "detections.csv")
+    if predictor.unreadable:
+        named = ", ".join(str(path) for path in predictor.unreadable[:5])
+        more = f" and {len(predictor.unreadable) - 5} more" if len(predictor.unreadable) > 5 else ""
+        LOGGER.warning(f"{len(predictor.unreadable)} unreadable file(s) were skipped: {named}{more}")
+    if images == 0:
+        raise UserError(f"--source {engine['source']}: none of its images can be read")
+    LOGGER.info(f"{found} detections in {images} images; results in {folder}")
+
+
+def _weights(path: str) -> str:
+    if Path(path).suffix != ".pt":
+        raise UserError(f"--weights {path}: must be a checkpoint (.pt) that train.py wrote, e.g. runs/train/weights/best.pt")
+    return path

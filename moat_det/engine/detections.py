@@ -1,0 +1,69 @@
+"""Detections as files for other programs: COCO results and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from moat_det.files import atomic_write_json, atomic_write_text
+from ultralytics.engine.results import Results
+
+_COLUMNS = ("image_id", "file_name", "frame", "class", "name", "score", "x1", "y1", "x2", "y2")
+
+
+class DetectionFiles:
+    """Collects the detections of a run, and writes them when it ends.
+
+    `image_id` counts the images (or frames) from 1 in the order they came, `category_id` is class + 1.
+    """
+
+    def __init__(self) -> None:
+        self._images = 0
+        self._frames: dict[str, int] = {}
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, result: Results) -> None:
+        """Take in the detections of one image or frame."""
+        self._images += 1
+        frame = self._frames[result.path] = self._frames.get(result.path, 0) + 1
+        boxes = result.boxes.cpu().numpy() if result.boxes is not None else []
+        for box in boxes:
+            x1, y1, x2, y2 = (round(float(value), 3) for value in box.xyxy[0])
+            label = int(box.cls[0])
+            values = (
+                self._images,
+                Path(result.path).name,
+                frame,
+                label,
+                result.names[label],
+                float(box.conf[0]),
+                x1,
+                y1,
+                x2,
+                y2,
+            )
+            self._rows.append(dict(zip(_COLUMNS, values, strict=True)))
+
+    def write_json(self, path: Path) -> None:
+        """Write COCO results: bbox as x, y, width, height in pixels; `file_name` says which image an id is."""
+        entries = [
+            {
+                "image_id": row["image_id"],
+                "file_name": row["file_name"],
+                "category_id": row["class"] + 1,
+                "bbox": [row["x1"], row["y1"], round(row["x2"] - row["x1"], 3), round(row["y2"] - row["y1"], 3)],
+                "score": row["score"],
+            }
+            for row in self._rows
+        ]
+        atomic_write_json(path, entries)
+
+    def write_csv(self, path: Path) -> None:
+        """Write a row a detection, corners in pixels of the original image, `frame` counted from 1 (1 for a picture)."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        atomic_write_text(path, text.getvalue())

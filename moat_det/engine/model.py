@@ -1,0 +1,147 @@
+"""`MOAT`, the facade: the habits of `ultralytics.YOLO` on our model, trainer, validator and predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from moat_det.engine.arguments import check_overrides
+from moat_det.engine.checkpoint import load_checkpoint, load_model
+from moat_det.engine.device import choose_device
+from moat_det.engine.options import training_defaults
+from moat_det.engine.predictor import Predictor
+from moat_det.engine.trainer import Trainer, TrainOptions
+from moat_det.engine.validator import Validator
+from moat_det.errors import UserError
+from moat_det.evaluation import CocoMetrics
+from moat_det.models.build import build_model, find_config, is_engine_config
+from moat_det.models.detector import Detector
+from ultralytics.engine.model import Model
+from ultralytics.engine.results import Results
+from ultralytics.utils import DEFAULT_CFG_DICT
+
+
+class MOAT(Model):
+    """A detector: to train, validate, predict and track with.
+
+    Args:
+        model: A backbone's name ("tiny_moat2"), a model YAML, or a checkpoint (`best.pt`).
+
+    Raises:
+        UserError: There is no such backbone or file, or it is none of ours.
+
+    Examples:
+        >>> model = MOAT("tiny_moat2")
+        >>> model.train(data="defects.yaml", epochs=100, imgsz=640)
+        >>> results = model("board.png")
+    """
+
+    def __init__(self, model: str | Path = "tiny_moat2") -> None:
+        self._config: dict[str, Any] = {}
+        super().__init__(str(model), task="detect")
+
+    @property
+    def task_map(self) -> dict[str, dict[str, Any]]:
+        """The engine's table of what does what."""
+        return {"detect": {"model": Detector, "trainer": Trainer, "validator": Validator, "predictor": Predictor}}
+
+    def _new(self, cfg: str, task: str | None = None, verbose: bool = False) -> None:
+        self._config = find_config(cfg)
+        self.cfg = cfg
+        self.model = build_model(self._config, nc=80, source=cfg)
+        self.ckpt, self.task, self.model_name = {}, "detect", cfg
+        self.overrides = {"model": cfg, "task": "detect"}
+        self.model.args = dict(self.overrides)
+
+    def _load(self, weights: str, task: str | None = None) -> None:
+        if Path(weights).suffix != ".pt":
+            self._new(weights)
+            return
+        checkpoint = load_checkpoint(weights)
+        self._config = checkpoint.config
+        self.model = load_model(weights)
+        self.ckpt, self.task, self.ckpt_path, self.model_name = {"path": weights}, "detect", weights, weights
+        self.overrides = {**self._reset_ckpt_args(checkpoint.args), "model": weights, "task": "detect"}
+
+    def train(self, **kwargs: Any) -> CocoMetrics:  # type: ignore[override]
+        """Train on a dataset, from the loaded weights if there are any.
+
+        Args:
+            **kwargs: `data`, and any training argument of the engine; `weights`, a checkpoint to start from.
+
+        Returns:
+            The figures of the best epoch's model, which is the model from then on.
+
+        Raises:
+            UserError: An argument, the dataset or the checkpoint is not in order.
+        """
+        check_overrides(kwargs, own=("weights",))
+        weights = kwargs.pop("weights", None) or self.ckpt_path
+        resume = kwargs.get("resume")
+        if resume is True and self.ckpt_path:
+            kwargs["resume"] = self.ckpt_path
+        if not resume and not kwargs.get("data"):
+            raise UserError("training needs data, a dataset YAML; 'demo' is a set that the project draws itself")
+        defaults = {} if is_engine_config(self._config) else training_defaults()
+        if defaults:
+            # The engine's nominal batch of 64 leaves two optimizer steps an epoch on a hundred images.
+            defaults["nbs"] = kwargs.get("batch", DEFAULT_CFG_DICT["batch"])
+        overrides = {**defaults, **kwargs, "model": self.model_name, "task": "detect", "mode": "train"}
+        overrides = {**overrides, **self._place(kwargs)}
+        overrides.pop("pretrained", None)
+        choose_device(overrides.get("device"))
+        options = None if resume else TrainOptions(self._config, str(weights) if weights else None)
+        self.trainer = Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)
+        self.trainer.train()
+        best = self.trainer.best if self.trainer.best.exists() else self.trainer.last
+        self._load(str(best))
+        self.predictor = None
+        self.metrics = self.trainer.validator.coco
+        return self.metrics
+
+    def val(self, **kwargs: Any) -> CocoMetrics:  # type: ignore[override]
+        """Measure the model on a split of a dataset.
+
+        Args:
+            **kwargs: `data`, and any validation argument of the engine; `annotations`, a COCO JSON to measure against.
+
+        Returns:
+            The COCO figures; they and the detections are also in the run's folder.
+
+        Raises:
+            UserError: An argument, the dataset or the JSON is not in order.
+        """
+        check_overrides(kwargs, own=("annotations",))
+        annotations = kwargs.pop("annotations", None)
+        args = {"rect": True, **self.overrides, **kwargs, **self._place(kwargs), "mode": "val"}
+        if not args.get("data"):
+            raise UserError("validation needs data, a dataset YAML")
+        validator = Validator(args=args, _callbacks=self.callbacks, annotations=annotations)
+        validator(model=self.model)
+        self.metrics = validator.coco
+        return self.metrics
+
+    def predict(  # type: ignore[override]
+        self, source: Any = None, stream: bool = False, predictor: Any = None, **kwargs: Any
+    ) -> list[Results] | Iterator[Results]:
+        """Detect in a source.
+
+        Args:
+            source: Image, folder, glob, list file, video, camera number, array or tensor.
+            stream: Give an iterator, which holds one result at a time, instead of a list.
+            predictor: A predictor class instead of ours.
+            **kwargs: Any prediction argument of the engine.
+
+        Raises:
+            UserError: An argument or the source is not in order.
+        """
+        check_overrides(kwargs, own=())
+        if source is None:
+            raise UserError("prediction needs a source: an image, folder, glob, list file, video or camera")
+        return super().predict(source, stream, predictor, **{**kwargs, **self._place(kwargs)})
+
+    @staticmethod
+    def _place(kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Where the run's folder goes: below the current folder, not below the engine's settings."""
+        return {"project": str(Path(kwargs.get("project") or "runs").absolute())}

@@ -1,0 +1,60 @@
+"""Parameter groups fit for a network of convolutions and attention."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from moat_det.errors import UserError
+
+_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    name.lower(): getattr(torch.optim, name) for name in ("AdamW", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "SGD")
+}
+
+
+def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Divide the trainable parameters into those that decay and those that do not.
+
+    Decay pulls weights towards zero. That is meant for matrices and kernels. The scales of norms and the biases have
+    no redundancy to give up, and a position table that decays forgets where things are; its name, not its shape, tells
+    it from a matrix.
+
+    Returns:
+        Kernels and matrices; norms, biases and relative position tables.
+    """
+    decay: list[nn.Parameter] = []
+    no_decay: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            table = name.endswith("relative_position_embedding")
+            (no_decay if parameter.ndim < 2 or table else decay).append(parameter)
+    return decay, no_decay
+
+
+def build_optimizer(model: nn.Module, name: str, lr: float, momentum: float, decay: float) -> torch.optim.Optimizer:
+    """Make the optimizer.
+
+    Args:
+        model: Whose trainable parameters to optimize.
+        name: AdamW (also "auto"), Adam, Adamax, NAdam, RAdam, RMSprop or SGD, in any case.
+        lr: Learning rate after the warm-up.
+        momentum: Momentum, or Adam's first beta.
+        decay: Weight decay of kernels and matrices.
+
+    Raises:
+        UserError: There is no such optimizer.
+    """
+    key = "adamw" if str(name).lower() == "auto" else str(name).lower()
+    if key not in _OPTIMIZERS:
+        known = ", ".join(kind.__name__ for kind in _OPTIMIZERS.values())
+        raise UserError(f"--optimizer {name}: there is no such optimizer here; there are {known}")
+    weights, rest = split_parameters(model)
+    # The engine warms each group up by its label, and sets the decay of "weight" anew when the batch changes.
+    groups = [
+        {"params": weights, "weight_decay": decay, "param_group": "weight"},
+        {"params": rest, "weight_decay": 0.0, "param_group": "bn"},
+    ]
+    if key in {"sgd", "rmsprop"}:
+        extra = {"momentum": momentum, **({"nesterov": True} if key == "sgd" else {})}
+        return _OPTIMIZERS[key](groups, lr=lr, **extra)  # type: ignore[call-arg]
+    return _OPTIMIZERS[key](groups, lr=lr, betas=(momentum, 0.999))  # type: ignore[call-arg]

@@ -1,0 +1,322 @@
+"""Training: the engine's loop with our model, data, optimizer, checkpoints and randomness."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import nn
+
+from moat_det.data.config import load_dataset
+from moat_det.data.dataset import DetectionDataset, build_dataset
+from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, load_model
+from moat_det.engine.device import use_all_cores
+from moat_det.engine.optimizer import build_optimizer
+from moat_det.engine.results_csv import drop_rows_after
+from moat_det.engine.validator import Validator
+from moat_det.errors import UserError
+from moat_det.files import atomic_write_text
+from moat_det.models.build import build_model, is_engine_config
+from moat_det.models.detector import Detector
+from moat_det.models.precision import prepare
+from ultralytics.cfg import DEFAULT_CFG, get_cfg
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import LOGGER, RANK
+from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
+
+# With fewer images a step, batch statistics say more about these images than about the data.
+MIN_IMAGES_FOR_BATCH_STATISTICS = 4
+
+# What may change when a run goes on: where and how it runs, not what it computes.
+_RESUMABLE = {"device", "workers", "cache", "patience", "save_period", "plots", "val", "time", "verbose"}
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Our own options of a training; the engine's `args` refuse keys that it does not know.
+
+    Attributes:
+        config: The model's configuration, as `build_model` takes it.
+        weights: Checkpoint to start from, or None.
+    """
+
+    config: dict[str, Any]
+    weights: str | None = None
+
+    def save(self, path: Path) -> None:
+        """Write to `path` as YAML, beside the engine's `args.yaml`."""
+        atomic_write_text(path, yaml.safe_dump({"config": self.config, "weights": self.weights}))
+
+    @classmethod
+    def load(cls, path: Path) -> TrainOptions:
+        """Read back what `save` wrote."""
+        return cls(**yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+class Trainer(DetectionTrainer):
+    """Trains a detector.
+
+    Args:
+        overrides: The engine's arguments; those not given come from `cfg/training/default.yaml` (ours) and the engine.
+        options: Our own; None in the processes that the engine starts for several GPUs, which read them from the run.
+        _callbacks: The user's callbacks, by event.
+
+    Raises:
+        UserError: An argument, the data or the checkpoint to resume from is not in order.
+    """
+
+    args: Any
+    resume: bool
+
+    def __init__(
+        self,
+        cfg: Any = DEFAULT_CFG,
+        overrides: dict[str, Any] | None = None,
+        _callbacks: dict[str, list[Callable[..., None]]] | None = None,
+        options: TrainOptions | None = None,
+    ) -> None:
+        self._checkpoint: Checkpoint | None = None
+        self._options = options
+        super().__init__(cfg, overrides, _callbacks)
+        use_all_cores()
+        if self._checkpoint is not None:
+            self._options = TrainOptions(self._checkpoint.config)
+        file = self.save_dir / "options.yaml"
+        if self._options is None:
+            self._options = TrainOptions.load(file)
+        elif RANK in {-1, 0}:
+            self._options.save(file)
+        # The engine's mixed precision is float16 with a downloaded model as its test; ours lives in the detector.
+        self.mixed = self.args.amp not in {False, "fp32"}
+        self.args.amp = False
+        if isinstance(self.args.freeze, int):
+            self.args.freeze = [name for name, _ in zip(("normalize", "backbone", "neck"), range(self.args.freeze))]
+
+    # The model and its data
+
+    def get_dataset(self) -> dict[str, Any]:
+        """Read the dataset's YAML; nothing is downloaded or run."""
+        data = load_dataset(self.args.data, split=self.args.split)
+        if self.args.single_cls:
+            data.update(names={0: "item"}, nc=1)
+        return data
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> DetectionDataset:
+        """Index the images and labels of a split."""
+        stride = max(int(unwrap_model(self.model).stride.max()), 32)
+        return build_dataset(self.args, img_path, batch, self.data, mode=mode, rect=mode == "val", stride=stride)
+
+    def setup_model(self) -> Checkpoint | None:
+        """Build the model; load the weights that it starts from, or goes on from.
+
+        Returns:
+            The checkpoint to resume, or None.
+        """
+        assert self._options is not None
+        names = dict(self.data["names"])
+        self.model = build_model(self._options.config, len(names), names, self.args.model)
+        if self._checkpoint is not None:
+            if list(self._checkpoint.names.values()) != list(names.values()):
+                raise UserError(
+                    f"{self.args.data} has the classes {list(names.values())}, the run to resume "
+                    f"{list(self._checkpoint.names.values())}: resume with the data it was started with"
+                )
+            assert self._checkpoint.training is not None
+            self.model.load_state_dict(self._checkpoint.training["weights"])
+        elif self._options.weights is not None:
+            self._load_weights(Path(self._options.weights))
+        elif isinstance(self.model, Detector):
+            self.model.head.bias_init(self.args.imgsz)
+        prepare(self.model, self.device, self.mixed)
+        return self._checkpoint
+
+    def _load_weights(self, path: Path) -> None:
+        source = load_model(path)
+        own, other = self.model.state_dict(), source.state_dict()
+        fitting = sum(other[key].shape == value.shape for key, value in own.items() if key in other)
+        if fitting < len(own) / 2:
+            raise UserError(
+                f"{path} holds a {_describe(source)}, of which only {fitting} of {len(own)} tensors fit this "
+                f"{_describe(self.model)}: give the same --backbone or --model that it was trained with"
+            )
+        self.model.load(source)
+
+    def set_model_attributes(self) -> None:
+        """Give the model what the losses and the checkpoint need."""
+        self.model.nc = self.data["nc"]
+        self.model.names = dict(self.data["names"])
+        self.model.args = self.args
+
+    def get_validator(self) -> Validator:
+        """The validator of each epoch and of the end."""
+        return Validator(self.test_loader, save_dir=self.save_dir, args=copy(self.args), _callbacks=self.callbacks)
+
+    def build_optimizer(
+        self,
+        model: nn.Module,
+        name: str = "auto",
+        lr: float = 0.001,
+        momentum: float = 0.9,
+        decay: float = 1e-5,
+        iterations: float = 1e5,
+    ) -> torch.optim.Optimizer:
+        """Ours for our models; the engine's for the engine's, which are here to be compared with as they are."""
+        if is_engine_config(self._options.config):  # type: ignore[union-attr]
+            return super().build_optimizer(model, name, lr, momentum, decay, iterations)
+        return build_optimizer(unwrap_model(model), name, lr, momentum, decay)
+
+    # One epoch
+
+    def _model_train(self) -> None:
+        """Start an epoch: training mode, and randomness that depends on (seed, epoch) alone.
+
+        A resumed run then draws what the uninterrupted one would have drawn.
+        """
+        super()._model_train()
+        self._batch_norms = [m for m in self.model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+        seed = int(np.random.SeedSequence([self.args.seed, self.epoch, RANK + 1]).generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        self.train_loader.generator.manual_seed(seed)
+        self.train_loader.reset()
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Move the batch to the device, and hold the BN statistics where it is too small to have any."""
+        batch = super().preprocess_batch(batch)
+        enough = len(batch["img"]) >= MIN_IMAGES_FOR_BATCH_STATISTICS
+        for module in self._batch_norms:
+            module.train(enough)
+        return batch
+
+    # Checkpoints
+
+    def save_model(self) -> bool:
+        """Write `last.pt`, `best.pt` when this epoch is the best, and `epochN.pt` when asked for."""
+        model, averaged = unwrap_model(self.model), self.ema.ema
+        checkpoint = Checkpoint(
+            config=self._options.config,  # type: ignore[union-attr]
+            names=dict(model.names),
+            weights=averaged.state_dict(),
+            args={**vars(self.args), "amp": self.mixed},
+            metrics={**self.metrics, "fitness": self.fitness},
+            training={
+                "epoch": self.epoch,
+                "weights": model.state_dict(),
+                "updates": self.ema.updates,
+                "optimizer": self.optimizer.state_dict(),
+                "best_fitness": self.best_fitness,
+                "stopper": {"best_fitness": self.stopper.best_fitness, "best_epoch": self.stopper.best_epoch},
+            },
+        )
+        checkpoint.save(self.last)
+        if self.best_fitness == self.fitness:
+            checkpoint.save(self.best)
+        if self.save_period > 0 and (self.epoch + 1) % self.save_period == 0:
+            checkpoint.save(self.wdir / f"epoch{self.epoch + 1}.pt")
+        return True
+
+    def check_resume(self, overrides: Mapping[str, Any]) -> None:
+        """Take over the arguments of the run to resume."""
+        self.resume = bool(self.args.resume)
+        if not self.resume:
+            return
+        path = Path(self.args.resume) if isinstance(self.args.resume, (str, Path)) else newest_run(Path(self.args.project))
+        self._checkpoint = load_checkpoint(path)
+        if self._checkpoint.training is None:
+            raise UserError(f"{path} is of a finished training, nothing to resume: start a new one with --weights {path}")
+        kept = {key: value for key, value in overrides.items() if key in _RESUMABLE}
+        # The run's folder may have been moved since.
+        place = {"resume": str(path), "model": str(path), "save_dir": str(path.resolve().parents[1])}
+        self.args = get_cfg(DEFAULT_CFG, {**self._checkpoint.args, **kept, **place})
+        ignored = sorted(
+            key
+            for key, value in overrides.items()
+            if key not in {*_RESUMABLE, *place, "data", "project", "name", "mode", "task"}
+            and value != self._checkpoint.args.get(key)
+        )
+        if ignored:
+            LOGGER.warning(f"a resumed run keeps its own {', '.join(ignored)}; start a new run to change them")
+
+    def resume_training(self, ckpt: Checkpoint | None) -> None:
+        """Put optimizer, average and counters where they stood."""
+        if ckpt is None:
+            return
+        self._restore(ckpt)
+        assert ckpt.training is not None
+        self.start_epoch = ckpt.training["epoch"] + 1
+        drop_rows_after(self.csv, self.start_epoch)
+        LOGGER.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}")
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.training
+        assert state is not None
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema = ModelEMA(self.model)  # the old one holds tensors made for inference
+        self.ema.ema.load_state_dict(checkpoint.weights)
+        self.ema.updates = state["updates"]
+        self.best_fitness = state["best_fitness"]
+        self.stopper.best_fitness = state["stopper"]["best_fitness"]
+        self.stopper.best_epoch = state["stopper"]["best_epoch"]
+
+    def _handle_nan_recovery(self, epoch: int) -> bool:
+        """Go back to `last.pt` when the loss or the fitness is no longer a number.
+
+        Raises:
+            UserError: It happened in the first epoch, or for the fourth time.
+        """
+        sound = torch.isfinite(self.loss).all() and np.isfinite(self.fitness if self.fitness is not None else 0.0)
+        if sound:
+            return False
+        self.nan_recovery_attempts += 1
+        if epoch == self.start_epoch or self.nan_recovery_attempts > 3 or not self.last.exists():
+            raise UserError(
+                f"the loss became NaN or infinite in epoch {epoch + 1}: lower --lr0 (it is {self.args.lr0}), "
+                "or try --amp false"
+            )
+        LOGGER.warning(f"The loss is no number in epoch {epoch + 1}; going back to {self.last}")
+        checkpoint = load_checkpoint(self.last)
+        assert checkpoint.training is not None
+        self._model_train()
+        unwrap_model(self.model).load_state_dict(checkpoint.training["weights"])
+        self._restore(checkpoint)
+        self.scheduler.last_epoch = epoch - 1
+        return True
+
+    def final_eval(self) -> None:
+        """Take out of the checkpoints what only resuming needs, and validate the best."""
+        for path in (self.last, self.best):
+            if path.exists():
+                done = load_checkpoint(path)
+                Checkpoint(done.config, done.names, done.weights, done.args, done.metrics).save(path)
+        if self.best.exists():
+            LOGGER.info(f"\nValidating {self.best}...")
+            self.validator.args.plots = self.args.plots
+            self.metrics = self.validator(model=load_model(self.best))
+            self.metrics.pop("fitness", None)
+
+
+def newest_run(project: Path) -> Path:
+    """The `last.pt` below `project` that was written last.
+
+    Raises:
+        UserError: There is none.
+    """
+    found = sorted(project.glob("**/weights/last.pt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError(f"--resume: no weights/last.pt below {project}; give the path: --resume RUN/weights/last.pt")
+    return found[-1]
+
+
+def _describe(model: DetectionModel) -> str:
+    backbone = model.yaml.get("backbone")
+    name = backbone.get("name") if isinstance(backbone, Mapping) else model.yaml.get("yaml_file", "model of the engine")
+    return f"detector on {name}" if isinstance(backbone, Mapping) else str(name)

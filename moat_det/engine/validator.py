@@ -1,0 +1,232 @@
+"""Validation: the engine's loop in training, our own afterwards, and pycocotools' figures in both."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed
+
+from moat_det.data.config import load_dataset
+from moat_det.data.dataset import DetectionDataset, build_dataset
+from moat_det.engine.device import choose_device
+from moat_det.errors import UserError
+from moat_det.evaluation import (
+    CocoEvaluator,
+    CocoMetrics,
+    GroundTruthImage,
+    coco_ground_truth,
+    confusion_matrix,
+    load_annotations,
+    metrics_table,
+    number_categories,
+    number_images,
+    plot_confusion_matrix,
+    plot_precision_recall,
+    write_results,
+)
+from moat_det.models.nms import non_max_suppression
+from moat_det.models.precision import prepare
+from ultralytics.models.yolo.detect import DetectionValidator
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import LOGGER, RANK, TQDM
+from ultralytics.utils.checks import check_imgsz
+from ultralytics.utils.ops import Profile
+
+# Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
+CONFUSION_CONF = 0.25
+
+
+class Validator(DetectionValidator):
+    """Measures a detector on a split.
+
+    Attributes:
+        coco: The figures of the last run.
+
+    Args:
+        dataloader: The split's batches; made from `args.data` when None.
+        save_dir: The run's folder; made from `args.project` and `args.name` when None.
+        args: The engine's arguments.
+        annotations: The user's own COCO JSON, whose ids and boxes to use instead of the dataset's labels.
+    """
+
+    args: Any
+    coco: CocoMetrics
+
+    def __init__(
+        self,
+        dataloader: Any = None,
+        save_dir: Path | None = None,
+        args: Any = None,
+        _callbacks: Any = None,
+        annotations: str | None = None,
+    ) -> None:
+        super().__init__(dataloader, save_dir, args, _callbacks)
+        self.args.save_json = False  # ours are always written, with ids that the ground truth shares
+        self._annotations = annotations
+        self._evaluator: CocoEvaluator | None = None
+        self._found: list[tuple[Path, np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def __call__(self, trainer: Any = None, model: DetectionModel | None = None) -> dict[str, float] | None:
+        """Measure the trainer's averaged model, or `model`.
+
+        Returns:
+            The figures by name, those of results.csv; None in all but the first process of a training on several GPUs.
+        """
+        if trainer is not None:
+            return super().__call__(trainer)
+        assert model is not None
+        with torch.inference_mode():
+            return self._validate(model)
+
+    def _validate(self, model: DetectionModel) -> dict[str, float]:
+        self.training = False
+        self.device = choose_device(self.args.device)
+        self.data = load_dataset(self.args.data, split=self.args.split)
+        if not self.args.single_cls:
+            self._check_names(dict(model.names))
+        mixed = self.args.amp not in {False, "fp32"} and self.args.quantize != 32
+        model = prepare(deepcopy(model).to(self.device).float().eval().fuse(verbose=False), self.device, mixed)
+        self.args.quantize = None
+        self.stride = max(int(model.stride.max()), 32)
+        self.args.imgsz = check_imgsz(self.args.imgsz, stride=self.stride, max_dim=1)
+        self.names = model.names
+        if self.dataloader is None:
+            self.dataloader = self.get_dataloader(self.data[self.args.split], self.args.batch)
+        self.run_callbacks("on_val_start")
+        timers = {name: Profile(device=self.device) for name in ("preprocess", "inference", "postprocess")}
+        self.init_metrics(model)
+        for self.batch_i, batch in enumerate(TQDM(self.dataloader, desc=self.get_desc())):
+            with timers["preprocess"]:
+                batch = self.preprocess(batch)
+            with timers["inference"]:
+                raw = model(batch["img"])
+            with timers["postprocess"]:
+                found = self.postprocess(raw)
+            self.update_metrics(found, batch)
+            if self.args.plots and self.batch_i < 3:
+                self.plot_val_samples(batch, self.batch_i)
+                self.plot_predictions(batch, found, self.batch_i)
+        self.speed = {name: timer.t / max(self.seen, 1) * 1e3 for name, timer in timers.items()}
+        figures = self.get_stats()
+        self.finalize_metrics()
+        self.print_results()
+        self.run_callbacks("on_val_end")
+        return figures
+
+    def _check_names(self, known: dict[int, str]) -> None:
+        wanted = self.data["names"]
+        if list(known.values()) != list(wanted.values()):
+            raise UserError(
+                f"the weights know the classes {list(known.values())}, {self.args.data} has {list(wanted.values())}: "
+                "validate with the data's own weights, or bring 'names' into the weights' order"
+            )
+
+    def build_dataset(self, img_path: str, mode: str = "val", batch: int | None = None) -> DetectionDataset:
+        """Index the images and labels of the split."""
+        return build_dataset(self.args, img_path, batch, self.data, mode=mode, rect=True, stride=self.stride)
+
+    def init_metrics(self, model: DetectionModel) -> None:
+        """Start anew; the ground truth is made once, in the first run."""
+        super().init_metrics(model)
+        self._found = []
+        if self._evaluator is None:
+            self._evaluator = self._make_evaluator(self.dataloader.dataset, dict(model.names))
+
+    def _make_evaluator(self, dataset: DetectionDataset, names: dict[int, str]) -> CocoEvaluator:
+        images = dataset_ground_truth(dataset)
+        paths = [image.path for image in images]
+        if self._annotations is not None:
+            return CocoEvaluator(*load_annotations(Path(self._annotations), paths, names), names)
+        truth = coco_ground_truth(images, names)
+        return CocoEvaluator(truth, number_images(paths), number_categories(names), names)
+
+    def postprocess(self, preds: Any) -> list[dict[str, Tensor]]:
+        """Suppress double detections; the engine's names for boxes, scores and classes."""
+        kept = non_max_suppression(
+            preds[0] if isinstance(preds, (list, tuple)) else preds,
+            self.args.conf,
+            self.args.iou,
+            classes=self.args.classes,
+            multi_label=True,
+            agnostic=self.args.single_cls or self.args.agnostic_nms,
+            max_det=self.args.max_det,
+        )
+        return [{"bboxes": x[:, :4], "conf": x[:, 4], "cls": x[:, 5], "extra": x[:, 6:]} for x in kept]
+
+    def update_metrics(self, preds: list[dict[str, Tensor]], batch: dict[str, Any]) -> None:
+        """Take in a batch's detections, scaled back to the pixels of the files."""
+        super().update_metrics(preds, batch)
+        for index, found in enumerate(preds):
+            image = self._prepare_batch(index, batch)
+            scaled = self.scale_preds(self._prepare_pred(found), image)
+            self._found.append(
+                (
+                    Path(image["im_file"]),
+                    scaled["bboxes"].cpu().numpy(),
+                    scaled["conf"].cpu().numpy(),
+                    scaled["cls"].cpu().numpy().astype(int),
+                )
+            )
+
+    def gather_stats(self) -> None:
+        """Bring the processes' detections together, in a training on several GPUs."""
+        super().gather_stats()
+        if RANK != -1:
+            parts: list[Any] | None = [None] * distributed.get_world_size() if RANK == 0 else None
+            distributed.gather_object(self._found, parts, dst=0)
+            self._found = [item for part in parts or [] for item in part]
+
+    def get_stats(self) -> dict[str, float]:
+        """Compute the figures: precision and recall at the best F1 by the engine, AP by pycocotools."""
+        assert self._evaluator is not None
+        self._evaluator.reset()
+        for path, boxes, scores, classes in self._found:
+            self._evaluator.update(path, boxes, scores, classes)
+        self.coco = self._evaluator.compute()
+        self.metrics.process(save_dir=self.save_dir, plot=False)
+        figures = dict(self.metrics.results_dict)
+        # pycocotools says -1 where there is no object to find.
+        ap, ap50 = max(self.coco.AP, 0.0), max(self.coco.AP50, 0.0)
+        figures.update({"metrics/mAP50(B)": ap50, "metrics/mAP50-95(B)": ap, "fitness": ap})
+        self._summary = {**figures, "objects": int(self.metrics.nt_per_class.sum())}
+        self.metrics.clear_stats()
+        return figures
+
+    def finalize_metrics(self) -> None:
+        """Write the files and pictures of the run."""
+        assert self._evaluator is not None
+        if not self.training:
+            write_results(self.save_dir, self._evaluator, self.coco, self.speed)
+        if self.args.plots:
+            matrix = confusion_matrix(self._evaluator, CONFUSION_CONF)
+            labels = list(self._evaluator.labels.values())
+            plot_confusion_matrix(self.save_dir / "confusion_matrix.png", matrix, labels, CONFUSION_CONF)
+            plot_precision_recall(self.save_dir / "PR_curve.png", self.coco)
+
+    def print_results(self) -> None:
+        """A line after an epoch; the whole table otherwise."""
+        if self.training:
+            names = ("metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", "metrics/mAP50-95(B)")
+            values = (self._summary[name] for name in names)
+            LOGGER.info(("%22s" + "%11i" * 2 + "%11.3g" * 4) % ("all", self.seen, self._summary["objects"], *values))
+            return
+        times = ", ".join(f"{time:.1f} ms {name}" for name, time in self.speed.items())
+        LOGGER.info(f"\n{metrics_table(self.coco)}\n\n{times} per image\nResults in {self.save_dir}")
+
+
+def dataset_ground_truth(dataset: DetectionDataset) -> list[GroundTruthImage]:
+    """The labels of an indexed split in the form that evaluation takes."""
+    return [
+        GroundTruthImage(
+            path=Path(label["im_file"]),
+            height=label["shape"][0],
+            width=label["shape"][1],
+            boxes=label["boxes_xyxy"],
+            classes=label["cls"].reshape(-1).astype(int),
+        )
+        for label in dataset.labels
+    ]

@@ -1,0 +1,198 @@
+"""The user's own COCO JSON as ground truth, matched to the split by file name and to the classes by name."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from moat_det.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# What the entries of each list must have.
+_KEYS = {
+    "images": ("id", "file_name"),
+    "annotations": ("id", "image_id", "category_id", "bbox"),
+    "categories": ("id", "name"),
+}
+
+
+def load_annotations(
+    path: Path, image_paths: Sequence[Path], names: Mapping[int, str]
+) -> tuple[dict[str, Any], dict[Path, int], dict[int, int]]:
+    """Read a COCO JSON whose ids the evaluation shall use.
+
+    The content stays as it is (`iscrowd`, `area`, ids), so that the numbers are those that pycocotools gives
+    on the user's file. Only an `area` or `iscrowd` that is missing is added (w * h and 0), since pycocotools
+    stops without. All images of the file are evaluated; a warning says so where the split lacks some of them.
+
+    Args:
+        path: The COCO JSON.
+        image_paths: The images of the split. Each is matched to the entry whose `file_name` is the end of its
+            path, or else has the same base name.
+        names: Class index to name; categories are matched by name.
+
+    Returns:
+        The COCO dictionary, the image id of every path, and the category id of every class.
+
+    Raises:
+        UserError: The file cannot be read or is no COCO detection JSON, or an image of the split or a class
+            has no entry, or more than one, in it.
+    """
+    coco = _read(path)
+    image_ids = _match_images(path, coco["images"], image_paths)
+    category_ids = _match_categories(path, coco["categories"], names)
+    _warn(path, coco, set(image_ids.values()), set(category_ids.values()))
+    return coco, image_ids, category_ids
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        coco = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); --annotations takes a COCO JSON"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{path}: is no valid JSON ({error}); --annotations takes a COCO JSON") from error
+    if not isinstance(coco, dict) or not all(isinstance(coco.get(part), list) for part in _KEYS):
+        raise UserError(
+            f"{path}: is no COCO detection JSON: it needs the lists 'images', 'annotations' and 'categories'"
+        )
+    for part, keys in _KEYS.items():
+        _check_entries(path, part, coco[part], keys)
+    for annotation in coco["annotations"]:
+        box = annotation["bbox"]
+        if not (isinstance(box, list) and len(box) == 4 and all(_is_finite(value) for value in box)):
+            raise UserError(
+                f"{path}: annotation {annotation['id']} has the bbox {json.dumps(box)[:60]}; "
+                "it must be [x, y, width, height] in pixels"
+            )
+        annotation.setdefault("area", box[2] * box[3])
+        annotation.setdefault("iscrowd", 0)
+        for key in ("area", "iscrowd"):
+            if not _is_finite(annotation[key]):
+                raise UserError(f"{path}: annotation {annotation['id']}: its '{key}' must be a number")
+    return coco
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _check_entries(path: Path, part: str, entries: list[Any], keys: Iterable[str]) -> None:
+    """Every entry is a dictionary with the keys, whole numbers for ids, and an id of its own."""
+    seen: set[int] = set()
+    for position, entry in enumerate(entries):
+        missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]
+        if missing:
+            raise UserError(
+                f"{path}: {part}[{position}] has no '{missing[0]}', which the COCO format requires"
+            )
+        for key in keys:
+            if key.endswith("id") and not isinstance(entry[key], int):
+                raise UserError(
+                    f"{path}: {part}[{position}] has the {key} {json.dumps(entry[key])[:60]}; "
+                    "it must be a whole number"
+                )
+        if entry["id"] in seen:
+            raise UserError(f"{path}: {part} holds the id {entry['id']} twice; every id must occur once")
+        seen.add(entry["id"])
+
+
+def _match_images(path: Path, images: list[dict[str, Any]], image_paths: Sequence[Path]) -> dict[Path, int]:
+    by_name: dict[str, list[tuple[tuple[str, ...], int]]] = defaultdict(list)
+    for image in images:
+        file_name = PurePosixPath(str(image["file_name"]).replace("\\", "/"))
+        by_name[file_name.name].append((file_name.parts, image["id"]))
+
+    matched: dict[Path, int] = {}
+    owners: dict[int, Path] = {}
+    unmatched: list[Path] = []
+    for image_path in dict.fromkeys(image_paths):
+        ranked = sorted(
+            (_agreement(image_path.parts, parts), image_id) for parts, image_id in by_name[image_path.name]
+        )
+        if not ranked:
+            unmatched.append(image_path)
+            continue
+        agreement, image_id = ranked[-1]
+        if len(ranked) > 1 and ranked[-2][0] == agreement:
+            raise UserError(
+                f"{path}: several images fit {image_path} (ids {ranked[-2][1]} and {image_id}); "
+                "give 'file_name' with its folder"
+            )
+        if image_id in owners:
+            raise UserError(
+                f"{path}: image id {image_id} fits both {owners[image_id]} and {image_path}; "
+                "give 'file_name' with its folder"
+            )
+        matched[image_path], owners[image_id] = image_id, image_path
+    if unmatched:
+        raise UserError(
+            f"{path}: {len(unmatched)} of the split's {len(matched) + len(unmatched)} images are not in it, "
+            f"first {unmatched[0]}; give the JSON of this split, with the same file names"
+        )
+    return matched
+
+
+def _agreement(path: tuple[str, ...], file_name: tuple[str, ...]) -> tuple[bool, int]:
+    """Rank how well a JSON's file name fits a path: whether it is the path's end, how many parts agree."""
+    common = 0
+    for left, right in zip(reversed(path), reversed(file_name), strict=False):
+        if left != right:
+            break
+        common += 1
+    return common == len(file_name), common
+
+
+def _match_categories(
+    path: Path, categories: list[dict[str, Any]], names: Mapping[int, str]
+) -> dict[int, int]:
+    wanted = {str(name) for name in names.values()}
+    ids: dict[str, int] = {}
+    for category in categories:
+        name = str(category["name"])
+        if name in ids and name in wanted:
+            raise UserError(
+                f"{path}: two categories are named '{name}' (ids {ids[name]} and {category['id']})"
+            )
+        ids[name] = category["id"]
+    missing = [str(name) for name in names.values() if str(name) not in ids]
+    if missing:
+        raise UserError(
+            f"{path}: {len(missing)} of {len(names)} classes are not among its categories, "
+            f"first '{missing[0]}'; it has {_listing(ids)}"
+        )
+    return {index: ids[str(name)] for index, name in names.items()}
+
+
+def _listing(names: Iterable[str], limit: int = 8) -> str:
+    quoted = [f"'{name}'" for name in names]
+    more = f" and {len(quoted) - limit} more" if len(quoted) > limit else ""
+    return ", ".join(quoted[:limit]) + more or "none"
+
+
+def _warn(path: Path, coco: dict[str, Any], image_ids: set[int], category_ids: set[int]) -> None:
+    """Say what in the file lowers the numbers without being an error."""
+    extra = [image["file_name"] for image in coco["images"] if image["id"] not in image_ids]
+    if extra:
+        logger.warning(
+            "%s: %d of its images are not in the split, first %s; they count as images without detections",
+            path,
+            len(extra),
+            extra[0],
+        )
+    annotated = {annotation["category_id"] for annotation in coco["annotations"]}
+    foreign = [c["name"] for c in coco["categories"] if c["id"] in annotated - category_ids]
+    if foreign:
+        logger.warning(
+            "%s: the model does not know %s; their boxes count as missed", path, _listing(map(str, foreign))
+        )
+    if any(annotation["id"] == 0 for annotation in coco["annotations"]):
+        logger.warning("%s: pycocotools never counts the annotation with id 0 as found; number from 1", path)

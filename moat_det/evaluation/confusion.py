@@ -1,0 +1,72 @@
+"""Confusion matrix of detections, with the background as a class of its own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from pycocotools import mask
+
+from moat_det.evaluation.coco import CocoEvaluator
+
+
+def confusion_matrix(evaluator: CocoEvaluator, conf: float = 0.25, iou: float = 0.5) -> np.ndarray:
+    """Count what each object was taken for.
+
+    In the order of their scores, detections take the free object of any class that they overlap most; where
+    two overlap alike, the one of their own class. A detection that takes none counts as background found, an
+    object that nothing takes as found to be background. Crowd regions count neither way, nor do unmatched
+    detections on them.
+
+    Args:
+        evaluator: After its updates.
+        conf: Detections with a lower score are left out.
+        iou: The least overlap at which a detection takes an object.
+
+    Returns:
+        (K + 1, K + 1) int counts, rows predicted, columns true, in the order of `evaluator.labels`,
+        background last.
+    """
+    row = {category_id: position for position, category_id in enumerate(evaluator.labels)}
+    background = len(row)
+    matrix = np.zeros((background + 1, background + 1), dtype=int)
+    objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in evaluator.ground_truth["annotations"]:
+        if annotation["category_id"] in row:
+            objects[annotation["image_id"]].append(annotation)
+    detections: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for entry in evaluator.predictions:
+        if entry["score"] >= conf:
+            detections[entry["image_id"]].append(entry)
+
+    for image in evaluator.ground_truth["images"]:
+        found = sorted(detections[image["id"]], key=lambda entry: -entry["score"])
+        present = objects[image["id"]]
+        predicted = [row[entry["category_id"]] for entry in found]
+        true = [row[annotation["category_id"]] for annotation in present]
+        crowd = [bool(annotation["iscrowd"]) for annotation in present]
+        free = [not region for region in crowd]
+        overlaps = _overlaps(found, present, crowd)
+        for d, overlap in enumerate(overlaps):
+            candidates = [
+                (overlap[g], true[g] == predicted[d], g) for g in np.flatnonzero(free) if overlap[g] >= iou
+            ]
+            if candidates:
+                match = max(candidates)[-1]
+                free[match] = False
+                matrix[predicted[d], true[match]] += 1
+            elif not any(region and overlap[g] >= iou for g, region in enumerate(crowd)):
+                matrix[predicted[d], background] += 1
+        for g in np.flatnonzero(free):
+            matrix[background, true[g]] += 1
+    return matrix
+
+
+def _overlaps(
+    detections: list[dict[str, Any]], objects: list[dict[str, Any]], crowd: list[bool]
+) -> np.ndarray:
+    """IoU of detections and objects; over the detection's area alone for crowd regions. (D, G)."""
+    if not detections or not objects:
+        return np.zeros((len(detections), len(objects)))
+    return mask.iou([d["bbox"] for d in detections], [g["bbox"] for g in objects], [int(c) for c in crowd])

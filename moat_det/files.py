@@ -1,0 +1,66 @@
+"""Atomic writing: a file is either the old one or the whole new one, never a part."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path in the folder of `path`; rename it over `path` when the block ends well.
+
+    The file is flushed to the disk before the rename. When the block raises (a full disk, a killed process), `path` is
+    as it was and the temporary file is removed if the process still can.
+
+    Args:
+        path: The file to write. Its folder is made when it is missing.
+
+    Yields:
+        The temporary path to write to; it keeps the suffix of `path`.
+
+    Raises:
+        OSError: The folder or the file cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes files private; results are shared like any other file the user writes.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write_bytes(path: str | Path, content: bytes) -> None:
+    """Write `content` to `path` atomically; raises `OSError` as `atomic_path` does."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def atomic_write_text(path: str | Path, content: str) -> None:
+    """Write `content` to `path` as UTF-8, atomically; raises `OSError` as `atomic_path` does."""
+    atomic_write_bytes(path, content.encode("utf-8"))
+
+
+def atomic_write_json(path: str | Path, content: Any, indent: int | None = None) -> None:
+    """Write `content` to `path` as JSON, atomically.
+
+    Raises:
+        OSError: As `atomic_path` does.
+        ValueError: `content` holds NaN or an infinity, which JSON cannot hold.
+    """
+    atomic_write_text(path, json.dumps(content, indent=indent, allow_nan=False))

@@ -1,0 +1,126 @@
+"""The YAML that shapes a detector: reading it, and refusing what it does not know."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from moat_det.backbones import list_backbones
+from moat_det.errors import UserError
+from moat_det.paths import cfg_dir
+
+
+@dataclass(frozen=True)
+class NeckConfig:
+    """The PAN neck: `channels` of P3, P4, P5 and the number of bottlenecks in each of its blocks."""
+
+    channels: tuple[int, int, int]
+    depth: int = 1
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """The head: `reg_max` bins of the box distribution, so that a side reaches `reg_max - 1` strides."""
+
+    reg_max: int = 16
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """All that shapes a detector. `backbone` holds the arguments of `create_backbone`, `name` among them."""
+
+    backbone: Mapping[str, Any]
+    neck: NeckConfig
+    head: HeadConfig = field(default_factory=HeadConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, as in the YAML; `parse_config` reads them back."""
+        plain = asdict(self)
+        plain["neck"]["channels"] = list(self.neck.channels)
+        return plain
+
+
+def load_config(name_or_path: str | Path) -> dict[str, Any]:
+    """Read the YAML of a backbone's name (`cfg/<name>.yaml`) or of a path.
+
+    Returns:
+        The YAML's mapping, unchecked: ours goes to `parse_config`, the engine's own to the engine.
+
+    Raises:
+        UserError: No such name or file, or the file is no YAML mapping.
+    """
+    if str(name_or_path) in list_backbones():
+        path = cfg_dir() / f"{name_or_path}.yaml"
+    else:
+        path = Path(name_or_path)
+        if path.suffix not in {".yaml", ".yml"}:
+            raise UserError(
+                f"no backbone is named '{name_or_path}'{_nearest(str(name_or_path), list_backbones())}; "
+                f"there are {', '.join(list_backbones())}"
+            )
+    try:
+        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"no model YAML at {path}: give the path of one, or a backbone's name ({', '.join(list_backbones())})"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(mapping, dict):
+        raise UserError(f"{path} must hold a mapping with backbone, neck and head; see cfg/tiny_moat0.yaml")
+    return mapping
+
+
+def parse_config(mapping: Mapping[str, Any], source: str | Path = "the model configuration") -> DetectorConfig:
+    """Check a mapping and make it a `DetectorConfig`.
+
+    Args:
+        mapping: `backbone` (a name or the arguments of `create_backbone`), `neck`, and optionally `head`.
+        source: What to call the mapping in an error, its file for example.
+
+    Raises:
+        UserError: A key is unknown or missing, or a value has the wrong type or range.
+    """
+    _check_keys(mapping, {"backbone", "neck", "head"}, f"{source}")
+    for key in ("backbone", "neck"):
+        if key not in mapping:
+            raise UserError(f"{source}: '{key}' is missing; see cfg/tiny_moat0.yaml")
+    backbone = mapping["backbone"]
+    backbone = {"name": backbone} if isinstance(backbone, str) else backbone
+    if not isinstance(backbone, Mapping) or "name" not in backbone:
+        raise UserError(f"{source}: 'backbone' must be a backbone's name, or a mapping with 'name' among its keys")
+    neck, head = mapping["neck"], mapping.get("head") or {}
+    for key, part, kind in (("neck", neck, NeckConfig), ("head", head, HeadConfig)):
+        if not isinstance(part, Mapping):
+            raise UserError(f"{source}: '{key}' must be a mapping; see cfg/tiny_moat0.yaml")
+        _check_keys(part, {f.name for f in fields(kind)}, f"{source}: {key}")
+    channels = neck.get("channels")
+    if not (isinstance(channels, (list, tuple)) and len(channels) == 3 and all(_is_count(c, 8) for c in channels)):
+        raise UserError(f"{source}: neck.channels must be three whole numbers >= 8 (P3, P4, P5), not {channels!r}")
+    depth, reg_max = neck.get("depth", 1), head.get("reg_max", 16)
+    if not _is_count(depth, 1):
+        raise UserError(f"{source}: neck.depth must be a whole number >= 1, not {depth!r}")
+    if not _is_count(reg_max, 2):
+        raise UserError(f"{source}: head.reg_max must be a whole number >= 2, not {reg_max!r}")
+    c3, c4, c5 = channels
+    return DetectorConfig(dict(backbone), NeckConfig((c3, c4, c5), depth), HeadConfig(reg_max))
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _check_keys(mapping: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in mapping:
+        if key not in known:
+            raise UserError(f"{where}: unknown key '{key}'{_nearest(str(key), sorted(known))}")
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""

@@ -1,0 +1,99 @@
+"""The detector: input normalisation, MOAT backbone, PAN neck, anchor-free head."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moat_det.backbones import create_backbone
+from moat_det.models.config import DetectorConfig
+from moat_det.models.head import Head
+from moat_det.models.neck import PAN
+from ultralytics.nn.tasks import DetectionModel
+
+# ImageNet training keeps BN statistics over hundreds of thousands of steps (momentum 0.01); a detector on a small set
+# takes a few hundred, after which such statistics would still be mostly their initial values.
+BN_MOMENTUM = 0.03
+
+
+class InputNormalization(nn.Module):
+    """(x - mean) / std for RGB in [0, 1], the model's first step so that exports carry it.
+
+    Args:
+        mean: Per channel, in [0, 1].
+        std: Per channel, in [0, 1].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise `x` (B, C, H, W), RGB in [0, 1]."""
+        return (x - self.mean) / self.std
+
+
+class Detector(DetectionModel):
+    """A MOAT-YOLO. The engine sees one of its detection models: `model[-1]` is the head, `loss`, `fuse`, `predict` work.
+
+    Attributes:
+        yaml: The configuration as plain types, and `nc` and `channels`.
+        names: Class index -> name.
+        stride: Strides of the head's levels.
+        dtype: The format that `forward` computes in (see `precision.compute_dtype`); its results are float32.
+
+    Args:
+        config: What shapes the model.
+        nc: Number of classes.
+        names: Class index -> name; numbers when not given.
+    """
+
+    def __init__(self, config: DetectorConfig, nc: int, names: dict[int, str] | None = None) -> None:
+        nn.Module.__init__(self)  # the engine's own __init__ would parse its YAML format
+        backbone = create_backbone(**config.backbone)
+        stages = ("stage3", "stage4", "stage5")
+        neck = PAN([backbone.channels[s] for s in stages], config.neck.channels, config.neck.depth)
+        head = Head(nc, config.head.reg_max, ch=config.neck.channels)
+        head.stride = torch.tensor([float(backbone.strides[s]) for s in stages])
+        self.model = nn.Sequential(
+            OrderedDict(
+                normalize=InputNormalization(backbone.mean, backbone.std), backbone=backbone, neck=neck, head=head
+            )
+        )
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps, module.momentum = 1e-3, BN_MOMENTUM
+        head.bias_init()
+        self.stride = head.stride
+        self.yaml: dict[str, Any] = {**config.to_dict(), "nc": nc, "channels": 3}
+        self.names = names or {i: str(i) for i in range(nc)}
+        self.nc = nc
+        self.task = "detect"
+        self.args: Any = {}
+        self.dtype = torch.float32
+        self.inplace = True
+
+    @property
+    def head(self) -> Head:
+        """The detection head, the last module."""
+        return self.model.head
+
+    def _predict_once(self, x: Tensor, profile: bool = False, embed: list[int] | None = None) -> Any:
+        """Detect in `x` (B, 3, H, W): RGB in [0, 1], H and W multiples of 32.
+
+        Returns:
+            In training the head's raw float32 outputs; otherwise (B, 4 + nc, A) boxes (xywh, pixels) and scores in
+            [0, 1], and the raw outputs with them.
+        """
+        x = x.contiguous(memory_format=torch.channels_last)
+        reduced = self.dtype != torch.float32 and x.dtype == torch.float32
+        with torch.autocast(x.device.type, dtype=self.dtype if reduced else None, enabled=reduced):
+            levels = self.model.neck(self.model.backbone(self.model.normalize(x)))
+        return self.model.head(levels)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation_sample import NAMES, evaluator_of, random_detections, random_images
+
+from moat_det.evaluation import STATS, CocoEvaluator, metrics_table, write_results
+
+
+@pytest.fixture
+def evaluator() -> CocoEvaluator:
+    images = random_images(60)
+    evaluator = evaluator_of(images, {**NAMES, 3: "a kind that never occurs"})
+    for seed, image in enumerate(images):
+        evaluator.update(image.path, *random_detections(image, seed))
+    return evaluator
+
+
+def test_files_and_their_keys(tmp_path: Path, evaluator: CocoEvaluator) -> None:
+    metrics = evaluator.compute()
+    write_results(tmp_path / "run", evaluator, metrics, {"inference": 12.5})
+    files = {path.name: json.loads(path.read_text()) for path in (tmp_path / "run").iterdir()}
+    assert set(files) == {"metrics.json", "predictions.json", "ground_truth.json"}
+    assert list(files["metrics.json"]) == [*STATS, "per_class", "images", "speed_ms"]
+    assert files["metrics.json"]["speed_ms"] == {"inference": 12.5}
+    assert files["metrics.json"]["images"] == 60
+    assert files["metrics.json"]["per_class"] == metrics.per_class
+    assert files["ground_truth.json"] == evaluator.ground_truth
+    assert files["predictions.json"] == evaluator.predictions
+    assert set(files["predictions.json"][0]) == {"image_id", "category_id", "bbox", "score"}
+
+
+def test_files_of_an_earlier_run_stay_whole_when_writing_fails(
+    tmp_path: Path, evaluator: CocoEvaluator
+) -> None:
+    metrics = evaluator.compute()
+    write_results(tmp_path, evaluator, metrics, {"inference": 1.0})
+    before = (tmp_path / "metrics.json").read_text()
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_results(tmp_path, evaluator, metrics, {"inference": float("nan")})
+    assert (tmp_path / "metrics.json").read_text() == before
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_table_is_aligned_and_complete(evaluator: CocoEvaluator) -> None:
+    metrics = evaluator.compute()
+    lines = metrics_table(metrics).splitlines()
+    assert lines[0].split() == list(STATS)
+    assert [float(value) for value in lines[1].split()] == pytest.approx(
+        [getattr(metrics, name) for name in STATS], abs=5e-4
+    )
+    assert len(lines[0]) == len(lines[1]) < 100
+    assert len({len(line) for line in lines[3:]}) == 1
+    assert lines[3].split() == ["class", "images", "boxes", "AP", "AP50"]
+    assert lines[4].split()[:2] == ["all", "60"]
+    assert [line[:10].strip() for line in lines[5:]] == ["scratch", "pit", "stain", "a kind tha"]
+    assert lines[-1].split()[-4:] == ["0", "0", "-", "-"]
+
+
+def test_table_of_good_parts_alone_has_dashes() -> None:
+    images = [image for image in random_images(30) if len(image.boxes) == 0]
+    assert images
+    lines = metrics_table(evaluator_of(images).compute()).splitlines()
+    assert lines[1].split() == ["-"] * 12
+
+
+def test_the_mean_of_a_curve_is_its_ap50(evaluator: CocoEvaluator) -> None:
+    metrics = evaluator.compute()
+    assert metrics.precision_at_50.shape == (4, 101)
+    rows = list(metrics.per_class.values())
+    np.testing.assert_allclose(metrics.precision_at_50.mean(axis=1), [row["AP50"] for row in rows])
