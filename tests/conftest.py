@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import moat_det.offline  # noqa: F401  (before any test imports the engine)
+
 REPO = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("MOAT_DET_SHARED", REPO.parent / "shared"))
 

@@ -1,4 +1,7 @@
-"""Multi-head self-attention in windows, with a relative position bias (official `model/layers/moat_attention.py`)."""
+"""Multi-head self-attention in windows, with a relative position bias.
+
+Official file: `model/layers/moat_attention.py`.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def relative_position_bias(table: Tensor, window: tuple[int, int]) -> Tensor:
     size = (2 * h - 1, 2 * w - 1)
     if table.shape[1:] != size:
         table = F.interpolate(table[None].float(), size, mode="bilinear", align_corners=False)[0]
-    # Entry (i, j, x, y) is table[x - i + h - 1, y - j + w - 1]: a sliding window of the table, query rows reversed.
+    # Entry (i, j, x, y) is table[x - i + h - 1, y - j + w - 1]: a window sliding backwards over the table.
     return table.unfold(1, h, 1).unfold(2, w, 1).flip(1, 2).reshape(-1, h * w, h * w)
 
 
@@ -77,7 +80,7 @@ class Attention(nn.Module):
             self.relative_position_embedding = nn.Parameter(torch.empty(self.heads, side, side))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attends within the windows of a map (B, H, W, C); a map that they do not fill is padded and masked."""
+        """Attends within the windows of a map (B, H, W, C), padded and masked where they do not fill it."""
         size = (x.shape[1], x.shape[2])
         window = self.window or size
         x, own = split(x, window)

@@ -45,7 +45,14 @@ class MBConv(nn.Module):
     """
 
     def __init__(
-        self, cin: int, channels: int, *, stride: int, pool_size: int, drop_path: float, squeeze_excite: bool = True
+        self,
+        cin: int,
+        channels: int,
+        *,
+        stride: int,
+        pool_size: int,
+        drop_path: float,
+        squeeze_excite: bool = True,
     ) -> None:
         super().__init__()
         wide = EXPANSION * channels

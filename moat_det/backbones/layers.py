@@ -10,8 +10,8 @@ from torch.nn import functional as F
 class SameConv2d(nn.Conv2d):
     """A 3x3 convolution whose output has ceil(n / stride) pixels along each side of n.
 
-    SAME puts the odd pixel of padding at the bottom and the right: with stride 2, an even side is padded by (0, 1), an
-    odd one by (1, 1). The usual `padding=1` would shift the picture by a pixel on even sides.
+    SAME puts the odd pixel of padding at the bottom and the right: with stride 2, an even side is padded by
+    (0, 1), an odd one by (1, 1). The usual `padding=1` would shift the picture by a pixel on even sides.
     """
 
     def __init__(self, cin: int, cout: int, *, stride: int = 1, groups: int = 1, bias: bool = True) -> None:

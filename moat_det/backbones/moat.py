@@ -19,17 +19,20 @@ class MOATBackbone(nn.Module):
     Args:
         variant: Depths, widths, drop path and input normalisation.
         windows: Windows of the two attention stages, at strides 16 and 32.
-        global_attention_at_end_of_stage: Let the last block of each attention stage attend over the whole map.
+        global_attention_at_end_of_stage: Let the last block of each attention stage attend over the whole
+            map.
         pool_size: Kernel of the pooling in the shortcuts, 2 or 3.
         position_embedding: Whether attention has a relative position bias.
         num_classes: Width of a classification head; None for none.
-        drop_path: Rate that grows from 0 at the first block by equal steps, and would be reached after the last.
+        drop_path: Rate that grows from 0 at the first block by equal steps, and would be reached after the
+            last.
         in_channels: Bands of the input.
 
     Attributes:
         channels: Channels of "stage1" to "stage5".
         strides: Pixels per cell of "stage1" to "stage5".
-        mean: Mean of each input band for images in [0, 1]; with other than 3 bands the mean over RGB for each.
+        mean: Mean of each input band for images in [0, 1]; with other than 3 bands the mean over RGB for
+            each.
         std: Standard deviation of each input band, likewise.
         variant: The variant that was built.
     """
@@ -102,8 +105,8 @@ class MOATBackbone(nn.Module):
             activated: Add "res1" to "res5", the GELU of each stage.
 
         Returns:
-            "stage1" to "stage5", each (B, channels, ceil(H / stride), ceil(W / stride)): the residual stream as it is
-            after the stem and each stage, without a norm.
+            "stage1" to "stage5", each (B, channels, ceil(H / stride), ceil(W / stride)): the residual stream
+            as it is after the stem and each stage, without a norm.
         """
         x = self.stem(x)
         maps = {"stage1": x}
@@ -115,7 +118,7 @@ class MOATBackbone(nn.Module):
         return maps
 
     def forward(self, x: Tensor) -> dict[str, Tensor] | Tensor:
-        """Computes "stage1" to "stage5" as `forward_features` does, or logits (B, num_classes) with a head."""
+        """Computes "stage1" to "stage5" as `forward_features` does; with a head, logits (B, num_classes)."""
         maps = self.forward_features(x)
         if not self.has_head:
             return maps

@@ -17,8 +17,8 @@ class Variant:
         stem: Channels of the two convolutions of the stem.
         depths: Blocks per stage; the first two stages are MBConv, the last two MOAT.
         channels: Channels per stage.
-        survival: Probability of keeping a residual branch that the blocks fall to, from 1 at the first, by equal
-            steps; it would be reached one block after the last.
+        survival: Probability of keeping a residual branch that the blocks fall to, from 1 at the first, by
+            equal steps; it would be reached one block after the last.
         native: Side in pixels of the images of the last pre-training.
         mean: Mean of the RGB input, for images in [0, 1].
         std: Standard deviation of the RGB input, for images in [0, 1].

@@ -21,8 +21,9 @@ def parse_windows(spec: WindowSpec) -> tuple[Window, Window]:
     """Turns what the user wrote into the windows of the two attention stages (strides 16 and 32).
 
     Args:
-        spec: "full" (the whole map), one window for both stages as an int or (h, w), or a list of four, one per stage,
-            of None (the whole map), an int or (h, w). The first two stages have no attention, so theirs are None.
+        spec: "full" (the whole map), one window for both stages as an int or (h, w), or a list of four, one
+            per stage, of None (the whole map), an int or (h, w). The first two stages have no attention, so
+            theirs are None.
 
     Raises:
         UserError: The value is none of these.
@@ -61,10 +62,10 @@ def split(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
         window: Rows h and columns w of a window.
 
     Returns:
-        Tokens (B * n, h * w, C) of the n windows in row-major order, and which of the cells are the map's own,
-        bool (n, h * w); None where all are.
+        Tokens (B * n, h * w, C) of the n windows in row-major order, and which of the cells are the map's
+        own, bool (n, h * w); None where all are.
     """
-    b, rows, cols, c = x.shape
+    rows, cols = x.shape[1:3]
     h, w = window
     down, right = -rows % h, -cols % w
     if not down and not right:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from PIL import Image, TiffImagePlugin
 from ultralytics.data.utils import IMG_FORMATS
 
@@ -129,20 +129,21 @@ def read_header(path: str | Path) -> ImageHeader:
         raise OSError("the file is empty")
     try:
         with _image_open(path) as image:
-            deep = _is_deep(image)
+            bits = _bits_per_sample(image)
             width, height = image.size
             sideways = image.getexif().get(_ORIENTATION_TAG) in _SIDEWAYS
-            is_jpeg = image.format in {"JPEG", "MPO"}
-            sure = not (sideways and not is_jpeg) and image.mode not in {"I", "F"} and _is_whole(image, path)
+            turn_known = not sideways or image.format in {"JPEG", "MPO"}
+            sure = turn_known and bits < 32 and _is_whole(image, path)
     except Exception:  # Pillow's parsers raise anything from SyntaxError to struct.error on a broken file.
-        deep, sure = False, False
+        bits, sure = 8, False
     if not sure:
-        decoded = decode(path)
-        return ImageHeader(decoded.shape[0], decoded.shape[1], deep)
-    return ImageHeader(width, height, deep) if sideways else ImageHeader(height, width, deep)
+        height, width = decode(path).shape[:2]
+    elif sideways:
+        height, width = width, height
+    return ImageHeader(height, width, deep=bits > 8)
 
 
-def decode(path: str | Path) -> Any:
+def decode(path: str | Path) -> np.ndarray:
     """Decode an image to (H, W, 3) uint8, BGR, after the EXIF rotation.
 
     Raises:
@@ -159,13 +160,14 @@ def decode(path: str | Path) -> Any:
     return image
 
 
-def _is_deep(image: Image.Image) -> bool:
+def _bits_per_sample(image: Image.Image) -> int:
+    """What the file stores; Pillow's mode alone hides that a colour image has 16 bits."""
     tiles = getattr(image, "tile", None)
     arguments = tiles[0][-1] if tiles else ""
     raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-    return (
-        image.mode in {"I", "F"} or bool(_DEEP_RAW_MODE.match(f"{raw_mode}")) or image.mode.startswith("I;16")
-    )
+    if match := _DEEP_RAW_MODE.match(str(raw_mode)):
+        return int(match[2])
+    return {"I": 32, "F": 32}.get(image.mode, 16 if image.mode.startswith("I;16") else 8)
 
 
 def _is_whole(image: Image.Image, path: Path) -> bool:
@@ -173,10 +175,10 @@ def _is_whole(image: Image.Image, path: Path) -> bool:
     size = path.stat().st_size
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         tags = image.tag_v2
-        offsets, counts = (
-            (tags.get(273, ()), tags.get(279, ())) if 273 in tags else (tags.get(324), tags.get(325))
-        )
-        return max((o + c for o, c in zip(offsets or (), counts or (), strict=False)), default=0) <= size
+        offsets, counts = tags.get(273) or tags.get(324), tags.get(279) or tags.get(325)  # strips, or tiles
+        if not offsets or not counts:
+            return False
+        return max(start + length for start, length in zip(offsets, counts, strict=False)) <= size
     with path.open("rb") as file:
         if image.format == "BMP":
             return int.from_bytes(file.read(6)[2:], "little") <= size

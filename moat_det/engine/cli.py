@@ -52,7 +52,9 @@ def _run(command: Command, action: Callable[[Arguments], None], argv: Sequence[s
 
 
 def _complain(command: Command, message: str) -> int:
-    print(f"{command}: {' '.join(message.split())}", file=sys.stderr)
+    # A loader's worker hands its error over as the text of a traceback, whose last line is the message.
+    line = message.rpartition("UserError: ")[2]
+    print(f"{command}: {' '.join(line.split())}", file=sys.stderr)
     return 2
 
 

@@ -87,9 +87,8 @@ class MOAT(Model):
         if defaults:
             # The engine's nominal batch of 64 leaves two optimizer steps an epoch on a hundred images.
             defaults["nbs"] = kwargs.get("batch", DEFAULT_CFG_DICT["batch"])
-        overrides = {**defaults, **kwargs, "model": self.model_name, "task": "detect", "mode": "train"}
-        overrides = {**overrides, **self._place(kwargs)}
-        overrides.pop("pretrained", None)
+        overrides = {**defaults, **kwargs, **self._place(kwargs)}
+        overrides.update(model=self.model_name, task="detect", mode="train", pretrained=False)
         choose_device(overrides.get("device"))
         options = None if resume else TrainOptions(self._config, str(weights) if weights else None)
         self.trainer = Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)

@@ -104,7 +104,9 @@ class Trainer(DetectionTrainer):
 
     def get_dataset(self) -> dict[str, Any]:
         """Read the dataset's YAML; nothing is downloaded or run."""
-        data = load_dataset(self.args.data, split=self.args.split)
+        data = load_dataset(self.args.data)
+        if self.args.split not in data:
+            raise UserError(f"--split {self.args.split}: {self.args.data} has no such split to validate on")
         if self.args.single_cls:
             data.update(names={0: "item"}, nc=1)
         return data
@@ -112,7 +114,9 @@ class Trainer(DetectionTrainer):
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> DetectionDataset:
         """Index the images and labels of a split."""
         stride = max(int(unwrap_model(self.model).stride.max()), 32)
-        return build_dataset(self.args, img_path, batch, self.data, mode=mode, rect=mode == "val", stride=stride)
+        return build_dataset(
+            self.args, img_path, batch or self.args.batch, self.data, mode=mode, rect=mode == "val", stride=stride
+        )
 
     def setup_model(self) -> Checkpoint | None:
         """Build the model; load the weights that it starts from, or goes on from.

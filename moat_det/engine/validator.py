@@ -127,7 +127,9 @@ class Validator(DetectionValidator):
 
     def build_dataset(self, img_path: str, mode: str = "val", batch: int | None = None) -> DetectionDataset:
         """Index the images and labels of the split."""
-        return build_dataset(self.args, img_path, batch, self.data, mode=mode, rect=True, stride=self.stride)
+        return build_dataset(
+            self.args, img_path, batch or self.args.batch, self.data, mode=mode, rect=True, stride=self.stride
+        )
 
     def init_metrics(self, model: DetectionModel) -> None:
         """Start anew; the ground truth is made once, in the first run."""

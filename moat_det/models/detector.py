@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from moat_det.backbones import create_backbone
 from moat_det.models.config import DetectorConfig
 from moat_det.models.head import Head
+from moat_det.models.initialize import initialize_backbone
 from moat_det.models.neck import PAN
 from ultralytics.nn.tasks import DetectionModel
 
@@ -58,10 +59,11 @@ class Detector(DetectionModel):
     def __init__(self, config: DetectorConfig, nc: int, names: dict[int, str] | None = None) -> None:
         nn.Module.__init__(self)  # the engine's own __init__ would parse its YAML format
         backbone = create_backbone(**config.backbone)
+        initialize_backbone(backbone)
         stages = ("stage3", "stage4", "stage5")
         neck = PAN([backbone.channels[s] for s in stages], config.neck.channels, config.neck.depth)
         head = Head(nc, config.head.reg_max, ch=config.neck.channels)
-        head.stride = torch.tensor([float(backbone.strides[s]) for s in stages])
+        head.stride = torch.tensor([float(backbone.strides[s]) for s in stages], device="cpu")
         self.model = nn.Sequential(
             OrderedDict(
                 normalize=InputNormalization(backbone.mean, backbone.std), backbone=backbone, neck=neck, head=head

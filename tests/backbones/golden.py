@@ -1,6 +1,7 @@
 """Reads the golden checkpoints (TensorFlow's V2 bundle, without TensorFlow) into state dicts of ours.
 
-A bundle is an index, an uncompressed leveldb table from names to protocol buffers, and raw little-endian data.
+A bundle is an index, an uncompressed leveldb table from names to protocol buffers, and raw little-endian
+data.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from dataset_files import noise
 
+import moat_det.offline  # noqa: F401 - before a test imports the engine
+
 
 @pytest.fixture
 def make_set(tmp_path: Path) -> Callable[[dict[str, str | None]], Path]:

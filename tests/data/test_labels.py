@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from dataset_files import HEIGHT, WIDTH, noise
 from PIL import Image
-from ultralytics.utils.patches import imread
 
 from moat_det.data import images as images_module
 from moat_det.data.images import ImageHeader, decode, find_images, read_header
@@ -108,7 +107,7 @@ def test_a_cut_off_image_is_unreadable_exactly_if_the_engine_cannot_decode_it(
     noise(200, 300).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    if imread(path) is None:
+    if images_module.imread(path) is None:
         with pytest.raises(OSError, match=r"empty|decoded"):
             read_header(path)
     else:

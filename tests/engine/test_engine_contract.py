@@ -1,0 +1,128 @@
+"""Everything of the engine that we rely on beyond its public API, so that an upgrade that breaks us says where."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from ultralytics.cfg import DEFAULT_CFG_DICT
+from ultralytics.engine import predictor, trainer, validator
+from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
+from ultralytics.nn.modules.head import Detect
+from ultralytics.utils import callbacks, plotting
+
+import moat_det.engine
+from moat_det.engine.device import use_all_cores
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "check_resume",
+        "setup_model",
+        "save_model",
+        "resume_training",
+        "final_eval",
+        "get_dataset",
+        "build_dataset",
+        "build_optimizer",
+        "preprocess_batch",
+        "set_model_attributes",
+        "get_validator",
+        "_model_train",
+        "_handle_nan_recovery",
+    ],
+)
+def test_the_trainer_still_calls_what_we_override(name: str) -> None:
+    source = inspect.getsource(trainer.BaseTrainer) + inspect.getsource(DetectionTrainer)
+    assert hasattr(DetectionTrainer, name)
+    assert f"self.{name}(" in source, "the engine no longer calls it: our override would do nothing"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "init_metrics",
+        "postprocess",
+        "update_metrics",
+        "gather_stats",
+        "get_stats",
+        "finalize_metrics",
+        "print_results",
+    ],
+)
+def test_the_validator_still_calls_what_we_override(name: str) -> None:
+    assert hasattr(DetectionValidator, name)
+    assert f"self.{name}(" in inspect.getsource(validator.BaseValidator.__call__)
+
+
+@pytest.mark.parametrize("name", ["setup_source", "postprocess", "save_predicted_images", "run_callbacks", "setup_model"])
+def test_the_predictor_still_calls_what_we_override(name: str) -> None:
+    assert f"self.{name}(" in inspect.getsource(predictor.BasePredictor)
+
+
+def test_an_epoch_starts_with_model_train_before_its_loader() -> None:
+    loop = inspect.getsource(trainer.BaseTrainer._do_train)
+    assert loop.index("self._model_train()") < loop.index("enumerate(self.train_loader)"), "seeds would come too late"
+
+
+def test_the_engine_finds_no_callback_to_attach() -> None:
+    class SomeTrainer:
+        callbacks: dict[str, list[object]]
+
+    instance = SomeTrainer()
+    instance.callbacks = {}
+    callbacks.add_integration_callbacks(instance)
+    assert instance.callbacks == {}
+    for module in (trainer, validator, predictor):
+        assert "callbacks.add_integration_callbacks(" in inspect.getsource(module), "it is attached in another way now"
+
+
+def test_drawing_asks_for_a_font_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it connects"))
+    assert str(plotting.check_font("Arial.ttf")).endswith(".ttf")
+
+
+def test_importing_everything_touches_no_network() -> None:
+    program = (
+        "import socket\n"
+        "def refuse(*a, **k): raise SystemExit('network: %r' % (a,))\n"
+        "socket.socket.connect = refuse; socket.getaddrinfo = refuse; socket.create_connection = refuse\n"
+        "import moat_det.engine, moat_det.engine.cli\n"
+        "print('quiet')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.strip().endswith("quiet"), done.stdout + done.stderr
+
+
+def test_select_device_takes_threads_away_and_we_give_them_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    torch.set_num_threads(1)
+    use_all_cores()
+    try:
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_the_head_still_has_the_parts_we_use() -> None:
+    assert list(inspect.signature(Detect.forward_head).parameters) == ["self", "x", "box_head", "cls_head"]
+    head = Detect(nc=2, ch=(8, 16))
+    assert head.cv2[0][-1].out_channels == 4 * head.reg_max
+    assert head.cv3[0][-1].out_channels == 2
+
+
+def test_the_arguments_we_set_exist() -> None:
+    from moat_det.engine.options import training_defaults
+
+    assert set(training_defaults()) <= set(DEFAULT_CFG_DICT)
+    assert moat_det.engine.MOAT.__name__ == "MOAT"
+
+
+def test_torch_still_says_what_the_cpu_can_do() -> None:
+    assert isinstance(torch.cpu._is_amx_tile_supported(), bool)
+    assert isinstance(torch.cpu._is_avx512_bf16_supported(), bool)
