@@ -22,9 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--val", type=int, default=80, metavar="N", help="validation images")
     parser.add_argument("--size", type=int, nargs=2, default=[224, 224], metavar=("H", "W"), help="pixels")
     parser.add_argument("--seed", type=int, default=0, help="another seed draws other parts")
-    parser.add_argument(
-        "--defect-scale", type=float, default=1.0, metavar="F", help="factor on the defects' size"
-    )
+    parser.add_argument("--defect-scale", type=float, default=1.0, metavar="F", help="factor on the defects' size")
     args = parser.parse_args(argv)
     try:
         data = generate_demo(args.out, args.train, args.val, tuple(args.size), args.seed, args.defect_scale)

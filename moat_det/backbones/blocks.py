@@ -95,9 +95,7 @@ class MOATBlock(MBConv):
         window: Window,
         position_range: int | None,
     ) -> None:
-        super().__init__(
-            cin, channels, stride=stride, pool_size=pool_size, drop_path=drop_path, squeeze_excite=False
-        )
+        super().__init__(cin, channels, stride=stride, pool_size=pool_size, drop_path=drop_path, squeeze_excite=False)
         self.attention_norm = nn.LayerNorm(channels, eps=1e-5)
         self.attention = Attention(channels, window, position_range)
 

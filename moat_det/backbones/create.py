@@ -53,17 +53,13 @@ def create_backbone(
     """
     if name not in VARIANTS:
         near = get_close_matches(str(name), VARIANTS, n=1, cutoff=0)
-        raise UserError(
-            f"no backbone {name!r}; did you mean {near[0]!r}? There are {', '.join(list_backbones())}"
-        )
+        raise UserError(f"no backbone {name!r}; did you mean {near[0]!r}? There are {', '.join(list_backbones())}")
     if pool_size not in (None, 2, 3):
         raise UserError(f"pool_size {pool_size!r}: give 2, 3 or None")
     if num_classes is not None and num_classes < 1:
         raise UserError(f"num_classes {num_classes!r}: give 1 or more, or None for feature maps")
     if drop_path is not None and not 0 <= drop_path < 1:
-        raise UserError(
-            f"drop_path {drop_path!r}: give a rate from 0 to below 1, or None for the variant's own"
-        )
+        raise UserError(f"drop_path {drop_path!r}: give a rate from 0 to below 1, or None for the variant's own")
     if in_channels < 1:
         raise UserError(f"in_channels {in_channels!r}: give 1 or more")
     variant = VARIANTS[name]

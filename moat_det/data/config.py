@@ -78,9 +78,7 @@ def _find_yaml(source: str | Path) -> Path:
         if path / "data.yaml" in files:
             return path / "data.yaml"
         if not files:
-            raise UserError(
-                f"{path}: no dataset YAML in this folder; give the path of one (--data demo needs none)"
-            )
+            raise UserError(f"{path}: no dataset YAML in this folder; give the path of one (--data demo needs none)")
         if len(files) > 1:
             raise UserError(f"{path}: {len(files)} YAML files in this folder, give one of {_listing(files)}")
         return files[0]
@@ -90,9 +88,7 @@ def _find_yaml(source: str | Path) -> Path:
     hint = _suggest(path.name, [file.name for file in files])
     if not hint and files:
         hint = f" (that folder has {_listing(files)})"
-    raise UserError(
-        f"{source}: no such dataset YAML in {path.parent}{hint}; check the path, or try --data demo"
-    )
+    raise UserError(f"{source}: no such dataset YAML in {path.parent}{hint}; check the path, or try --data demo")
 
 
 def _yaml_files(folder: Path) -> list[Path]:
@@ -143,13 +139,9 @@ def _check_names(names: Any, file: Path) -> dict[int, str]:
     by_id: dict[int, str] = {}
     for key, name in names.items():
         if isinstance(key, bool) or not str(key).strip().isdecimal():
-            raise UserError(
-                f"{file}: 'names' has the id {key!r}; write whole numbers from 0 on, such as '0: scratch'"
-            )
+            raise UserError(f"{file}: 'names' has the id {key!r}; write whole numbers from 0 on, such as '0: scratch'")
         if isinstance(name, bool) or not isinstance(name, (str, int, float)) or not str(name).strip():
-            raise UserError(
-                f"{file}: 'names' has {name!r} as class {key}; write a name, in quotes: {key}: \"...\""
-            )
+            raise UserError(f"{file}: 'names' has {name!r} as class {key}; write a name, in quotes: {key}: \"...\"")
         if int(key) in by_id:
             raise UserError(f"{file}: 'names' has the id {int(key)} twice; give each class its own")
         by_id[int(key)] = str(name).strip()
@@ -161,9 +153,7 @@ def _check_names(names: Any, file: Path) -> dict[int, str]:
     seen: dict[str, int] = {}
     for i, name in sorted(by_id.items()):
         if name in seen:
-            raise UserError(
-                f"{file}: 'names' has '{name}' as class {seen[name]} and as class {i}; rename one"
-            )
+            raise UserError(f"{file}: 'names' has '{name}' as class {seen[name]} and as class {i}; rename one")
         seen[name] = i
     return dict(sorted(by_id.items()))
 
@@ -190,9 +180,7 @@ def _find_root(given: Any, file: Path) -> Path:
         if candidate.is_dir():
             return candidate
     looked = " and ".join(dict.fromkeys(map(str, candidates)))
-    raise UserError(
-        f"{file}: 'path: {given}' does not exist (looked for {looked}); correct it, or remove the key"
-    )
+    raise UserError(f"{file}: 'path: {given}' does not exist (looked for {looked}); correct it, or remove the key")
 
 
 def _resolve_split(value: Any, key: str, root: Path, file: Path, must_exist: bool) -> str | list[str]:
@@ -200,9 +188,7 @@ def _resolve_split(value: Any, key: str, root: Path, file: Path, must_exist: boo
     paths = []
     for entry in entries:
         if not isinstance(entry, str) or not entry.strip():
-            raise UserError(
-                f"{file}: '{key}' has {entry!r} where a path belongs; write '{key}: images/{key}'"
-            )
+            raise UserError(f"{file}: '{key}' has {entry!r} where a path belongs; write '{key}: images/{key}'")
         # Not `resolve`: labels lie beside the images under the name that the user gave, also behind a link.
         path = Path(os.path.abspath(root / Path(entry).expanduser()))
         if entry.startswith("../") and not path.exists() and (root / entry[3:]).exists():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from ultralytics.data.augment import Albumentations, Compose, Mosaic
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.utils import get_split_fraction
 from ultralytics.utils import LOCAL_RANK, IterableSimpleNamespace, colorstr
@@ -40,7 +42,7 @@ class DetectionDataset(YOLODataset):
             UserError: No (readable) image, a malformed label file, no box to train on, or `cache="disk"`.
         """
         if str(kwargs.get("cache")).lower() == "disk":
-            raise UserError("cache=disk would write into your data; use cache=ram, or none")
+            raise UserError("--cache disk would write into your data; use --cache ram, or none")
         super().__init__(*args, **kwargs)
 
     @property
@@ -80,9 +82,7 @@ class DetectionDataset(YOLODataset):
                 label["boxes_xyxy"] = label["boxes_xyxy"][np.isin(label["cls"][:, 0], include_class)]
         super().update_labels(include_class)
         if self.augment and not any(len(label["cls"]) for label in self.labels):
-            raise UserError(
-                f"{self.img_path}: no box of the classes {include_class} to train on; correct 'classes'"
-            )
+            raise UserError(f"{self.img_path}: no box of the classes {include_class} to train on; correct 'classes'")
 
     def set_rectangle(self) -> None:
         """Sort by aspect ratio, as the engine does, but keep the images' sizes in the labels."""
@@ -90,6 +90,21 @@ class DetectionDataset(YOLODataset):
         super().set_rectangle()
         for label in self.labels:
             label["shape"] = shapes[label["im_file"]]
+
+    def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
+        """The engine's augmentations, made to depend on the seeds of `random` and numpy alone.
+
+        Its mosaic draws partners from the images that were read last, which differ after a resume and in each worker:
+        ours draws from the whole index. And where albumentations happens to be installed it adds blur and others,
+        with a generator of their own: they go, unless the user asked for them.
+        """
+        transforms = super().build_transforms(hyp)
+        if getattr(hyp, "augmentations", None) is None:
+            transforms.transforms = [t for t in transforms.transforms if not isinstance(t, Albumentations)]
+        for transform in _flatten(transforms):
+            if isinstance(transform, Mosaic):
+                transform.buffer_enabled = False
+        return transforms
 
     def load_image(
         self, i: int, rect_mode: bool = True, resize_short: bool = False
@@ -113,6 +128,12 @@ class DetectionDataset(YOLODataset):
         """Drop our key: a batch stacks keys by position, and a mosaic would not have it."""
         label.pop("boxes_xyxy")
         return super().update_labels_info(label)
+
+
+def _flatten(transform: Any) -> Iterator[Any]:
+    yield transform
+    for part in getattr(transform, "transforms", ()):
+        yield from _flatten(part)
 
 
 def build_dataset(
@@ -144,9 +165,7 @@ def build_dataset(
     train = mode == "train"
     fraction = get_split_fraction(args.fraction, "train" if train else args.split)
     if not fraction:
-        raise UserError(
-            f"fraction={args.fraction} leaves no image of '{args.split}'; give it a share above 0"
-        )
+        raise UserError(f"fraction={args.fraction} leaves no image of '{args.split}'; give it a share above 0")
     return DetectionDataset(
         img_path=img_path,
         imgsz=args.imgsz,

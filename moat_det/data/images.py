@@ -92,9 +92,7 @@ def _read_list(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: neither an image nor a UTF-8 list of image paths; correct the path"
-        ) from error
+        raise UserError(f"{path}: neither an image nor a UTF-8 list of image paths; correct the path") from error
     return [os.path.normpath(path.parent / line.strip()) for line in lines if line.strip()]
 
 

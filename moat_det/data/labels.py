@@ -211,9 +211,7 @@ def _parse_row(columns: list[str], where: str, num_classes: int | None) -> list[
     return [cls, (min(x) + max(x)) / 2, (min(y) + max(y)) / 2, max(x) - min(x), max(y) - min(y)]
 
 
-def scan(
-    images: Sequence[Path], num_classes: int | None, prefix: str = ""
-) -> tuple[list[dict[str, Any]], ScanReport]:
+def scan(images: Sequence[Path], num_classes: int | None, prefix: str = "") -> tuple[list[dict[str, Any]], ScanReport]:
     """Read the headers and labels of images, with a progress bar.
 
     Args:
@@ -240,9 +238,7 @@ def scan(
     labels: list[dict[str, Any]] = []
     report = ScanReport()
     with any_size(), ThreadPool(NUM_THREADS) as pool:
-        results = TQDM(
-            pool.imap(read, images), f"{prefix}Scanning", total=len(images), disable=LOCAL_RANK > 0
-        )
+        results = TQDM(pool.imap(read, images), f"{prefix}Scanning", total=len(images), disable=LOCAL_RANK > 0)
         for image, result in zip(images, results, strict=True):
             if isinstance(result, str):
                 report.unreadable.append((image, result))
@@ -268,7 +264,5 @@ def scan(
     report.backgrounds = report.images - report.labelled
     if not labels:
         path, reason = report.unreadable[0]
-        raise UserError(
-            f"none of the {len(images)} images is readable, the first is {path}: {reason}; replace them"
-        )
+        raise UserError(f"none of the {len(images)} images is readable, the first is {path}: {reason}; replace them")
     return labels, report

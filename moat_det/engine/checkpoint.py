@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from ultralytics.nn.tasks import DetectionModel
 
 import moat_det
 from moat_det.errors import UserError
 from moat_det.files import atomic_path
 from moat_det.models.build import build_model
-from ultralytics.nn.tasks import DetectionModel
 
 FORMAT = "moat_det checkpoint 1"
 
@@ -43,9 +43,16 @@ class Checkpoint:
     training: dict[str, Any] | None = None
 
     def build(self) -> DetectionModel:
-        """The model with its weights, float32, on the CPU, in evaluation mode."""
+        """The model with its weights, float32, on the CPU, in evaluation mode.
+
+        Raises:
+            UserError: The weights do not fit the configuration.
+        """
         model = build_model(self.config, len(self.names), dict(self.names))
-        model.load_state_dict(self.weights)
+        try:
+            model.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise UserError(f"the weights do not fit their configuration: {str(error).splitlines()[0]}") from None
         model.args = dict(self.args)
         return model.float().eval()
 
@@ -80,7 +87,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(
-            f"{path} is no checkpoint of moat_det (it holds pickled code, as the engine's own do); train one with train.py"
+            f"{path} is no checkpoint of moat_det (it holds pickled code, as the engine's own do): "
+            "give a best.pt or last.pt that train.py wrote"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         raise UserError(f"{path} is no checkpoint, or a damaged one: give a best.pt or last.pt from train.py") from None
@@ -92,12 +100,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def load_model(path: str | Path) -> DetectionModel:
-    """The model of the checkpoint at `path`; raises `UserError` as `load_checkpoint` does, or for weights that do not fit."""
-    checkpoint = load_checkpoint(path)
-    try:
-        return checkpoint.build()
-    except RuntimeError as error:
-        raise UserError(f"{path}: its weights do not fit its architecture ({str(error).splitlines()[0]})") from None
+    """The model of the checkpoint at `path`; raises `UserError` as `load_checkpoint` does."""
+    return load_checkpoint(path).build()
 
 
 def plain(value: Any) -> Any:

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ultralytics.utils import LOGGER
+
 from moat_det.engine.arguments import Arguments, parse_arguments
 from moat_det.engine.detections import DetectionFiles
 from moat_det.engine.model import MOAT
 from moat_det.engine.options import Command
 from moat_det.errors import UserError
-from ultralytics.utils import LOGGER
 
 DEFAULT_BACKBONE = "tiny_moat2"
 
@@ -44,8 +45,13 @@ def _run(command: Command, action: Callable[[Arguments], None], argv: Sequence[s
     except OSError as error:
         if "--debug" in words or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
             raise
-        sys.exit(_complain(command, f"{error.filename or 'a file'} cannot be written: {error.strerror}; "
-                                    "free some space or choose another --project; what was written before is whole"))
+        sys.exit(
+            _complain(
+                command,
+                f"{error.filename or 'a file'} cannot be written: {error.strerror}; "
+                "free some space or choose another --project; what was written before is whole",
+            )
+        )
     except KeyboardInterrupt:
         print(f"\n{command}: stopped", file=sys.stderr)
         sys.exit(130)
@@ -103,5 +109,7 @@ def _detect(arguments: Arguments) -> None:
 
 def _weights(path: str) -> str:
     if Path(path).suffix != ".pt":
-        raise UserError(f"--weights {path}: must be a checkpoint (.pt) that train.py wrote, e.g. runs/train/weights/best.pt")
+        raise UserError(
+            f"--weights {path}: must be a checkpoint (.pt) that train.py wrote, e.g. runs/train/weights/best.pt"
+        )
     return path

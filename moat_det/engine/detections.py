@@ -7,8 +7,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-from moat_det.files import atomic_write_json, atomic_write_text
 from ultralytics.engine.results import Results
+
+from moat_det.files import atomic_write_json, atomic_write_text
 
 _COLUMNS = ("image_id", "file_name", "frame", "class", "name", "score", "x1", "y1", "x2", "y2")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import torch
+from ultralytics.utils.torch_utils import parse_device, select_device
 
 from moat_det.errors import UserError
-from ultralytics.utils.torch_utils import parse_device, select_device
 
 
 def use_all_cores() -> None:

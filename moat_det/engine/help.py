@@ -51,9 +51,7 @@ _DEFAULTS: dict[Command, dict[str, Any]] = {
     "detect": {"imgsz": "as trained", "conf": 0.25, "batch": 1},
 }
 # What leads each command's help of the engine's options, and the engine's sections that follow.
-_GENERAL = (
-    "imgsz batch device conf iou max_det agnostic_nms classes augment quantize project name exist_ok verbose"
-)
+_GENERAL = "imgsz batch device conf iou max_det agnostic_nms classes augment quantize project name exist_ok verbose"
 _EXTRAS: dict[Command, str] = {
     "train": "epochs imgsz batch device workers seed classes project name exist_ok verbose",
     "val": f"{_GENERAL} split workers single_cls rect plots save_txt save_conf visualize",
@@ -97,9 +95,7 @@ def help_text(command: Command) -> str:
         named.add(option.name)
 
     def paragraph(text: str, indent: str = "") -> str:
-        return textwrap.fill(
-            text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-        )
+        return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
     lines = [f"usage: {USAGE[command]}", "", _PURPOSE[command], "", "examples:"]
     lines += [f"  {example}" for example in _EXAMPLES[command]]

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ultralytics.engine.model import Model
+from ultralytics.engine.results import Results
+from ultralytics.utils import DEFAULT_CFG_DICT
+
 from moat_det.engine.arguments import check_overrides
-from moat_det.engine.checkpoint import load_checkpoint, load_model
+from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.device import choose_device
 from moat_det.engine.options import training_defaults
 from moat_det.engine.predictor import Predictor
@@ -17,9 +21,6 @@ from moat_det.errors import UserError
 from moat_det.evaluation import CocoMetrics
 from moat_det.models.build import build_model, find_config, is_engine_config
 from moat_det.models.detector import Detector
-from ultralytics.engine.model import Model
-from ultralytics.engine.results import Results
-from ultralytics.utils import DEFAULT_CFG_DICT
 
 
 class MOAT(Model):
@@ -60,9 +61,11 @@ class MOAT(Model):
             return
         checkpoint = load_checkpoint(weights)
         self._config = checkpoint.config
-        self.model = load_model(weights)
+        self.model = checkpoint.build()
         self.ckpt, self.task, self.ckpt_path, self.model_name = {"path": weights}, "detect", weights, weights
-        self.overrides = {**self._reset_ckpt_args(checkpoint.args), "model": weights, "task": "detect"}
+        # A model is used in the number format that it was trained in.
+        kept = {**self._reset_ckpt_args(checkpoint.args), "amp": checkpoint.args["amp"]}
+        self.overrides = {**kept, "model": weights, "task": "detect"}
 
     def train(self, **kwargs: Any) -> CocoMetrics:  # type: ignore[override]
         """Train on a dataset, from the loaded weights if there are any.

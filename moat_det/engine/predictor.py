@@ -7,14 +7,14 @@ from typing import Any
 
 import cv2
 from torch import Tensor
+from ultralytics.engine.results import Results
+from ultralytics.models.yolo.detect import DetectionPredictor
 
 from moat_det.engine.device import choose_device, use_all_cores
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
 from moat_det.models.nms import non_max_suppression
 from moat_det.models.precision import prepare
-from ultralytics.engine.results import Results
-from ultralytics.models.yolo.detect import DetectionPredictor
 
 
 class Predictor(DetectionPredictor):
@@ -44,7 +44,9 @@ class Predictor(DetectionPredictor):
             super().setup_source(source, stride)
         except (FileNotFoundError, ConnectionError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"--source {source}: {reason}; give an image, folder, glob, list file, video or camera") from None
+            raise UserError(
+                f"--source {source}: {reason}; give an image, folder, glob, list file, video or camera"
+            ) from None
         self._seen_files: set[str] = set()
         self.unreadable = []
 

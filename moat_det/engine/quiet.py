@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import moat_det.offline  # noqa: F401, I001  (before ultralytics)
 import ultralytics.utils.callbacks
 import ultralytics.utils.plotting
 from matplotlib import font_manager
+
+import moat_det.offline  # noqa: F401  (before ultralytics)
 
 
 def _attach_nothing(instance: Any) -> None:

@@ -13,6 +13,11 @@ import numpy as np
 import torch
 import yaml
 from torch import nn
+from ultralytics.cfg import DEFAULT_CFG, get_cfg
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import LOGGER, RANK
+from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 
 from moat_det.data.config import load_dataset
 from moat_det.data.dataset import DetectionDataset, build_dataset
@@ -26,11 +31,6 @@ from moat_det.files import atomic_write_text
 from moat_det.models.build import build_model, is_engine_config
 from moat_det.models.detector import Detector
 from moat_det.models.precision import prepare
-from ultralytics.cfg import DEFAULT_CFG, get_cfg
-from ultralytics.models.yolo.detect import DetectionTrainer
-from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import LOGGER, RANK
-from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 
 # With fewer images a step, batch statistics say more about these images than about the data.
 MIN_IMAGES_FOR_BATCH_STATISTICS = 4
@@ -161,7 +161,9 @@ class Trainer(DetectionTrainer):
 
     def get_validator(self) -> Validator:
         """The validator of each epoch and of the end."""
-        return Validator(self.test_loader, save_dir=self.save_dir, args=copy(self.args), _callbacks=self.callbacks)
+        args = copy(self.args)
+        args.amp = self.mixed
+        return Validator(self.test_loader, save_dir=self.save_dir, args=args, _callbacks=self.callbacks)
 
     def build_optimizer(
         self,
@@ -233,10 +235,14 @@ class Trainer(DetectionTrainer):
         self.resume = bool(self.args.resume)
         if not self.resume:
             return
-        path = Path(self.args.resume) if isinstance(self.args.resume, (str, Path)) else newest_run(Path(self.args.project))
+        path = (
+            Path(self.args.resume) if isinstance(self.args.resume, (str, Path)) else newest_run(Path(self.args.project))
+        )
         self._checkpoint = load_checkpoint(path)
         if self._checkpoint.training is None:
-            raise UserError(f"{path} is of a finished training, nothing to resume: start a new one with --weights {path}")
+            raise UserError(
+                f"{path} is of a finished training, nothing to resume: start a new one with --weights {path}"
+            )
         kept = {key: value for key, value in overrides.items() if key in _RESUMABLE}
         # The run's folder may have been moved since.
         place = {"resume": str(path), "model": str(path), "save_dir": str(path.resolve().parents[1])}

@@ -9,6 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, distributed
+from ultralytics.models.yolo.detect import DetectionValidator
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import LOGGER, RANK, TQDM
+from ultralytics.utils.checks import check_imgsz
+from ultralytics.utils.ops import Profile
 
 from moat_det.data.config import load_dataset
 from moat_det.data.dataset import DetectionDataset, build_dataset
@@ -30,11 +35,6 @@ from moat_det.evaluation import (
 )
 from moat_det.models.nms import non_max_suppression
 from moat_det.models.precision import prepare
-from ultralytics.models.yolo.detect import DetectionValidator
-from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import LOGGER, RANK, TQDM
-from ultralytics.utils.checks import check_imgsz
-from ultralytics.utils.ops import Profile
 
 # Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
 CONFUSION_CONF = 0.25

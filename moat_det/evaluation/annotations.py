@@ -55,9 +55,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         coco = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); --annotations takes a COCO JSON"
-        ) from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); --annotations takes a COCO JSON") from error
     except ValueError as error:
         raise UserError(f"{path}: is no valid JSON ({error}); --annotations takes a COCO JSON") from error
     if not isinstance(coco, dict) or not all(isinstance(coco.get(part), list) for part in _KEYS):
@@ -91,14 +89,11 @@ def _check_entries(path: Path, part: str, entries: list[Any], keys: Iterable[str
     for position, entry in enumerate(entries):
         missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]
         if missing:
-            raise UserError(
-                f"{path}: {part}[{position}] has no '{missing[0]}', which the COCO format requires"
-            )
+            raise UserError(f"{path}: {part}[{position}] has no '{missing[0]}', which the COCO format requires")
         for key in keys:
             if key.endswith("id") and not isinstance(entry[key], int):
                 raise UserError(
-                    f"{path}: {part}[{position}] has the {key} {json.dumps(entry[key])[:60]}; "
-                    "it must be a whole number"
+                    f"{path}: {part}[{position}] has the {key} {json.dumps(entry[key])[:60]}; it must be a whole number"
                 )
         if entry["id"] in seen:
             raise UserError(f"{path}: {part} holds the id {entry['id']} twice; every id must occur once")
@@ -115,9 +110,7 @@ def _match_images(path: Path, images: list[dict[str, Any]], image_paths: Sequenc
     owners: dict[int, Path] = {}
     unmatched: list[Path] = []
     for image_path in dict.fromkeys(image_paths):
-        ranked = sorted(
-            (_agreement(image_path.parts, parts), image_id) for parts, image_id in by_name[image_path.name]
-        )
+        ranked = sorted((_agreement(image_path.parts, parts), image_id) for parts, image_id in by_name[image_path.name])
         if not ranked:
             unmatched.append(image_path)
             continue
@@ -151,17 +144,13 @@ def _agreement(path: tuple[str, ...], file_name: tuple[str, ...]) -> tuple[bool,
     return common == len(file_name), common
 
 
-def _match_categories(
-    path: Path, categories: list[dict[str, Any]], names: Mapping[int, str]
-) -> dict[int, int]:
+def _match_categories(path: Path, categories: list[dict[str, Any]], names: Mapping[int, str]) -> dict[int, int]:
     wanted = {str(name) for name in names.values()}
     ids: dict[str, int] = {}
     for category in categories:
         name = str(category["name"])
         if name in ids and name in wanted:
-            raise UserError(
-                f"{path}: two categories are named '{name}' (ids {ids[name]} and {category['id']})"
-            )
+            raise UserError(f"{path}: two categories are named '{name}' (ids {ids[name]} and {category['id']})")
         ids[name] = category["id"]
     missing = [str(name) for name in names.values() if str(name) not in ids]
     if missing:
@@ -191,8 +180,6 @@ def _warn(path: Path, coco: dict[str, Any], image_ids: set[int], category_ids: s
     annotated = {annotation["category_id"] for annotation in coco["annotations"]}
     foreign = [c["name"] for c in coco["categories"] if c["id"] in annotated - category_ids]
     if foreign:
-        logger.warning(
-            "%s: the model does not know %s; their boxes count as missed", path, _listing(map(str, foreign))
-        )
+        logger.warning("%s: the model does not know %s; their boxes count as missed", path, _listing(map(str, foreign)))
     if any(annotation["id"] == 0 for annotation in coco["annotations"]):
         logger.warning("%s: pycocotools never counts the annotation with id 0 as found; number from 1", path)

@@ -105,9 +105,7 @@ class CocoEvaluator:
         self._owners = _owners(ground_truth)
         # pycocotools writes into the annotations, and prints: it gets copies, and no terminal.
         with redirect_stdout(io.StringIO()):
-            self._coco = _index(
-                {**ground_truth, "annotations": [dict(a) for a in ground_truth["annotations"]]}
-            )
+            self._coco = _index({**ground_truth, "annotations": [dict(a) for a in ground_truth["annotations"]]})
 
     def reset(self) -> None:
         """Forget all detections."""
@@ -194,9 +192,7 @@ def _owners(ground_truth: dict[str, Any]) -> dict[int, list[int]]:
     return owners
 
 
-def _labels(
-    ground_truth: dict[str, Any], category_ids: Mapping[int, int], names: Mapping[int, str]
-) -> dict[int, str]:
+def _labels(ground_truth: dict[str, Any], category_ids: Mapping[int, int], names: Mapping[int, str]) -> dict[int, str]:
     wanted = {category_ids[index]: str(names[index]) for index in sorted(names)}
     annotated = {annotation["category_id"] for annotation in ground_truth["annotations"]}
     for category in ground_truth["categories"]:

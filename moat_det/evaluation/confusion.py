@@ -49,9 +49,7 @@ def confusion_matrix(evaluator: CocoEvaluator, conf: float = 0.25, iou: float = 
         free = [not region for region in crowd]
         overlaps = _overlaps(found, present, crowd)
         for d, overlap in enumerate(overlaps):
-            candidates = [
-                (overlap[g], true[g] == predicted[d], g) for g in np.flatnonzero(free) if overlap[g] >= iou
-            ]
+            candidates = [(overlap[g], true[g] == predicted[d], g) for g in np.flatnonzero(free) if overlap[g] >= iou]
             if candidates:
                 match = max(candidates)[-1]
                 free[match] = False
@@ -63,9 +61,7 @@ def confusion_matrix(evaluator: CocoEvaluator, conf: float = 0.25, iou: float = 
     return matrix
 
 
-def _overlaps(
-    detections: list[dict[str, Any]], objects: list[dict[str, Any]], crowd: list[bool]
-) -> np.ndarray:
+def _overlaps(detections: list[dict[str, Any]], objects: list[dict[str, Any]], crowd: list[bool]) -> np.ndarray:
     """IoU of detections and objects; over the detection's area alone for crowd regions. (D, G)."""
     if not detections or not objects:
         return np.zeros((len(detections), len(objects)))

@@ -70,9 +70,7 @@ def coco_ground_truth(images: Sequence[GroundTruthImage], names: Mapping[int, st
     for path, image_id in image_ids.items():
         corners = np.asarray(by_path[path].boxes, dtype=np.float64).reshape(-1, 4)
         boxes = np.round(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]), PIXEL_DECIMALS)
-        for box, index in zip(
-            boxes.tolist(), np.asarray(by_path[path].classes, dtype=int).tolist(), strict=True
-        ):
+        for box, index in zip(boxes.tolist(), np.asarray(by_path[path].classes, dtype=int).tolist(), strict=True):
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -95,9 +93,7 @@ def coco_ground_truth(images: Sequence[GroundTruthImage], names: Mapping[int, st
             for path, image_id in image_ids.items()
         ],
         "annotations": annotations,
-        "categories": [
-            {"id": category_ids[index], "name": str(name)} for index, name in sorted(names.items())
-        ],
+        "categories": [{"id": category_ids[index], "name": str(name)} for index, name in sorted(names.items())],
     }
 
 

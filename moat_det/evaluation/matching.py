@@ -60,9 +60,7 @@ class BoxEval(COCOeval):
             "gtIgnore": ignored,
         }
 
-    def _match(
-        self, ious: np.ndarray, objects: list[dict[str, Any]], ignored: list[bool], matches: np.ndarray
-    ) -> None:
+    def _match(self, ious: np.ndarray, objects: list[dict[str, Any]], ignored: list[bool], matches: np.ndarray) -> None:
         """Write into `matches` (thresholds, detections) the index of the object that each detection takes."""
         crowd = [bool(g["iscrowd"]) for g in objects]
         best_possible, rows = ious.max(axis=1), ious.tolist()

@@ -30,9 +30,7 @@ def plot_precision_recall(path: Path, metrics: CocoMetrics) -> None:
     """
     recall = np.linspace(0, 1, metrics.precision_at_50.shape[1])
     curves = {
-        name: curve
-        for name, curve in zip(metrics.per_class, metrics.precision_at_50, strict=True)
-        if curve[0] > -1
+        name: curve for name, curve in zip(metrics.per_class, metrics.precision_at_50, strict=True) if curve[0] > -1
     }
     named = list(curves)
     if len(curves) > 2 * len(_COLOURS):
@@ -53,16 +51,12 @@ def plot_precision_recall(path: Path, metrics: CocoMetrics) -> None:
         colour = _COLOURS[position % len(_COLOURS)]
         handles += axes.plot(recall, curves[name], color=colour, linestyle=style, linewidth=1.6)
         labels.append(f"{metrics.per_class[name]['AP50']:.3f}  {_shorten(name)}")
-    axes.set(
-        xlim=(0, 1), ylim=(0, 1.02), xlabel="Recall", ylabel="Precision", title="Precision-recall at IoU 0.5"
-    )
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Recall", ylabel="Precision", title="Precision-recall at IoU 0.5")
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     title = "AP50" if len(named) == len(curves) else "AP50, mean and lowest"
-    legend = figure.legend(
-        handles, labels, loc="outside right upper", title=title, alignment="left", frameon=False
-    )
+    legend = figure.legend(handles, labels, loc="outside right upper", title=title, alignment="left", frameon=False)
     _save(figure, path, legend.get_texts())
 
 
@@ -87,9 +81,7 @@ def plot_confusion_matrix(path: Path, matrix: np.ndarray, labels: Sequence[str],
     axes.set_xticks(range(count), ticks, rotation=90 if count > 2 else 0)
     axes.set_yticks(range(count), ticks)
     axes.set(xlabel="True", ylabel="Predicted")
-    axes.set_title(
-        f"Confusion at IoU 0.5, confidence ≥ {conf:g}\nColour: share of the true class", fontsize=11
-    )
+    axes.set_title(f"Confusion at IoU 0.5, confidence ≥ {conf:g}\nColour: share of the true class", fontsize=11)
     axes.set_xticks(np.arange(count - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(count - 1) + 0.5, minor=True)
     axes.grid(which="minor", color="0.9", linewidth=0.6)
@@ -98,9 +90,7 @@ def plot_confusion_matrix(path: Path, matrix: np.ndarray, labels: Sequence[str],
     size = min(11.0, 72 * 0.8 * side / count / 3)
     for row, column in np.argwhere(matrix):
         colour = "white" if shares[row, column] > 0.55 else "black"
-        axes.text(
-            column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=size
-        )
+        axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=size)
     _save(figure, path, [*axes.get_xticklabels(), *axes.get_yticklabels()])
 
 

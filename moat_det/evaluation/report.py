@@ -24,9 +24,7 @@ def metrics_table(metrics: CocoMetrics) -> str:
     width = max(len(name) for name, _ in [*table, ("class", {})])
     lines += ["", f"{'class':<{width}}{'images':>9}{'boxes':>9}{'AP':>8}{'AP50':>8}"]
     for name, row in table:
-        lines.append(
-            f"{name:<{width}}{row['images']:>9}{row['boxes']:>9}{_show(row['AP']):>8}{_show(row['AP50']):>8}"
-        )
+        lines.append(f"{name:<{width}}{row['images']:>9}{row['boxes']:>9}{_show(row['AP']):>8}{_show(row['AP50']):>8}")
     return "\n".join(lines)
 
 
@@ -34,9 +32,7 @@ def _show(value: float) -> str:
     return "-" if value < 0 else f"{value:.3f}"
 
 
-def write_results(
-    folder: Path, evaluator: CocoEvaluator, metrics: CocoMetrics, speed_ms: Mapping[str, float]
-) -> None:
+def write_results(folder: Path, evaluator: CocoEvaluator, metrics: CocoMetrics, speed_ms: Mapping[str, float]) -> None:
     """Write `ground_truth.json`, `predictions.json` and `metrics.json`, each atomically.
 
     pycocotools gives the numbers of the last for the first two.

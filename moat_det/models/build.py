@@ -7,10 +7,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+
 from moat_det.errors import UserError
 from moat_det.models.config import load_config, parse_config
 from moat_det.models.detector import Detector
-from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 
 def is_engine_config(mapping: Mapping[str, Any]) -> bool:

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from ultralytics.nn.tasks import DetectionModel
 
 from moat_det.backbones import create_backbone
 from moat_det.models.config import DetectorConfig
 from moat_det.models.head import Head
 from moat_det.models.initialize import initialize_backbone
 from moat_det.models.neck import PAN
-from ultralytics.nn.tasks import DetectionModel
 
 # ImageNet training keeps BN statistics over hundreds of thousands of steps (momentum 0.01); a detector on a small set
 # takes a few hundred, after which such statistics would still be mostly their initial values.

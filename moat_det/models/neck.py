@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-
 from ultralytics.nn.modules.block import C3k2
 from ultralytics.nn.modules.conv import Conv
 
@@ -44,9 +43,7 @@ class PAN(nn.Module):
             P3, P4, P5 at the same sizes, with the neck's channels.
         """
         stages = (features["stage3"], features["stage4"], features["stage5"])
-        x3, x4, x5 = (
-            lateral(norm(x)) for x, norm, lateral in zip(stages, self.normalize, self.lateral, strict=True)
-        )
+        x3, x4, x5 = (lateral(norm(x)) for x, norm, lateral in zip(stages, self.normalize, self.lateral, strict=True))
         t4 = self.top_down4(torch.cat((self.up(x5), x4), 1))
         p3 = self.top_down3(torch.cat((self.up(t4), x3), 1))
         p4 = self.bottom_up4(torch.cat((self.down3(p3), t4), 1))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
+from ultralytics.nn.tasks import DetectionModel
 
 from moat_det.models.detector import Detector
-from ultralytics.nn.tasks import DetectionModel
 
 
 def compute_dtype(device: torch.device, mixed: bool = True) -> torch.dtype:

@@ -18,9 +18,7 @@ def reference(attention: Attention, x: Tensor, window: tuple[int, int]) -> Tenso
     table = attention.relative_position_embedding
     if table is not None:
         table = F.interpolate(table[None], (2 * h - 1, 2 * w - 1), mode="bilinear", align_corners=False)[0]
-    q, k, v = (
-        layer(x).unflatten(-1, (attention.heads, 32)) for layer in (attention.q, attention.k, attention.v)
-    )
+    q, k, v = (layer(x).unflatten(-1, (attention.heads, 32)) for layer in (attention.q, attention.k, attention.v))
     out = torch.empty_like(q)
     for i in range(rows):
         for j in range(cols):

@@ -112,9 +112,7 @@ def test_drop_path_can_be_set() -> None:
         ([None, None, 14, None], False, ([(14, 14)] * 7, [None] * 2)),
     ],
 )
-def test_windows_of_the_blocks(
-    window: object, end: bool, expected: tuple[list[object], list[object]]
-) -> None:
+def test_windows_of_the_blocks(window: object, end: bool, expected: tuple[list[object], list[object]]) -> None:
     with torch.device("meta"):
         backbone = create_backbone("tiny_moat0", window=window, global_attention_at_end_of_stage=end)
     assert tuple([block.attention.window for block in stage] for stage in backbone.stages[2:]) == expected

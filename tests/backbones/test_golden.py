@@ -87,9 +87,7 @@ def test_moving_statistics_after_a_training_step() -> None:
         name = f"{norm}.running_var"
         kept = 0.99 * before[name]
         after[name] = kept + (after[name] - kept) * (n - 1) / n
-    updated = {
-        our_name(key.removeprefix("updated/")): v for key, v in arrays.items() if key.startswith("updated/")
-    }
+    updated = {our_name(key.removeprefix("updated/")): v for key, v in arrays.items() if key.startswith("updated/")}
     assert len(updated) == 2 * len(pixels)
     worst = 0.0
     for name, official in updated.items():

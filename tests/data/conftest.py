@@ -27,9 +27,7 @@ def make_set(tmp_path: Path) -> Callable[[dict[str, str | None]], Path]:
                     label = (root / "labels" / split / name).with_suffix(".txt")
                     label.parent.mkdir(parents=True, exist_ok=True)
                     label.write_text(text)
-        (root / "data.yaml").write_text(
-            "train: images/train\nval: images/val\nnames: [scratch, pit, stain]\n"
-        )
+        (root / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [scratch, pit, stain]\n")
         return root / "data.yaml"
 
     return make

@@ -101,9 +101,7 @@ def test_boxes_in_pixels_equal_the_sets_coco_file(shared: Path, name: str, rect:
         assert label["boxes_xyxy"].dtype == np.float64
         low, high = label["boxes_xyxy"][:, :2], label["boxes_xyxy"][:, 2:]
         found = np.hstack([label["cls"] + first, low, high - low]).tolist()
-        np.testing.assert_allclose(
-            sorted(found, key=rounded), sorted(expected[image["id"]], key=rounded), atol=0.02
-        )
+        np.testing.assert_allclose(sorted(found, key=rounded), sorted(expected[image["id"]], key=rounded), atol=0.02)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -29,9 +29,7 @@ def touch(root: Path, *names: str) -> list[Path]:
 
 
 def test_a_folder_gives_its_images_sorted_by_path_and_nothing_else(tmp_path: Path) -> None:
-    touch(
-        tmp_path, "classes.txt", "a.jpg.bak", ".hidden.png", "._a.jpg", ".cache/x.jpg", "Thumbs.db", "noext"
-    )
+    touch(tmp_path, "classes.txt", "a.jpg.bak", ".hidden.png", "._a.jpg", ".cache/x.jpg", "Thumbs.db", "noext")
     wanted = touch(tmp_path, "10.png", "2.JPG", "B.Tiff", "a-b/x.jpg", "a.JPEG", "a/x.jpg")
     assert find_images(tmp_path) == sorted(wanted, key=str)
 
@@ -88,9 +86,7 @@ def save_turned(path: Path, orientation: int) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
-def test_a_turned_image_has_the_size_that_decoding_gives(
-    tmp_path: Path, suffix: str, orientation: int
-) -> None:
+def test_a_turned_image_has_the_size_that_decoding_gives(tmp_path: Path, suffix: str, orientation: int) -> None:
     path = tmp_path / f"turned{suffix}"
     save_turned(path, orientation)
     header = read_header(path)

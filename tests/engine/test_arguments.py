@@ -232,9 +232,7 @@ def test_help_lists_every_option_once(
     body = text[text.index("Main:") :]
     rows = re.findall(r"^  (--[\w-]+)", body[: body.index("Also accepted")], re.MULTILINE)
     rest = re.findall(r"--[\w-]+", body[body.index("Also accepted") :])
-    assert sorted(rows + rest) == sorted(
-        [*(option.flag for option in options(command).values()), "--version"]
-    )
+    assert sorted(rows + rest) == sorted([*(option.flag for option in options(command).values()), "--version"])
     assert max(map(len, text.splitlines())) <= 100
 
 

@@ -27,7 +27,18 @@ def images(demo: Path, tmp_path: Path) -> Path:
 
 def detect(weights: Path, source: Path | str, project: Path, *words: str) -> Path:
     cli.detect(
-        ["--weights", str(weights), "--source", str(source), "--project", str(project), "--imgsz", "64", *words, "--debug"]
+        [
+            "--weights",
+            str(weights),
+            "--source",
+            str(source),
+            "--project",
+            str(project),
+            "--imgsz",
+            "64",
+            *words,
+            "--debug",
+        ]
     )
     return project / "predict"
 
@@ -68,7 +79,9 @@ def test_unreadable_files_are_said_and_counted(
 
 
 def test_nothing_found_is_a_result(trained: Path, images: Path, tmp_path: Path) -> None:
-    folder = detect(trained / "weights" / "best.pt", images, tmp_path / "runs", "--conf", "1.0", "--save-json", "--save-csv")
+    folder = detect(
+        trained / "weights" / "best.pt", images, tmp_path / "runs", "--conf", "1.0", "--save-json", "--save-csv"
+    )
     assert json.loads((folder / "predictions.json").read_text()) == []
     assert (folder / "detections.csv").read_text().startswith("image_id,file_name")
     assert len(list(folder.glob("*.jpg"))) == 3

@@ -60,7 +60,9 @@ def test_the_validator_still_calls_what_we_override(name: str) -> None:
     assert f"self.{name}(" in inspect.getsource(validator.BaseValidator.__call__)
 
 
-@pytest.mark.parametrize("name", ["setup_source", "postprocess", "save_predicted_images", "run_callbacks", "setup_model"])
+@pytest.mark.parametrize(
+    "name", ["setup_source", "postprocess", "save_predicted_images", "run_callbacks", "setup_model"]
+)
 def test_the_predictor_still_calls_what_we_override(name: str) -> None:
     assert f"self.{name}(" in inspect.getsource(predictor.BasePredictor)
 

@@ -139,18 +139,31 @@ def test_val_does_not_depend_on_the_batch(trained: Path, demo: Path, tmp_path: P
     model = MOAT(trained / "weights" / "best.pt")
     common = {"data": str(demo), "imgsz": 64, "plots": False, "amp": False, "project": str(tmp_path)}
     one, many = (model.val(batch=batch, **common) for batch in (1, 12))
-    assert one.AP == pytest.approx(many.AP, abs=1e-4)
+    assert pytest.approx(many.AP, abs=1e-4) == one.AP
 
 
 def test_the_last_epochs_figures_are_those_of_val(trained: Path, demo: Path, tmp_path: Path) -> None:
     training = json.loads((trained / "metrics.json").read_text())
     figures = MOAT(trained / "weights" / "best.pt").val(data=str(demo), project=str(tmp_path), plots=False)
-    assert figures.AP == pytest.approx(training["AP"], abs=1e-6)
+    assert pytest.approx(training["AP"], abs=1e-6) == figures.AP
 
 
 def test_training_goes_on_from_weights(trained: Path, demo: Path, model_yaml: Path, tmp_path: Path) -> None:
     best = trained / "weights" / "best.pt"
-    train("--data", demo, "--model", model_yaml, "--weights", best, "--epochs", "1", "--lr0", "1e-9", "--project", tmp_path)
+    train(
+        "--data",
+        demo,
+        "--model",
+        model_yaml,
+        "--weights",
+        best,
+        "--epochs",
+        "1",
+        "--lr0",
+        "1e-9",
+        "--project",
+        tmp_path,
+    )
     before, after = load_checkpoint(best).weights, load_checkpoint(tmp_path / "train" / "weights" / "last.pt").weights
     name = "model.backbone.stem.conv_0.weight"
     assert torch.allclose(before[name], after[name], atol=1e-5)

@@ -77,10 +77,7 @@ def test_per_class_ap_is_that_of_the_class_alone(tmp_path: Path) -> None:
     metrics = evaluator.compute()
     for index, name in NAMES.items():
         alone = evaluator_of(
-            [
-                replace(i, boxes=i.boxes[i.classes == index], classes=i.classes[i.classes == index])
-                for i in images
-            ]
+            [replace(i, boxes=i.boxes[i.classes == index], classes=i.classes[i.classes == index]) for i in images]
         )
         for seed, image in enumerate(images):
             boxes, scores, classes = random_detections(image, seed)
@@ -101,9 +98,7 @@ def test_matching_equals_pycocotools_with_crowds_ties_and_an_id_of_zero() -> Non
             annotation.update(iscrowd=1, bbox=[0, 0, 640, 512])  # Over all other objects.
     for number in range(len(images)):
         # An IoU of just 0.5 with the detection below.
-        new = dict(
-            id=1000 + number, image_id=number + 1, category_id=1, bbox=[0, 500, 10, 5], area=50, iscrowd=0
-        )
+        new = dict(id=1000 + number, image_id=number + 1, category_id=1, bbox=[0, 500, 10, 5], area=50, iscrowd=0)
         evaluator.ground_truth["annotations"].append(new)
     for seed, image in enumerate(images):
         boxes, scores, classes = random_detections(image, seed, noise=3)

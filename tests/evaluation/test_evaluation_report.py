@@ -33,9 +33,7 @@ def test_files_and_their_keys(tmp_path: Path, evaluator: CocoEvaluator) -> None:
     assert set(files["predictions.json"][0]) == {"image_id", "category_id", "bbox", "score"}
 
 
-def test_files_of_an_earlier_run_stay_whole_when_writing_fails(
-    tmp_path: Path, evaluator: CocoEvaluator
-) -> None:
+def test_files_of_an_earlier_run_stay_whole_when_writing_fails(tmp_path: Path, evaluator: CocoEvaluator) -> None:
     metrics = evaluator.compute()
     write_results(tmp_path, evaluator, metrics, {"inference": 1.0})
     before = (tmp_path / "metrics.json").read_text()

@@ -168,9 +168,7 @@ def test_labels_and_the_sets_own_json_agree_on_real_data(shared: Path, tmp_path:
     ours, own = from_labels.compute(), from_json.compute()
     assert ours.images == own.images == 360
     assert 0.2 < own.AP < 0.9
-    assert [getattr(ours, name) for name in STATS] == pytest.approx(
-        [getattr(own, name) for name in STATS], abs=1e-4
-    )
+    assert [getattr(ours, name) for name in STATS] == pytest.approx([getattr(own, name) for name in STATS], abs=1e-4)
     # And for the set's own file the numbers are an outsider's, to the last digit.
     write_results(tmp_path, from_json, own, {})
     stats = outsider(file, tmp_path / "predictions.json").tolist()

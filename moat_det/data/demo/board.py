@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from moat_det.data.demo.surfaces import Array, Pad, Surface, lighting, smooth_noise, to_uint8
 
-CELL = (
-    104  # pixels from one footprint to the next; a cell holds at most 76 px of pads, the rest is for traces
-)
+CELL = 104  # pixels from one footprint to the next; a cell holds at most 76 px of pads, the rest is for traces
 LANES = (-10, -3, 4, 11)  # where traces run, from the edge of a cell
 HOLE = 4  # pixels, radius of the drill in a round pad
 # BGR of the solder mask and of the copper's finish

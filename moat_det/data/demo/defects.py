@@ -72,9 +72,7 @@ def stain(rng: np.random.Generator, patch: Array) -> Array:
 def missing_pad(rng: np.random.Generator, patch: Array, pad: Pad) -> Array:
     """The opening of a pad that lacks its copper: the laminate's brown weave shows; a drilled hole stays."""
     weave = 1 + 0.10 * smooth_noise(rng, patch.shape[:2], (2, 2))
-    weave *= np.linspace(0.8, 1.15, patch.shape[0], dtype=np.float32)[
-        :, None
-    ]  # the mask's edge throws a shadow
+    weave *= np.linspace(0.8, 1.15, patch.shape[0], dtype=np.float32)[:, None]  # the mask's edge throws a shadow
     laminate = np.array(LAMINATE, np.float32) * weave[..., None]
     return blend(patch, np.asarray(laminate, np.float32), pad_mask(pad.width, pad.height, pad.round))
 

@@ -73,8 +73,7 @@ def generate_demo(
             return reuse(out)
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(
-                f"{out} exists and is not this demo set (another {RECORD}, or none):"
-                " name a new folder, or remove it"
+                f"{out} exists and is not this demo set (another {RECORD}, or none): name a new folder, or remove it"
             )
         out.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -119,9 +118,7 @@ def check_parameters(train: int, val: int, size: tuple[int, int], seed: int, def
         if count < 1:
             raise UserError(f"{split} is {count}: the demo set needs at least 1 image in each split")
     if min(size) < SMALLEST_SIDE:
-        raise UserError(
-            f"size is {size[0]} x {size[1]}: each side of a demo image needs at least {SMALLEST_SIDE} px"
-        )
+        raise UserError(f"size is {size[0]} x {size[1]}: each side of a demo image needs at least {SMALLEST_SIDE} px")
     if seed < 0:
         raise UserError(f"seed is {seed}: give 0 or more")
     if not 0 < defect_scale < float("inf"):
@@ -223,9 +220,7 @@ def draw_image(
     """Draw image `index` of `split`: the surfaces take turns, and every fourth part is good."""
     rng = np.random.default_rng(np.random.SeedSequence([record["seed"], SPLITS.index(split), index]))
     surface = list(SURFACES)[index % len(SURFACES)]
-    return draw_part(
-        rng, tuple(record["size"]), surface, (index + 1) % CLEAN_EVERY != 0, record["defect_scale"]
-    )
+    return draw_part(rng, tuple(record["size"]), surface, (index + 1) % CLEAN_EVERY != 0, record["defect_scale"])
 
 
 def yolo_lines(boxes: NDArray[np.int64], classes: NDArray[np.int64], size: tuple[int, int]) -> str:

@@ -43,9 +43,7 @@ def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: tuple[in
     coarse = rng.standard_normal((height // cell_y + 2, width // cell_x + 2), dtype=np.float32)
     if cell == (1, 1):
         return coarse[:height, :width]
-    fine = cv2.resize(
-        coarse, (coarse.shape[1] * cell_x, coarse.shape[0] * cell_y), interpolation=cv2.INTER_CUBIC
-    )
+    fine = cv2.resize(coarse, (coarse.shape[1] * cell_x, coarse.shape[0] * cell_y), interpolation=cv2.INTER_CUBIC)
     y, x = rng.integers(cell_y), rng.integers(cell_x)
     return np.ascontiguousarray(fine[y : y + height, x : x + width])
 
