@@ -83,6 +83,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no weights at {path}: give the path of a best.pt or last.pt that training wrote")
+    damaged = UserError(f"{path} is no checkpoint, or a damaged one: give a best.pt or last.pt that train.py wrote")
+    if not zipfile.is_zipfile(path):
+        raise damaged
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -90,8 +93,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             f"{path} is no checkpoint of moat_det (it holds pickled code, as the engine's own do): "
             "give a best.pt or last.pt that train.py wrote"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        raise UserError(f"{path} is no checkpoint, or a damaged one: give a best.pt or last.pt from train.py") from None
+    except Exception:  # what a damaged file makes torch raise is of every kind
+        raise damaged from None
     if not isinstance(content, dict) or not str(content.get("format", "")).startswith("moat_det checkpoint"):
         raise UserError(f"{path} is no checkpoint of moat_det: give a best.pt or last.pt that train.py wrote")
     if content["format"] != FORMAT:

@@ -6,6 +6,7 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ultralytics.utils import LOGGER
 
@@ -83,7 +84,7 @@ def _val(arguments: Arguments) -> None:
 
 
 def _detect(arguments: Arguments) -> None:
-    engine = {"save": True, "conf": 0.25, **arguments.engine}
+    engine = {"save": True, "conf": 0.25, "name": "detect", **arguments.engine}
     as_json, as_csv = engine.pop("save_json", False), arguments.own.get("save_csv", False)
     model = MOAT(_weights(arguments.own["weights"]))
     files, images, found = DetectionFiles(), 0, 0
@@ -92,7 +93,7 @@ def _detect(arguments: Arguments) -> None:
         found += len(result)
         if as_json or as_csv:
             files.add(result)
-    predictor = model.predictor
+    predictor: Any = model.predictor
     folder = Path(predictor.save_dir)
     if as_json:
         files.write_json(folder / "predictions.json")
@@ -104,7 +105,7 @@ def _detect(arguments: Arguments) -> None:
         LOGGER.warning(f"{len(predictor.unreadable)} unreadable file(s) were skipped: {named}{more}")
     if images == 0:
         raise UserError(f"--source {engine['source']}: none of its images can be read")
-    LOGGER.info(f"{found} detections in {images} images; results in {folder}")
+    LOGGER.info(f"{found} detections in {images} images{f'; results in {folder}' if folder.is_dir() else ''}")
 
 
 def _weights(path: str) -> str:

@@ -62,7 +62,7 @@ class DetectionFiles:
         atomic_write_json(path, entries)
 
     def write_csv(self, path: Path) -> None:
-        """Write a row a detection, corners in pixels of the original image, `frame` counted from 1 (1 for a picture)."""
+        """Write a row a detection: corners in pixels of the file, `frame` counts those looked at (1: a picture)."""
         text = io.StringIO()
         writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ultralytics.engine.model import Model
 from ultralytics.engine.results import Results
 from ultralytics.utils import DEFAULT_CFG_DICT
 
+from moat_det.data.config import load_dataset
 from moat_det.engine.arguments import check_overrides
-from moat_det.engine.checkpoint import load_checkpoint
+from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device
 from moat_det.engine.options import training_defaults
 from moat_det.engine.predictor import Predictor
@@ -24,7 +26,7 @@ from moat_det.models.detector import Detector
 
 
 class MOAT(Model):
-    """A detector: to train, validate, predict and track with.
+    """A detector: to train, validate and predict with.
 
     Args:
         model: A backbone's name ("tiny_moat2"), a model YAML, or a checkpoint (`best.pt`).
@@ -51,7 +53,7 @@ class MOAT(Model):
         self._config = find_config(cfg)
         self.cfg = cfg
         self.model = build_model(self._config, nc=80, source=cfg)
-        self.ckpt, self.task, self.model_name = {}, "detect", cfg
+        self.task, self.model_name = "detect", cfg
         self.overrides = {"model": cfg, "task": "detect"}
         self.model.args = dict(self.overrides)
 
@@ -62,12 +64,12 @@ class MOAT(Model):
         checkpoint = load_checkpoint(weights)
         self._config = checkpoint.config
         self.model = checkpoint.build()
-        self.ckpt, self.task, self.ckpt_path, self.model_name = {"path": weights}, "detect", weights, weights
+        self.task, self.ckpt_path, self.model_name = "detect", weights, weights
         # A model is used in the number format that it was trained in.
         kept = {**self._reset_ckpt_args(checkpoint.args), "amp": checkpoint.args["amp"]}
         self.overrides = {**kept, "model": weights, "task": "detect"}
 
-    def train(self, **kwargs: Any) -> CocoMetrics:  # type: ignore[override]
+    def train(self, **kwargs: Any) -> CocoMetrics:
         """Train on a dataset, from the loaded weights if there are any.
 
         Args:
@@ -79,7 +81,7 @@ class MOAT(Model):
         Raises:
             UserError: An argument, the dataset or the checkpoint is not in order.
         """
-        check_overrides(kwargs, own=("weights",))
+        kwargs = _with_settings(kwargs, own=("weights",))
         weights = kwargs.pop("weights", None) or self.ckpt_path
         resume = kwargs.get("resume")
         if resume is True and self.ckpt_path:
@@ -93,16 +95,24 @@ class MOAT(Model):
         overrides = {**defaults, **kwargs, **self._place(kwargs)}
         overrides.update(model=self.model_name, task="detect", mode="train", pretrained=False)
         choose_device(overrides.get("device"))
+        if "," in str(overrides.get("device")):
+            raise UserError(f"--device {overrides['device']}: training uses one device for now; name one")
+        if not resume:
+            load_dataset(overrides["data"])  # a mistake in it shall not leave a run's folder behind
         options = None if resume else TrainOptions(self._config, str(weights) if weights else None)
         self.trainer = Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)
-        self.trainer.train()
+        try:
+            self.trainer.train()
+        except UserError:
+            self.trainer.discard_if_unused()
+            raise
         best = self.trainer.best if self.trainer.best.exists() else self.trainer.last
         self._load(str(best))
         self.predictor = None
         self.metrics = self.trainer.validator.coco
         return self.metrics
 
-    def val(self, **kwargs: Any) -> CocoMetrics:  # type: ignore[override]
+    def val(self, **kwargs: Any) -> CocoMetrics:
         """Measure the model on a split of a dataset.
 
         Args:
@@ -114,7 +124,7 @@ class MOAT(Model):
         Raises:
             UserError: An argument, the dataset or the JSON is not in order.
         """
-        check_overrides(kwargs, own=("annotations",))
+        kwargs = _with_settings(kwargs, own=("annotations",))
         annotations = kwargs.pop("annotations", None)
         args = {"rect": True, **self.overrides, **kwargs, **self._place(kwargs), "mode": "val"}
         if not args.get("data"):
@@ -124,7 +134,7 @@ class MOAT(Model):
         self.metrics = validator.coco
         return self.metrics
 
-    def predict(  # type: ignore[override]
+    def predict(
         self, source: Any = None, stream: bool = False, predictor: Any = None, **kwargs: Any
     ) -> list[Results] | Iterator[Results]:
         """Detect in a source.
@@ -138,12 +148,57 @@ class MOAT(Model):
         Raises:
             UserError: An argument or the source is not in order.
         """
-        check_overrides(kwargs, own=())
+        kwargs = _with_settings(kwargs, own=())
         if source is None:
             raise UserError("prediction needs a source: an image, folder, glob, list file, video or camera")
         return super().predict(source, stream, predictor, **{**kwargs, **self._place(kwargs)})
+
+    def save(self, filename: str | Path = "saved_model.pt") -> None:
+        """Write the model as a checkpoint to predict with, or to start from, atomically.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        names, args = dict(self.model.names), {"amp": True, **self.overrides}
+        Checkpoint(self._config, names, self.model.state_dict(), args, metrics={}).save(filename)
+
+    def load(self, weights: str | Path = "best.pt") -> MOAT:
+        """Take over the tensors of a checkpoint that fit this model; raises `UserError` if it is none of ours."""
+        self.model.load(load_checkpoint(weights).build())
+        return self
+
+    def _unsupported(self, *args: Any, **kwargs: Any) -> Any:
+        """What the engine's facade does beyond this fails in ways of its own: better said at once.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError("this is not supported yet: MOAT trains, validates and predicts")
+
+    export = track = embed = benchmark = tune = calibrate = _unsupported
 
     @staticmethod
     def _place(kwargs: dict[str, Any]) -> dict[str, Any]:
         """Where the run's folder goes: below the current folder, not below the engine's settings."""
         return {"project": str(Path(kwargs.get("project") or "runs").absolute())}
+
+
+def _with_settings(kwargs: dict[str, Any], own: tuple[str, ...]) -> dict[str, Any]:
+    """Check the names of the arguments, and put those of the YAML that `cfg` names under them.
+
+    Raises:
+        UserError: A name is unknown, or the YAML cannot be read.
+    """
+    check_overrides(kwargs, own)
+    given = {name: value for name, value in kwargs.items() if name != "cfg"}
+    file = kwargs.get("cfg")
+    if file is None:
+        return given
+    try:
+        settings = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"--cfg {file}: cannot be read as YAML: {error}") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"--cfg {file}: must hold a mapping of arguments, such as 'epochs: 50'")
+    check_overrides(settings, own)
+    return {**settings, **given}

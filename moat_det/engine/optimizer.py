@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -54,7 +56,9 @@ def build_optimizer(model: nn.Module, name: str, lr: float, momentum: float, dec
         {"params": weights, "weight_decay": decay, "param_group": "weight"},
         {"params": rest, "weight_decay": 0.0, "param_group": "bn"},
     ]
-    if key in {"sgd", "rmsprop"}:
-        extra = {"momentum": momentum, **({"nesterov": True} if key == "sgd" else {})}
-        return _OPTIMIZERS[key](groups, lr=lr, **extra)  # type: ignore[call-arg]
-    return _OPTIMIZERS[key](groups, lr=lr, betas=(momentum, 0.999))  # type: ignore[call-arg]
+    kind: Callable[..., torch.optim.Optimizer] = _OPTIMIZERS[key]
+    if key == "sgd":
+        return kind(groups, lr=lr, momentum=momentum, nesterov=True)
+    if key == "rmsprop":
+        return kind(groups, lr=lr, momentum=momentum)
+    return kind(groups, lr=lr, betas=(momentum, 0.999))

@@ -1,4 +1,4 @@
-"""Prediction: the engine's sources, pictures and `Results`, with our suppression and files that are never half-written."""
+"""Prediction: the engine's sources, pictures and `Results`, with our suppression and atomic files."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from torch import nn
 from ultralytics.cfg import DEFAULT_CFG, get_cfg
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import LOGGER, RANK
+from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 
 from moat_det.data.config import load_dataset
@@ -35,7 +35,8 @@ from moat_det.models.precision import prepare
 # With fewer images a step, batch statistics say more about these images than about the data.
 MIN_IMAGES_FOR_BATCH_STATISTICS = 4
 
-# What may change when a run goes on: where and how it runs, not what it computes.
+# What may change when a run goes on: where and how it runs. (Each worker draws random numbers of its own, so another
+# number of workers gives another run.)
 _RESUMABLE = {"device", "workers", "cache", "patience", "save_period", "plots", "val", "time", "verbose"}
 
 
@@ -55,18 +56,13 @@ class TrainOptions:
         """Write to `path` as YAML, beside the engine's `args.yaml`."""
         atomic_write_text(path, yaml.safe_dump({"config": self.config, "weights": self.weights}))
 
-    @classmethod
-    def load(cls, path: Path) -> TrainOptions:
-        """Read back what `save` wrote."""
-        return cls(**yaml.safe_load(path.read_text(encoding="utf-8")))
-
 
 class Trainer(DetectionTrainer):
     """Trains a detector.
 
     Args:
         overrides: The engine's arguments; those not given come from `cfg/training/default.yaml` (ours) and the engine.
-        options: Our own; None in the processes that the engine starts for several GPUs, which read them from the run.
+        options: Our own; None to resume a run, whose checkpoint knows them.
         _callbacks: The user's callbacks, by event.
 
     Raises:
@@ -84,21 +80,18 @@ class Trainer(DetectionTrainer):
         options: TrainOptions | None = None,
     ) -> None:
         self._checkpoint: Checkpoint | None = None
-        self._options = options
         super().__init__(cfg, overrides, _callbacks)
         use_all_cores()
         if self._checkpoint is not None:
-            self._options = TrainOptions(self._checkpoint.config)
-        file = self.save_dir / "options.yaml"
-        if self._options is None:
-            self._options = TrainOptions.load(file)
-        elif RANK in {-1, 0}:
-            self._options.save(file)
+            options = TrainOptions(self._checkpoint.config)
+        assert options is not None, "a new training needs options"
+        self._options = options
+        options.save(self.save_dir / "options.yaml")
         # The engine's mixed precision is float16 with a downloaded model as its test; ours lives in the detector.
         self.mixed = self.args.amp not in {False, "fp32"}
         self.args.amp = False
         if isinstance(self.args.freeze, int):
-            self.args.freeze = [name for name, _ in zip(("normalize", "backbone", "neck"), range(self.args.freeze))]
+            self.args.freeze = ["normalize", "backbone", "neck"][: self.args.freeze]
 
     # The model and its data
 
@@ -124,7 +117,6 @@ class Trainer(DetectionTrainer):
         Returns:
             The checkpoint to resume, or None.
         """
-        assert self._options is not None
         names = dict(self.data["names"])
         self.model = build_model(self._options.config, len(names), names, self.args.model)
         if self._checkpoint is not None:
@@ -175,7 +167,7 @@ class Trainer(DetectionTrainer):
         iterations: float = 1e5,
     ) -> torch.optim.Optimizer:
         """Ours for our models; the engine's for the engine's, which are here to be compared with as they are."""
-        if is_engine_config(self._options.config):  # type: ignore[union-attr]
+        if is_engine_config(self._options.config):
             return super().build_optimizer(model, name, lr, momentum, decay, iterations)
         return build_optimizer(unwrap_model(model), name, lr, momentum, decay)
 
@@ -187,8 +179,9 @@ class Trainer(DetectionTrainer):
         A resumed run then draws what the uninterrupted one would have drawn.
         """
         super()._model_train()
-        self._batch_norms = [m for m in self.model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
-        seed = int(np.random.SeedSequence([self.args.seed, self.epoch, RANK + 1]).generate_state(1)[0])
+        ours = isinstance(unwrap_model(self.model), Detector)
+        self._batch_norms = [m for m in self.model.modules() if ours and isinstance(m, nn.BatchNorm2d) and m.training]
+        seed = int(np.random.SeedSequence([self.args.seed, self.epoch]).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
@@ -209,7 +202,7 @@ class Trainer(DetectionTrainer):
         """Write `last.pt`, `best.pt` when this epoch is the best, and `epochN.pt` when asked for."""
         model, averaged = unwrap_model(self.model), self.ema.ema
         checkpoint = Checkpoint(
-            config=self._options.config,  # type: ignore[union-attr]
+            config=self._options.config,
             names=dict(model.names),
             weights=averaged.state_dict(),
             args={**vars(self.args), "amp": self.mixed},
@@ -235,14 +228,11 @@ class Trainer(DetectionTrainer):
         self.resume = bool(self.args.resume)
         if not self.resume:
             return
-        path = (
-            Path(self.args.resume) if isinstance(self.args.resume, (str, Path)) else newest_run(Path(self.args.project))
-        )
+        named = self.args.resume if isinstance(self.args.resume, (str, Path)) else None
+        path = Path(named) if named else newest_run(Path(self.args.project))
         self._checkpoint = load_checkpoint(path)
         if self._checkpoint.training is None:
-            raise UserError(
-                f"{path} is of a finished training, nothing to resume: start a new one with --weights {path}"
-            )
+            raise UserError(f"{path} is of a finished training: start a new one from it with --weights {path}")
         kept = {key: value for key, value in overrides.items() if key in _RESUMABLE}
         # The run's folder may have been moved since.
         place = {"resume": str(path), "model": str(path), "save_dir": str(path.resolve().parents[1])}
@@ -301,6 +291,15 @@ class Trainer(DetectionTrainer):
         self.scheduler.last_epoch = epoch - 1
         return True
 
+    def discard_if_unused(self) -> None:
+        """Remove the folder of a run that failed before its first epoch, so that the next takes its name."""
+        if not self.args.exist_ok and not self.resume and not self.csv.exists():
+            for name in ("args.yaml", "options.yaml", "labels.jpg"):
+                (self.save_dir / name).unlink(missing_ok=True)
+            for folder in (self.wdir, self.save_dir):
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+
     def final_eval(self) -> None:
         """Take out of the checkpoints what only resuming needs, and validate the best."""
         for path in (self.last, self.best):
@@ -315,15 +314,17 @@ class Trainer(DetectionTrainer):
 
 
 def newest_run(project: Path) -> Path:
-    """The `last.pt` below `project` that was written last.
+    """The `last.pt` below `project` that was written last, of those whose training has not finished.
 
     Raises:
         UserError: There is none.
     """
-    found = sorted(project.glob("**/weights/last.pt"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise UserError(f"--resume: no weights/last.pt below {project}; give the path: --resume RUN/weights/last.pt")
-    return found[-1]
+    for path in sorted(project.glob("**/weights/last.pt"), key=lambda path: path.stat().st_mtime, reverse=True):
+        if load_checkpoint(path).training is not None:
+            return path
+    raise UserError(
+        f"--resume: no unfinished weights/last.pt below {project}; give a path: --resume RUN/weights/last.pt"
+    )
 
 
 def _describe(model: DetectionModel) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import LOGGER, RANK, TQDM
+from ultralytics.utils import LOGGER, TQDM
 from ultralytics.utils.checks import check_imgsz
 from ultralytics.utils.ops import Profile
 
@@ -54,6 +54,7 @@ class Validator(DetectionValidator):
     """
 
     args: Any
+    dataloader: Any
     coco: CocoMetrics
 
     def __init__(
@@ -74,7 +75,7 @@ class Validator(DetectionValidator):
         """Measure the trainer's averaged model, or `model`.
 
         Returns:
-            The figures by name, those of results.csv; None in all but the first process of a training on several GPUs.
+            The figures by name, those of results.csv.
         """
         if trainer is not None:
             return super().__call__(trainer)
@@ -99,17 +100,18 @@ class Validator(DetectionValidator):
         self.run_callbacks("on_val_start")
         timers = {name: Profile(device=self.device) for name in ("preprocess", "inference", "postprocess")}
         self.init_metrics(model)
-        for self.batch_i, batch in enumerate(TQDM(self.dataloader, desc=self.get_desc())):
+        for index, batch in enumerate(TQDM(self.dataloader, desc=self.get_desc())):
+            self.batch_i = index
             with timers["preprocess"]:
                 batch = self.preprocess(batch)
             with timers["inference"]:
-                raw = model(batch["img"])
+                raw = model(batch["img"], augment=self.args.augment)
             with timers["postprocess"]:
                 found = self.postprocess(raw)
             self.update_metrics(found, batch)
-            if self.args.plots and self.batch_i < 3:
-                self.plot_val_samples(batch, self.batch_i)
-                self.plot_predictions(batch, found, self.batch_i)
+            if self.args.plots and index < 3:
+                self.plot_val_samples(batch, index)
+                self.plot_predictions(batch, found, index)
         self.speed = {name: timer.t / max(self.seen, 1) * 1e3 for name, timer in timers.items()}
         figures = self.get_stats()
         self.finalize_metrics()
@@ -173,14 +175,6 @@ class Validator(DetectionValidator):
                     scaled["cls"].cpu().numpy().astype(int),
                 )
             )
-
-    def gather_stats(self) -> None:
-        """Bring the processes' detections together, in a training on several GPUs."""
-        super().gather_stats()
-        if RANK != -1:
-            parts: list[Any] | None = [None] * distributed.get_world_size() if RANK == 0 else None
-            distributed.gather_object(self._found, parts, dst=0)
-            self._found = [item for part in parts or [] for item in part]
 
     def get_stats(self) -> dict[str, float]:
         """Compute the figures: precision and recall at the best F1 by the engine, AP by pycocotools."""

@@ -59,4 +59,8 @@ def build_model(
         model.names = names or model.names
         return model
     shape = {key: value for key, value in mapping.items() if key not in {"nc", "channels"}}
-    return Detector(parse_config(shape, source), nc, names)
+    config = parse_config(shape, source)
+    try:
+        return Detector(config, nc, names)
+    except (UserError, TypeError) as error:  # of the backbone's arguments: those of the neck and head are checked
+        raise UserError(f"{source}: backbone: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 import yaml
 
-from moat_det.backbones import list_backbones
+from moat_det.backbones import create_backbone, list_backbones
 from moat_det.errors import UserError
 from moat_det.paths import cfg_dir
+
+# What shapes a detector's backbone: it has no classification head, and the data's bands are the engine's three.
+_BACKBONE_KEYS = set(inspect.signature(create_backbone).parameters) - {"num_classes", "in_channels"}
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ def parse_config(mapping: Mapping[str, Any], source: str | Path = "the model con
     backbone = {"name": backbone} if isinstance(backbone, str) else backbone
     if not isinstance(backbone, Mapping) or "name" not in backbone:
         raise UserError(f"{source}: 'backbone' must be a backbone's name, or a mapping with 'name' among its keys")
+    _check_keys(backbone, _BACKBONE_KEYS, f"{source}: backbone")
     neck, head = mapping["neck"], mapping.get("head") or {}
     for key, part, kind in (("neck", neck, NeckConfig), ("head", head, HeadConfig)):
         if not isinstance(part, Mapping):

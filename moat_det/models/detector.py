@@ -42,7 +42,7 @@ class InputNormalization(nn.Module):
 
 
 class Detector(DetectionModel):
-    """A MOAT-YOLO. The engine sees one of its detection models: `model[-1]` is the head, `loss`, `fuse`, `predict` work.
+    """A MOAT-YOLO, to the engine one of its detection models: `model[-1]` is the head; `loss`, `predict`, `fuse` work.
 
     Attributes:
         yaml: The configuration as plain types, and `nc` and `channels`.
@@ -85,7 +85,9 @@ class Detector(DetectionModel):
     @property
     def head(self) -> Head:
         """The detection head, the last module."""
-        return self.model.head
+        head = self.model[-1]
+        assert isinstance(head, Head)
+        return head
 
     def _predict_once(self, x: Tensor, profile: bool = False, embed: list[int] | None = None) -> Any:
         """Detect in `x` (B, 3, H, W): RGB in [0, 1], H and W multiples of 32.
@@ -97,5 +99,6 @@ class Detector(DetectionModel):
         x = x.contiguous(memory_format=torch.channels_last)
         reduced = self.dtype != torch.float32 and x.dtype == torch.float32
         with torch.autocast(x.device.type, dtype=self.dtype if reduced else None, enabled=reduced):
-            levels = self.model.neck(self.model.backbone(self.model.normalize(x)))
-        return self.model.head(levels)
+            normalize, backbone, neck, head = self.model
+            levels = neck(backbone(normalize(x)))
+        return head(levels)

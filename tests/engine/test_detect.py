@@ -40,7 +40,7 @@ def detect(weights: Path, source: Path | str, project: Path, *words: str) -> Pat
             "--debug",
         ]
     )
-    return project / "predict"
+    return project / "detect"
 
 
 def test_a_folder_with_unreadable_files(

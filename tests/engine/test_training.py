@@ -177,8 +177,10 @@ def test_a_model_of_the_engine_trains_by_the_same_command(demo: Path, tmp_path: 
 
 def test_a_step_of_few_images_leaves_the_batch_statistics(demo: Path, model_yaml: Path, tmp_path: Path) -> None:
     cli.train(
-        ["--data", str(demo), "--model", str(model_yaml), "--epochs", "1", "--project", str(tmp_path)]
-        + ["--imgsz", "64", "--batch", "2", "--plots", "false", "--fraction", "4", "--debug"]
+        (
+            f"--data {demo} --model {model_yaml} --project {tmp_path} --epochs 1 --imgsz 64 --batch 2 --fraction 4 "
+            "--plots false --debug"
+        ).split()
     )
     weights = load_checkpoint(tmp_path / "train" / "weights" / "last.pt").weights
     assert torch.equal(weights["model.backbone.stem.norm_0.running_mean"], torch.zeros(32))
