@@ -43,13 +43,10 @@ def detect(weights: Path, source: Path | str, project: Path, *words: str) -> Pat
     return project / "detect"
 
 
-def test_a_folder_with_unreadable_files(
-    trained: Path, images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_with_unreadable_files(trained: Path, images: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in images.iterdir()}
     words = ("--save-txt", "--save-json", "--save-csv", "--save-crop", "--conf", "0.0001", "--max-det", "5")
-    with caplog.at_level("INFO", logger="ultralytics"):
-        folder = detect(trained / "weights" / "best.pt", images, tmp_path / "runs", *words)
+    folder = detect(trained / "weights" / "best.pt", images, tmp_path / "runs", *words)
     assert len(list(folder.glob("*.jpg"))) == 3
     assert len(list((folder / "labels").glob("*.txt"))) == 3
     assert list((folder / "crops").rglob("*.jpg"))
@@ -69,10 +66,11 @@ def test_a_folder_with_unreadable_files(
 
 
 def test_unreadable_files_are_said_and_counted(
-    trained: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    detect(trained / "weights" / "best.pt", images, tmp_path / "runs")
-    said = "".join(capsys.readouterr())
+    with caplog.at_level("INFO", logger="ultralytics"):
+        detect(trained / "weights" / "best.pt", images, tmp_path / "runs")
+    said = caplog.text
     assert "2 unreadable file(s) were skipped" in said
     assert "text.jpg" in said
     assert "in 3 images" in said

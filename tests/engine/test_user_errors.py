@@ -179,13 +179,13 @@ def test_nothing_to_resume(trained: Path, tmp_path: Path, capsys: pytest.Capture
 
 
 def test_an_odd_size_is_rounded_up_and_said(
-    trained: Path, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, demo: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     best = trained / "weights" / "best.pt"
-    cli.val(["--weights", str(best), "--data", str(demo), "--imgsz", "50", "--project", str(tmp_path), "--debug"])
-    said = "".join(capsys.readouterr())
-    assert "50" in said
-    assert "64" in said
+    with caplog.at_level("WARNING", logger="ultralytics"):
+        cli.val(["--weights", str(best), "--data", str(demo), "--imgsz", "50", "--project", str(tmp_path), "--debug"])
+    assert "50" in caplog.text
+    assert "64" in caplog.text
 
 
 @pytest.mark.parametrize("script", ["train", "val", "detect"])
