@@ -107,6 +107,20 @@ def load_model(path: str | Path) -> DetectionModel:
     return load_checkpoint(path).build()
 
 
+def newest_run(project: Path) -> Path:
+    """The `last.pt` below `project` that was written last, of those whose training has not finished.
+
+    Raises:
+        UserError: There is none.
+    """
+    for path in sorted(project.glob("**/weights/last.pt"), key=lambda path: path.stat().st_mtime, reverse=True):
+        if load_checkpoint(path).training is not None:
+            return path
+    raise UserError(
+        f"--resume: no unfinished weights/last.pt below {project}; give a path: --resume RUN/weights/last.pt"
+    )
+
+
 def plain(value: Any) -> Any:
     """Reduce `value` to tensors and types that JSON knows, so that `weights_only=True` reads it back.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,6 +54,8 @@ def _run(command: Command, action: Callable[[Arguments], None], argv: Sequence[s
                 "free some space or choose another --project; what was written before is whole",
             )
         )
+    except BrokenPipeError:  # `--help | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print(f"\n{command}: stopped", file=sys.stderr)
         sys.exit(130)

@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 from ultralytics.engine.model import Model
 from ultralytics.engine.results import Results
-from ultralytics.utils import DEFAULT_CFG_DICT
 
 from moat_det.data.config import load_dataset
 from moat_det.engine.arguments import check_overrides
@@ -17,7 +16,8 @@ from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device
 from moat_det.engine.options import training_defaults
 from moat_det.engine.predictor import Predictor
-from moat_det.engine.trainer import Trainer, TrainOptions
+from moat_det.engine.train_options import TrainOptions
+from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoMetrics
@@ -89,9 +89,6 @@ class MOAT(Model):
         if not resume and not kwargs.get("data"):
             raise UserError("training needs data, a dataset YAML; 'demo' is a set that the project draws itself")
         defaults = {} if is_engine_config(self._config) else training_defaults()
-        if defaults:
-            # The engine's nominal batch of 64 leaves two optimizer steps an epoch on a hundred images.
-            defaults["nbs"] = kwargs.get("batch", DEFAULT_CFG_DICT["batch"])
         overrides = {**defaults, **kwargs, **self._place(kwargs)}
         overrides.update(model=self.model_name, task="detect", mode="train", pretrained=False)
         choose_device(overrides.get("device"))
@@ -99,7 +96,8 @@ class MOAT(Model):
             raise UserError(f"--device {overrides['device']}: training uses one device for now; name one")
         if not resume:
             load_dataset(overrides["data"])  # a mistake in it shall not leave a run's folder behind
-        options = None if resume else TrainOptions(self._config, str(weights) if weights else None)
+        follows = not is_engine_config(self._config) and "nbs" not in kwargs
+        options = None if resume else TrainOptions(self._config, str(weights) if weights else None, follows)
         self.trainer = Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)
         try:
             self.trainer.train()

@@ -5,13 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 from ultralytics.cfg import DEFAULT_CFG, get_cfg
 from ultralytics.models.yolo.detect import DetectionTrainer
@@ -21,13 +19,13 @@ from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 
 from moat_det.data.config import load_dataset
 from moat_det.data.dataset import DetectionDataset, build_dataset
-from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, load_model
+from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, load_model, newest_run
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.results_csv import drop_rows_after
+from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_text
 from moat_det.models.build import build_model, is_engine_config
 from moat_det.models.detector import Detector
 from moat_det.models.precision import prepare
@@ -38,23 +36,6 @@ MIN_IMAGES_FOR_BATCH_STATISTICS = 4
 # What may change when a run goes on: where and how it runs. (Each worker draws random numbers of its own, so another
 # number of workers gives another run.)
 _RESUMABLE = {"device", "workers", "cache", "patience", "save_period", "plots", "val", "time", "verbose"}
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Our own options of a training; the engine's `args` refuse keys that it does not know.
-
-    Attributes:
-        config: The model's configuration, as `build_model` takes it.
-        weights: Checkpoint to start from, or None.
-    """
-
-    config: dict[str, Any]
-    weights: str | None = None
-
-    def save(self, path: Path) -> None:
-        """Write to `path` as YAML, beside the engine's `args.yaml`."""
-        atomic_write_text(path, yaml.safe_dump({"config": self.config, "weights": self.weights}))
 
 
 class Trainer(DetectionTrainer):
@@ -170,6 +151,12 @@ class Trainer(DetectionTrainer):
         if is_engine_config(self._options.config):
             return super().build_optimizer(model, name, lr, momentum, decay, iterations)
         return build_optimizer(unwrap_model(model), name, lr, momentum, decay)
+
+    def _build_train_pipeline(self) -> None:
+        """Make the loaders and the optimizer; the batch may have been chosen, or halved, only now."""
+        if self._options.nbs_follows_batch:
+            self.args.nbs = self.batch_size
+        super()._build_train_pipeline()
 
     # One epoch
 
@@ -311,20 +298,6 @@ class Trainer(DetectionTrainer):
             self.validator.args.plots = self.args.plots
             self.metrics = self.validator(model=load_model(self.best))
             self.metrics.pop("fitness", None)
-
-
-def newest_run(project: Path) -> Path:
-    """The `last.pt` below `project` that was written last, of those whose training has not finished.
-
-    Raises:
-        UserError: There is none.
-    """
-    for path in sorted(project.glob("**/weights/last.pt"), key=lambda path: path.stat().st_mtime, reverse=True):
-        if load_checkpoint(path).training is not None:
-            return path
-    raise UserError(
-        f"--resume: no unfinished weights/last.pt below {project}; give a path: --resume RUN/weights/last.pt"
-    )
 
 
 def _describe(model: DetectionModel) -> str:

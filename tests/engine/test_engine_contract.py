@@ -31,6 +31,7 @@ from moat_det.engine.device import use_all_cores
         "build_dataset",
         "build_optimizer",
         "preprocess_batch",
+        "_build_train_pipeline",
         "set_model_attributes",
         "get_validator",
         "_model_train",

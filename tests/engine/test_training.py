@@ -38,6 +38,7 @@ def test_checkpoints_hold_nothing_but_tensors_and_plain_types(trained: Path) -> 
     content = torch.load(trained / "weights" / "best.pt", weights_only=True)
     assert content["names"] == {0: "scratch", 1: "pit", 2: "stain", 3: "missing_pad"}
     assert content["training"] is None
+    assert content["args"]["nbs"] == content["args"]["batch"] == 8
     assert all(value.dtype != torch.float16 for value in content["weights"].values())
 
 

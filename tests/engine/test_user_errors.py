@@ -188,6 +188,17 @@ def test_an_odd_size_is_rounded_up_and_said(
     assert "64" in caplog.text
 
 
+def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} {REPO}/train.py --help | head -n 1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith("usage")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("script", ["train", "val", "detect"])
 def test_the_scripts_end_in_a_line_and_code_2(script: str) -> None:
     done = subprocess.run(
