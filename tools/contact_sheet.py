@@ -1,0 +1,66 @@
+"""Put pictures side by side on one sheet, the README's picture for instance."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from moat_det.errors import UserError
+from moat_det.files import atomic_write_bytes
+
+
+def contact_sheet(paths: list[Path], columns: int, side: int, gap: int = 6) -> np.ndarray:
+    """Draw the pictures in rows, each scaled to fit a square and centred on white.
+
+    Args:
+        paths: The picture files, in reading order.
+        columns: Pictures in a row.
+        side: Side of a square in pixels.
+        gap: White between squares, in pixels.
+
+    Returns:
+        (H, W, 3) uint8, BGR.
+
+    Raises:
+        UserError: A picture cannot be read.
+    """
+    rows = -(-len(paths) // columns)
+    sheet = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, np.uint8)
+    for index, path in enumerate(paths):
+        picture = cv2.imread(str(path))
+        if picture is None:
+            raise UserError(f"{path} cannot be read as a picture")
+        scale = side / max(picture.shape[:2])
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method)
+        height, width = picture.shape[:2]
+        top = index // columns * (side + gap) + (side - height) // 2
+        left = index % columns * (side + gap) + (side - width) // 2
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("pictures", nargs="+", type=Path, help="picture files, in reading order")
+    parser.add_argument("--out", required=True, type=Path, help="the sheet to write, .jpg or .png")
+    parser.add_argument("--columns", type=int, default=4)
+    parser.add_argument("--side", type=int, default=300, help="side of a picture on the sheet, in pixels")
+    arguments = parser.parse_args()
+    try:
+        if min(arguments.columns, arguments.side) < 1 or arguments.out.suffix not in {".jpg", ".png"}:
+            raise UserError("--columns and --side must be 1 or more, --out must end in .jpg or .png")
+        sheet = contact_sheet(arguments.pictures, arguments.columns, arguments.side)
+        atomic_write_bytes(arguments.out, cv2.imencode(arguments.out.suffix, sheet)[1].tobytes())
+    except UserError as error:
+        print(f"contact_sheet: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
