@@ -217,7 +217,7 @@ def test_an_unreadable_image_is_left_out(make_set: MakeSet) -> None:
 
 @pytest.mark.parametrize("cache", ["disk", "Disk"])
 def test_a_cache_in_the_users_data_is_refused(make_set: MakeSet, cache: str) -> None:
-    with pytest.raises(UserError, match="use cache=ram"):
+    with pytest.raises(UserError, match="use --cache ram"):
         open_set(make_set(FILES), cache=cache)
 
 
