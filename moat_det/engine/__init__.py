@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from moat_det.engine import quiet  # noqa: F401  (first: it keeps what follows off the network)
+# In this order: each of the first two must have run before anything of the engine is imported, or used.
+import moat_det.offline
+
+# isort: split
+import moat_det.engine.quiet  # noqa: F401
+
+# isort: split
 from moat_det.engine.model import MOAT
 
 __all__ = ["MOAT"]

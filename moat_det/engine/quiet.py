@@ -12,8 +12,6 @@ import ultralytics.utils.callbacks
 import ultralytics.utils.plotting
 from matplotlib import font_manager
 
-import moat_det.offline  # noqa: F401  (before ultralytics)
-
 
 def _attach_nothing(instance: Any) -> None:
     """Stands in for the engine's `add_integration_callbacks`: callbacks are only those that the user adds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import socket
 import subprocess
 import sys
@@ -92,13 +93,18 @@ def test_drawing_asks_for_a_font_that_is_here(monkeypatch: pytest.MonkeyPatch) -
 
 def test_importing_everything_touches_no_network() -> None:
     program = (
-        "import socket\n"
-        "def refuse(*a, **k): raise SystemExit('network: %r' % (a,))\n"
+        "import os, socket\n"
+        "def refuse(*a, **k): print('network', a, flush=True); os._exit(3)\n"
         "socket.socket.connect = refuse; socket.getaddrinfo = refuse; socket.create_connection = refuse\n"
-        "import moat_det.engine, moat_det.engine.cli\n"
+        "import moat_det.engine.cli, ultralytics.utils, torch\n"
+        "assert not ultralytics.utils.ONLINE\n"
+        "assert os.environ['YOLO_AUTOINSTALL'] == 'false'\n"
+        "assert torch.get_num_threads() == len(os.sched_getaffinity(0)), torch.get_num_threads()\n"
         "print('quiet')\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    switches = {"OMP_NUM_THREADS", "YOLO_OFFLINE", "YOLO_AUTOINSTALL"}
+    untouched = {name: value for name, value in os.environ.items() if name not in switches}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=untouched)
     assert done.stdout.strip().endswith("quiet"), done.stdout + done.stderr
 
 
