@@ -44,6 +44,8 @@ def _run(command: Command, action: Callable[[Arguments], None], argv: Sequence[s
         if "--debug" in words:
             raise
         sys.exit(_complain(command, str(error)))
+    except BrokenPipeError:  # `--help | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if "--debug" in words or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
             raise
@@ -54,8 +56,6 @@ def _run(command: Command, action: Callable[[Arguments], None], argv: Sequence[s
                 "free some space or choose another --project; what was written before is whole",
             )
         )
-    except BrokenPipeError:  # `--help | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print(f"\n{command}: stopped", file=sys.stderr)
         sys.exit(130)
