@@ -47,18 +47,19 @@ def _run(command: Command, action: Callable[[Arguments], None], argv: Sequence[s
     except BrokenPipeError:  # `--help | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if "--debug" in words or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
+        if "--debug" in words:
             raise
-        sys.exit(
-            _complain(
-                command,
-                f"{error.filename or 'a file'} cannot be written: {error.strerror}; "
-                "free some space or choose another --project; what was written before is whole",
-            )
-        )
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
+            way_out = "free some space or choose another --project; what was written before is whole"
+            sys.exit(_complain(command, f"{error.filename or 'a file'} cannot be written: {error.strerror}; {way_out}"))
+        sys.exit(_fail(command, error))
     except KeyboardInterrupt:
         print(f"\n{command}: stopped", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if "--debug" in words:
+            raise
+        sys.exit(_fail(command, error))
 
 
 def _complain(command: Command, message: str) -> int:
@@ -66,6 +67,13 @@ def _complain(command: Command, message: str) -> int:
     line = message.rpartition("UserError: ")[2]
     print(f"{command}: {' '.join(line.split())}", file=sys.stderr)
     return 2
+
+
+def _fail(command: Command, error: Exception) -> int:
+    """What is no mistake of the user's, as far as we know."""
+    reason = " ".join(str(error).split()) or "no reason given"
+    print(f"{command}: failed with {type(error).__name__}: {reason}; --debug shows where", file=sys.stderr)
+    return 1
 
 
 def _train(arguments: Arguments) -> None:

@@ -207,3 +207,20 @@ def test_the_scripts_end_in_a_line_and_code_2(script: str) -> None:
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "--nonsense" in done.stderr
+
+
+def test_what_nobody_foresaw_is_a_line_too(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def break_down(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug\nof ours")
+
+    monkeypatch.setattr(cli.MOAT, "train", break_down)
+    with pytest.raises(SystemExit) as exit_:
+        cli.train(["--data", str(dataset)])
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err.strip() == (
+        "train: failed with ZeroDivisionError: a bug of ours; --debug shows where"
+    )
+    with pytest.raises(ZeroDivisionError):
+        cli.train(["--data", str(dataset), "--debug"])
