@@ -67,11 +67,12 @@ class Trainer(DetectionTrainer):
             options = TrainOptions(self._checkpoint.config)
         assert options is not None, "a new training needs options"
         self._options = options
-        options.save(self.save_dir / "options.yaml")
+        if not self.resume:
+            options.save(self.save_dir / "options.yaml")
         # The engine's mixed precision is float16 with a downloaded model as its test; ours lives in the detector.
         self.mixed = self.args.amp not in {False, "fp32"}
         self.args.amp = False
-        if isinstance(self.args.freeze, int):
+        if isinstance(self.args.freeze, int) and not is_engine_config(options.config):
             self.args.freeze = ["normalize", "backbone", "neck"][: self.args.freeze]
 
     # The model and its data
