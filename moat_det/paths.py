@@ -1,7 +1,9 @@
-"""Where the project's own files lie: beside the package in a checkout, inside it when installed."""
+"""Where the project's own files lie: beside the package in a checkout, else inside it or in the user's cache."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -11,3 +13,23 @@ def cfg_dir() -> Path:
     """The folder of the model and training YAMLs (`cfg/` of the checkout, `moat_det/cfg/` of a wheel)."""
     installed = _PACKAGE / "cfg"
     return installed if installed.is_dir() else _PACKAGE.parent / "cfg"
+
+
+def weights_dir() -> Path:
+    """The folder of downloaded weights; it need not exist.
+
+    `$MOAT_DET_WEIGHTS`, else `weights/` of the checkout, or the user's cache when the package is installed.
+    """
+    if os.environ.get("MOAT_DET_WEIGHTS"):
+        return Path(os.environ["MOAT_DET_WEIGHTS"]).expanduser()
+    checkout = _PACKAGE.parent
+    return checkout / "weights" if (checkout / "pyproject.toml").is_file() else user_cache() / "weights"
+
+
+def user_cache() -> Path:
+    """The project's folder in the user's cache; it need not exist."""
+    if os.environ.get("MOAT_DET_CACHE"):
+        return Path(os.environ["MOAT_DET_CACHE"])
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "moat_det"
+    return Path.home() / ".cache" / "moat_det"

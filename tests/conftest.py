@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,12 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no shared data at {SHARED} (set MOAT_DET_SHARED)")
     return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The user's cache during the tests: not the one of whoever runs them."""
+    folder = tmp_path_factory.mktemp("user") / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOAT_DET_CACHE", str(folder))
+        yield folder

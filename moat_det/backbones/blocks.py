@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from moat_det.backbones.attention import Attention
-from moat_det.backbones.layers import DropPath, SameConv2d, SqueezeExcite, same_avg_pool
-from moat_det.backbones.windows import Window
+from moat_det.backbones.layers import DropPath, SameConv2d, SqueezeExcite, gelu, same_avg_pool
 
 EXPANSION = 4
 SE_RATIO = 0.25
@@ -29,7 +29,7 @@ class Stem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Takes an image (B, in_channels, H, W) to half its size."""
-        return self.conv_1(F.gelu(self.norm_0(self.conv_0(x))))
+        return self.conv_1(gelu(self.norm_0(self.conv_0(x))))
 
 
 class MBConv(nn.Module):
@@ -74,15 +74,26 @@ class MBConv(nn.Module):
         shortcut = same_avg_pool(x, self.pool_size) if self.stride == 2 else x
         shortcut = self.shortcut_conv(shortcut)
         x = self.expand_conv(self.pre_norm(x))
-        x = F.gelu(self.expand_norm(x))
+        x = gelu(self.expand_norm(x))
         x = self.depthwise_conv(x)
-        x = F.gelu(self.depthwise_norm(x))
+        x = gelu(self.depthwise_norm(x))
         x = self.shrink_conv(self.se(x))
         return shortcut + self.drop_path(x)
 
 
 class MOATBlock(MBConv):
-    """An MBConv without squeeze-and-excitation, then self-attention with a residual connection of its own."""
+    """An MBConv without squeeze-and-excitation, then self-attention with a residual connection of its own.
+
+    Args:
+        cin: Channels of the input.
+        channels: Channels of the output.
+        stride: 1 or 2.
+        pool_size: Kernel of the average pooling in the shortcut of a block with stride 2.
+        drop_path: Rate at which a sample's branch is dropped in training, each of the two by itself.
+        position_range: P of the position table; None for no position bias.
+        checkpoint_attention: Keep nothing of the layer norm and the attention for the backward pass, which then
+            computes them anew.
+    """
 
     def __init__(
         self,
@@ -92,16 +103,23 @@ class MOATBlock(MBConv):
         stride: int,
         pool_size: int,
         drop_path: float,
-        window: Window,
         position_range: int | None,
+        checkpoint_attention: bool,
     ) -> None:
         super().__init__(cin, channels, stride=stride, pool_size=pool_size, drop_path=drop_path, squeeze_excite=False)
         self.attention_norm = nn.LayerNorm(channels, eps=1e-5)
-        self.attention = Attention(channels, window, position_range)
+        self.attention = Attention(channels, position_range)
+        self.checkpoint_attention = checkpoint_attention
 
     def forward(self, x: Tensor) -> Tensor:
         """Takes (B, cin, H, W) to (B, channels, ceil(H / stride), ceil(W / stride))."""
         x = super().forward(x)
+        if self.checkpoint_attention and torch.is_grad_enabled():
+            z = checkpoint(self._attend, x, use_reentrant=False, preserve_rng_state=False)
+        else:
+            z = self._attend(x)
+        return x + self.drop_path(z)
+
+    def _attend(self, x: Tensor) -> Tensor:
         # channels last: a view where the map lies in memory that way, which is how the CPU is fastest
-        z = self.attention(self.attention_norm(x.permute(0, 2, 3, 1)))
-        return x + self.drop_path(z.permute(0, 3, 1, 2))
+        return self.attention(self.attention_norm(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)

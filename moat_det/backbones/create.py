@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from difflib import get_close_matches
+from pathlib import Path
 
 from moat_det.backbones.moat import MOATBackbone
 from moat_det.backbones.variants import VARIANTS
-from moat_det.backbones.windows import WindowSpec, parse_windows
+from moat_det.backbones.weights import load_pretrained
+from moat_det.backbones.windows import WindowSpec
 from moat_det.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def list_backbones() -> list[str]:
@@ -18,22 +23,27 @@ def list_backbones() -> list[str]:
 def create_backbone(
     name: str,
     *,
+    pretrained: str | Path | None = None,
     window: WindowSpec = "full",
     global_attention_at_end_of_stage: bool = False,
     pool_size: int | None = None,
     position_embedding: bool = True,
     num_classes: int | None = None,
     drop_path: float | None = None,
+    checkpoint_attention: bool = False,
     in_channels: int = 3,
 ) -> MOATBackbone:
-    """Builds a MOAT backbone with random weights.
+    """Builds a MOAT backbone, with random weights or pre-trained ones.
 
     Args:
         name: One of `list_backbones()`.
-        window: Attention windows in cells: "full" (the whole map: H/16 x W/16 and H/32 x W/32), an int or (h,
-            w) for both attention stages, or one of None (the whole map), an int and (h, w) for each of the
-            four stages, such as [None, None, (14, 14), (7, 7)]. A map that the windows do not fill is padded,
-            and the padding masked.
+        pretrained: Weights to load: "imagenet", the name of a released checkpoint, or a path (see
+            `weights.load_pretrained`). None: random ones.
+        window: Attention windows: "full" (the whole map: H/16 x W/16 and H/32 x W/32), "auto" (the whole map up
+            to a number of cells, else its largest even part), an int or (h, w) cells, or one of these for each of
+            the four stages, such as [None, None, (14, 14), "full"]; see `windows.parse_windows`. Windows that
+            reach over the end of the map end with it, as if it were padded and the padding masked.
+            `MOATBackbone.set_windows` changes them.
         global_attention_at_end_of_stage: Let the last block of each attention stage attend over the whole
             map.
         pool_size: Kernel of the average pooling in the shortcuts, 2 or 3. None is the official choice: 2 for
@@ -42,6 +52,8 @@ def create_backbone(
         num_classes: Width of a classification head; the backbone then gives logits instead of feature maps.
         drop_path: Rate of dropped branches at the end of the network, in [0, 1); None is the variant's own, 0
             is off.
+        checkpoint_attention: Compute attention anew in the backward pass instead of keeping what it needs:
+            the same gradients in less memory.
         in_channels: Bands of the input.
 
     Returns:
@@ -49,7 +61,8 @@ def create_backbone(
         {"stage1": ..., ..., "stage5": ...} or to logits (B, num_classes).
 
     Raises:
-        UserError: No backbone has that name, or an argument is out of its range.
+        UserError: No backbone has that name, an argument is out of its range, or the weights are missing, damaged
+            or of another backbone.
     """
     if name not in VARIANTS:
         near = get_close_matches(str(name), VARIANTS, n=1, cutoff=0)
@@ -63,13 +76,19 @@ def create_backbone(
     if in_channels < 1:
         raise UserError(f"in_channels {in_channels!r}: give 1 or more")
     variant = VARIANTS[name]
-    return MOATBackbone(
+    backbone = MOATBackbone(
         variant,
-        windows=parse_windows(window),
+        window=window,
         global_attention_at_end_of_stage=global_attention_at_end_of_stage,
         pool_size=pool_size or (3 if num_classes is None else 2),
         position_embedding=position_embedding,
         num_classes=num_classes,
         drop_path=1 - variant.survival if drop_path is None else drop_path,
+        checkpoint_attention=checkpoint_attention,
         in_channels=in_channels,
     )
+    if pretrained is not None:
+        report = load_pretrained(backbone, pretrained)
+        for line in report.lines():
+            logger.log(logging.WARNING if report.random else logging.INFO, line)
+    return backbone

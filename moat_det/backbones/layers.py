@@ -1,4 +1,4 @@
-"""TensorFlow's SAME padding, squeeze-and-excitation and drop path."""
+"""TensorFlow's SAME padding, GELU, squeeze-and-excitation and drop path."""
 
 from __future__ import annotations
 
@@ -21,9 +21,20 @@ class SameConv2d(nn.Conv2d):
         """Convolves (B, Cin, H, W) to (B, Cout, ceil(H / stride), ceil(W / stride))."""
         if self.stride[0] == 1:
             return super().forward(x)
-        h, w = x.shape[2:]
-        x = F.pad(x, (w % 2, 1, h % 2, 1))
-        return F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
+        odd_h, odd_w = x.shape[2] % 2, x.shape[3] % 2
+        if torch.is_grad_enabled() or torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting():
+            x = F.pad(x, (odd_w, 1, odd_h, 1))
+            return F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
+        # The same sums without a padded copy of x, the largest map of the network: a padding of 1 on every side, which
+        # on even sides meets a row or column of zeros in the kernel. Backward such kernels are several times slower,
+        # and ONNX wants kernels that are constant.
+        kernel = F.pad(self.weight, (1 - odd_w, 0, 1 - odd_h, 0))
+        return F.conv2d(x, kernel, self.bias, self.stride, 1, groups=self.groups)
+
+
+def gelu(x: Tensor) -> Tensor:
+    """GELU by the error function; overwrites `x` where no gradient can need it."""
+    return F.gelu(x) if torch.is_grad_enabled() else torch.ops.aten.gelu_(x)
 
 
 def same_avg_pool(x: Tensor, kernel: int) -> Tensor:

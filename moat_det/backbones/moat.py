@@ -5,9 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moat_det.backbones.attention import Attention
 from moat_det.backbones.blocks import MBConv, MOATBlock, Stem
 from moat_det.backbones.variants import Variant
-from moat_det.backbones.windows import Window
+from moat_det.backbones.windows import ATTENTION_STRIDES, WindowSpec, map_size, parse_windows
+from moat_det.errors import UserError
 
 POSITION_RANGES = (14, 7)
 """P of the position tables at strides 16 and 32, for every variant and every resolution of pre-training."""
@@ -18,7 +20,7 @@ class MOATBackbone(nn.Module):
 
     Args:
         variant: Depths, widths, drop path and input normalisation.
-        windows: Windows of the two attention stages, at strides 16 and 32.
+        window: Windows of the two attention stages, at strides 16 and 32 (see `windows.parse_windows`).
         global_attention_at_end_of_stage: Let the last block of each attention stage attend over the whole
             map.
         pool_size: Kernel of the pooling in the shortcuts, 2 or 3.
@@ -26,6 +28,7 @@ class MOATBackbone(nn.Module):
         num_classes: Width of a classification head; None for none.
         drop_path: Rate that grows from 0 at the first block by equal steps, and would be reached after the
             last.
+        checkpoint_attention: Compute layer norm and attention anew in the backward pass, to save memory.
         in_channels: Bands of the input.
 
     Attributes:
@@ -41,16 +44,18 @@ class MOATBackbone(nn.Module):
         self,
         variant: Variant,
         *,
-        windows: tuple[Window, Window],
+        window: WindowSpec,
         global_attention_at_end_of_stage: bool,
         pool_size: int,
         position_embedding: bool,
         num_classes: int | None,
         drop_path: float,
+        checkpoint_attention: bool,
         in_channels: int,
     ) -> None:
         super().__init__()
         self.variant = variant
+        self.global_attention_at_end_of_stage = global_attention_at_end_of_stage
         self.channels = {f"stage{i}": c for i, c in enumerate((variant.stem[1], *variant.channels), 1)}
         self.strides = {f"stage{i}": 2**i for i in range(1, 6)}
         self.mean = _per_band(variant.mean, in_channels)
@@ -68,24 +73,56 @@ class MOATBackbone(nn.Module):
                 if stage < 2:
                     block = MBConv(cin, channels, stride=stride, pool_size=pool_size, drop_path=rate)
                 else:
-                    whole = global_attention_at_end_of_stage and position == depth - 1
                     block = MOATBlock(
                         cin,
                         channels,
                         stride=stride,
                         pool_size=pool_size,
                         drop_path=rate,
-                        window=None if whole else windows[stage - 2],
                         position_range=POSITION_RANGES[stage - 2] if position_embedding else None,
+                        checkpoint_attention=checkpoint_attention,
                     )
                 blocks.append(block)
                 cin, index = channels, index + 1
             self.stages.append(nn.Sequential(*blocks))
+        self.set_windows(window)
         self.has_head = num_classes is not None
         if num_classes is not None:
             self.final_layer_norm = nn.LayerNorm(cin, eps=1e-5)
             self.logits_head = nn.Linear(cin, num_classes)
         self.reset_parameters()
+
+    def set_windows(
+        self, window: WindowSpec, *, trained_size: tuple[int, int] | None = None, position: str = "stretch"
+    ) -> None:
+        """Changes how far attention reaches; the last block of a stage keeps the whole map if it was built so.
+
+        Args:
+            window: See `windows.parse_windows`.
+            trained_size: Height and width in pixels of the images of the training; needed for the window "trained" and
+                the position "clamp".
+            position: What becomes of the position tables in windows larger than the whole map of an image of
+                `trained_size`: "stretch" resizes them to any window, as the official code does; "clamp" resizes them to
+                that map at most, and cells farther apart get the bias of its farthest.
+
+        Raises:
+            UserError: An argument is none of these, or `trained_size` is missing.
+        """
+        windows = parse_windows(window, trained_size)
+        if position not in ("stretch", "clamp"):
+            raise UserError(f'position {position!r}: give "stretch" or "clamp"')
+        if position == "clamp" and trained_size is None:
+            raise UserError(
+                'position "clamp": the size of the images of the training is not known here; give "stretch", '
+                "or a model that was trained"
+            )
+        for stage, stage_window, stride in zip(self.stages[2:], windows, ATTENTION_STRIDES, strict=True):
+            attentions = [module for module in stage.modules() if isinstance(module, Attention)]
+            for attention in attentions:
+                attention.window = stage_window
+                attention.reach = map_size(trained_size, stride) if trained_size and position == "clamp" else None
+            if self.global_attention_at_end_of_stage:
+                attentions[-1].window = None
 
     def reset_parameters(self) -> None:
         """Draws kernels and position tables from normal(0, 0.02), zeroes biases, makes norms the identity."""

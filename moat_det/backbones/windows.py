@@ -1,89 +1,153 @@
-"""Attention windows: what a user may ask for, and cutting a map into them."""
+"""Attention windows: what a user may ask for, which window a map gets, and cutting the map into them."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from moat_det.errors import UserError
 
-Window: TypeAlias = tuple[int, int] | None
-"""Rows and columns of a window in cells of the map; None is the whole map."""
+logger = logging.getLogger("moat_det")
 
-WindowSpec: TypeAlias = str | int | Sequence[int] | Sequence[int | Sequence[int] | None]
+TOKEN_BUDGET = 16_384
+"""Cells of a map that "auto" leaves in one window: an image of 2048 x 2048 has as many at stride 16, of 4096 x 4096 at
+stride 32. Attention takes time for a cell in proportion to its window: the budget bounds what a large image costs."""
+
+ATTENTION_STRIDES = (16, 32)
 
 
-def parse_windows(spec: WindowSpec) -> tuple[Window, Window]:
+@dataclass(frozen=True)
+class AutoWindow:
+    """The whole map as long as it has no more cells than `tokens`, else an even part of it."""
+
+    tokens: int
+
+
+Window: TypeAlias = tuple[int, int] | AutoWindow | None
+"""Rows and columns of a window in cells of the map, or a rule for them; None is the whole map."""
+
+WindowSpec: TypeAlias = str | int | Sequence[int] | Sequence[str | int | Sequence[int] | None]
+
+
+def parse_windows(spec: WindowSpec, trained_size: tuple[int, int] | None = None) -> tuple[Window, Window]:
     """Turns what the user wrote into the windows of the two attention stages (strides 16 and 32).
 
     Args:
-        spec: "full" (the whole map), one window for both stages as an int or (h, w), or a list of four, one
-            per stage, of None (the whole map), an int or (h, w). The first two stages have no attention, so
-            theirs are None.
+        spec: One policy for both stages, or a list of four, one per stage: of which the first two have no attention, so
+            that theirs are None, and None for a later one is "full". A policy is
+
+            - "full": the whole map;
+            - "auto", "auto:TOKENS": the whole map up to so many cells (`TOKEN_BUDGET`), else its largest even part;
+            - "trained": as large as the whole map of an image of `trained_size`;
+            - an int or (h, w): so many cells.
+        trained_size: Height and width in pixels of the images of the training.
 
     Raises:
-        UserError: The value is none of these.
+        UserError: The value is none of these, or "trained" without a `trained_size`.
     """
-    if spec == "full":
-        return None, None
     if isinstance(spec, (list, tuple)) and len(spec) == 4:
         if spec[0] is not None or spec[1] is not None:
             raise UserError(f"window {spec!r}: the first two stages have no attention; write None for them")
-        return _parse_window(spec[2], spec), _parse_window(spec[3], spec)
-    window = _parse_window(spec, spec)
-    if window is None:
-        raise UserError('window None: write "full" for windows that cover the whole map')
-    return window, window
+        policies = ["full" if policy is None else policy for policy in spec[2:]]
+    else:
+        policies = [spec, spec]
+    at16, at32 = (_parse(p, spec, s, trained_size) for p, s in zip(policies, ATTENTION_STRIDES, strict=True))
+    return at16, at32
 
 
-def _parse_window(value: object, spec: object) -> Window:
-    if value is None:
+def _parse(policy: object, spec: object, stride: int, trained_size: tuple[int, int] | None) -> Window:
+    if policy == "full":
         return None
-    pair = (value, value) if isinstance(value, int) else value
+    if policy == "auto":
+        return AutoWindow(TOKEN_BUDGET)
+    if policy == "trained":
+        if trained_size is None:
+            raise UserError(
+                f"window {spec!r}: the size of the images of the training is not known here; "
+                "give the windows' own size, or a model that was trained"
+            )
+        return map_size(trained_size, stride)
+    if isinstance(policy, str):
+        name, _, tokens = policy.partition(":")
+        if name == "auto" and tokens.isdecimal() and int(tokens) > 0:
+            return AutoWindow(int(tokens))
+    pair = (policy, policy) if isinstance(policy, int) else policy
     if isinstance(pair, (list, tuple)) and len(pair) == 2:
         h, w = pair
         if type(h) is int and type(w) is int and min(h, w) >= 1:
             return h, w
     raise UserError(
-        f'window {spec!r}: give "full", a positive int, (h, w), or one of None, an int and (h, w) '
-        "for each of the four stages, such as [None, None, (14, 14), (7, 7)]"
+        f'window {spec!r}: give "full", "auto", "auto:TOKENS", "trained", a positive int, (h, w), or one of these or '
+        "None for each of the four stages, such as [None, None, (14, 14), None]"
     )
 
 
-def split(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
-    """Cuts a map into windows, after padding it with zeros at the bottom and the right to a multiple of them.
+def map_size(image: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Rows and columns of the map at a stride, of an image of so many rows and columns of pixels."""
+    return -(-image[0] // stride), -(-image[1] // stride)
 
-    Args:
-        x: (B, H, W, C).
-        window: Rows h and columns w of a window.
 
-    Returns:
-        Tokens (B * n, h * w, C) of the n windows in row-major order, and which of the cells are the map's
-        own, bool (n, h * w); None where all are.
+def window_for(window: Window, size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the window that a map of `size` gets."""
+    if window is None:
+        return size
+    if isinstance(window, AutoWindow):
+        return even_split(*size, window.tokens)
+    return window
+
+
+@lru_cache(maxsize=256)  # so that each size is said once
+def even_split(rows: int, cols: int, tokens: int) -> tuple[int, int]:
+    """The window of at most `tokens` cells that splits a map evenly: by its shorter side the longest there is.
+
+    Of those as long, the one with the fewest windows, then the one whose last windows are cut the least. A map
+    that fits is one window.
     """
-    rows, cols = x.shape[1:3]
+    if rows * cols <= tokens:
+        return rows, cols
+    best: tuple[tuple[int, int, int], tuple[int, int]] | None = None
+    for down in range(1, rows + 1):
+        h = -(-rows // down)
+        if h > tokens:
+            continue
+        across = -(-cols // (tokens // h))
+        w = -(-cols // across)
+        score = (-min(h, w), down * across, down * h * across * w)
+        if best is None or score < best[0]:
+            best = score, (h, w)
+    assert best is not None  # a window of one row is always among them
+    h, w = best[1]
+    logger.info(
+        "Attention: a map of %d x %d cells exceeds %d; windows of %d x %d (%d of them)",
+        *(rows, cols, tokens, h, w, -(-rows // h) * -(-cols // w)),
+    )
+    return h, w
+
+
+def tiles(length: int, window: int) -> list[tuple[slice, int]]:
+    """Splits an axis into the part that whole windows fill and a last, shorter window: (slice, window) of each.
+
+    A window that ends where the map does is what a padded one with masked padding comes to, without the work.
+    """
+    full = length - length % window
+    parts = [(slice(0, full), window), (slice(full, length), length - full)]
+    return [part for part in parts if part[0].start < part[0].stop]
+
+
+def cut(x: Tensor, window: tuple[int, int]) -> Tensor:
+    """Cuts a map (B, H, W, C), which windows of h x w fill, into tokens (B * n, h * w, C), windows row by row."""
     h, w = window
-    down, right = -rows % h, -cols % w
-    if not down and not right:
-        return _cut(x, h, w), None
-    own = torch.ones(1, rows, cols, 1, dtype=torch.bool, device=x.device)
-    padding = (0, 0, 0, right, 0, down)
-    return _cut(F.pad(x, padding), h, w), _cut(F.pad(own, padding), h, w)[..., 0]
-
-
-def _cut(x: Tensor, h: int, w: int) -> Tensor:
-    b, rows, cols, c = x.shape
-    x = x.reshape(b, rows // h, h, cols // w, w, c).transpose(2, 3)
-    return x.reshape(-1, h * w, c)
+    x = x.unflatten(2, (-1, w)).unflatten(1, (-1, h)).transpose(2, 3)
+    return x.reshape(-1, h * w, x.shape[-1])
 
 
 def join(tokens: Tensor, window: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Undoes `split`: tokens (B * n, h * w, C) to the map (B, *size, C)."""
+    """Undoes `cut`: tokens (B * n, h * w, C) to the map (B, *size, C)."""
     h, w = window
-    rows, cols = -(-size[0] // h), -(-size[1] // w)
-    x = tokens.reshape(-1, rows, cols, h, w, tokens.shape[-1]).transpose(2, 3)
-    return x.reshape(-1, rows * h, cols * w, tokens.shape[-1])[:, : size[0], : size[1]]
+    x = tokens.reshape(-1, size[0] // h, size[1] // w, h, w, tokens.shape[-1]).transpose(2, 3)
+    return x.reshape(-1, *size, tokens.shape[-1])

@@ -129,6 +129,29 @@ def test_position_tables_are_live() -> None:
     after.sum().backward()
 
 
+def saved_bytes_and_gradients(backbone: MOATBackbone, x: Tensor) -> tuple[int, list[Tensor]]:
+    """Bytes that a training step keeps for its backward pass, and the gradients that it makes."""
+    saved: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = backbone(x)["stage5"].square().sum()
+    return sum(saved.values()), list(torch.autograd.grad(loss, list(backbone.parameters())))
+
+
+@pytest.mark.parametrize("window", ["full", 5])
+def test_checkpointed_attention_is_the_same_with_less_kept(window: str | int) -> None:
+    x = torch.randn(2, 3, 96, 128)
+    kept, expected = saved_bytes_and_gradients(lively(window=window).train(), x)
+    less, gradients = saved_bytes_and_gradients(lively(window=window, checkpoint_attention=True).train(), x)
+    assert all(torch.equal(a, b) for a, b in zip(gradients, expected, strict=True))
+    assert less < 0.95 * kept
+
+
 def test_drop_path_acts_in_training_only() -> None:
     x = torch.randn(4, 3, 64, 64)
     dropping, plain = lively(drop_path=0.9), lively(drop_path=0.0)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from moat_det.backbones.layers import DropPath, SameConv2d, same_avg_pool
+from moat_det.backbones.layers import DropPath, SameConv2d, gelu, same_avg_pool
 
 
 def padding(n: int, kernel: int) -> tuple[int, int]:
@@ -23,13 +23,14 @@ def padded(x: Tensor, kernel: int) -> Tensor:
 SIZES = [(1, 1), (2, 1), (2, 2), (3, 4), (4, 3), (5, 5), (8, 8), (9, 6)]
 
 
-@torch.no_grad()
+@pytest.mark.parametrize("gradients", [True, False])  # pad the map or the kernel
 @pytest.mark.parametrize("size", SIZES)
-def test_same_convolution(size: tuple[int, int]) -> None:
+def test_same_convolution(size: tuple[int, int], gradients: bool) -> None:
     conv, x = SameConv2d(4, 4, stride=2, groups=2), torch.randn(2, 4, *size)
     expected = F.conv2d(padded(x, 3), conv.weight, conv.bias, stride=2, groups=2)
     assert expected.shape[2:] == (-(-size[0] // 2), -(-size[1] // 2))
-    torch.testing.assert_close(conv(x), expected)
+    with torch.set_grad_enabled(gradients):
+        torch.testing.assert_close(conv(x), expected)
 
 
 @pytest.mark.parametrize("kernel", [2, 3])
@@ -53,3 +54,14 @@ def test_drop_path_drops_samples_and_keeps_the_mean() -> None:
     assert out.mean().item() == pytest.approx(1, abs=0.05)
     assert not torch.equal(drop(x), out)
     assert drop.eval()(x) is x
+
+
+def test_gelu_overwrites_only_where_no_gradient_needs_its_input() -> None:
+    x = torch.randn(5, requires_grad=True)
+    kept = x.detach().clone()
+    gelu(x * 1).sum().backward()
+    assert torch.equal(x.detach(), kept)
+    with torch.no_grad():
+        y = kept.clone()
+        assert gelu(y) is y
+    assert torch.equal(y, F.gelu(kept))

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from moat_det.data.demo.part import NAMES, SURFACES, draw_part
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
+from moat_det.paths import user_cache
 
 VERSION = 1  # counts up with every change of what is drawn or written
 SMALLEST_SIDE = 64  # pixels; on less, a board may have no whole pad and a stain no room
@@ -101,15 +102,6 @@ def demo_dataset(cache_dir: Path | None = None) -> Path:
     data = generate_demo(out)
     print(f"demo set: {data.parent}", file=sys.stderr)
     return data
-
-
-def user_cache() -> Path:
-    """The project's folder in the user's cache; it need not exist."""
-    if os.environ.get("MOAT_DET_CACHE"):
-        return Path(os.environ["MOAT_DET_CACHE"])
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "moat_det"
-    return Path.home() / ".cache" / "moat_det"
 
 
 def check_parameters(train: int, val: int, size: tuple[int, int], seed: int, defect_scale: float) -> None:

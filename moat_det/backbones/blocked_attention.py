@@ -1,0 +1,189 @@
+"""Exact attention with a relative position bias, forward and backward, in memory that grows linearly with the map.
+
+The bias of the query in row i and column j to the key in row x and column y is table[x - i + h - 1, y - j + w - 1].
+All that the queries of column j can need is therefore a strip of the table, w of its columns from w - 1 - j on, and
+with the strip's rows laid end to end
+
+    bias[(i, j), (x, y)] = strip_j[(h - 1 - i) * w + x * w + y]
+
+so that the bias of a query to all h * w keys is h * w consecutive numbers. The bias of a row of queries is then a view
+of their strips: no index table, and nothing of the size of queries times keys but the block at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.flop_counter import register_flop_formula, sdpa_flop_count
+
+FORWARD_BYTES = 32 << 20
+"""Logits of a row of queries that the forward pass takes at once. The kernel never holds them, but the strips are twice
+as large. All columns of all heads fit up to 128 x 128 cells; at 256 x 256, 128 columns of one head, enough for a few
+cores."""
+
+BACKWARD_BYTES = 2 << 20
+"""Logits that the backward pass holds at once. It goes through them about six times: they should stay in the cache."""
+
+COPIED_BYTES = 1 << 20
+"""Rows of queries are taken together as long as their logits are no more than this: small maps would be all overhead
+with one row at a time, while on large ones copying the bias of several rows costs more than it saves."""
+
+
+def _parts(heads: int, h: int, w: int, budget: int) -> Iterator[tuple[slice, slice, list[slice]]]:
+    """Heads, columns of queries, and blocks of their rows to take at a time, so that float32 logits fit the budget."""
+    query = h * w * 4
+    columns = min(w, max(1, budget // query))
+    together = min(heads, max(1, budget // (query * columns)))
+    rows = max(1, min(budget, COPIED_BYTES) // (query * columns * together))
+    blocks = [slice(top, min(top + rows, h)) for top in range(0, h, rows)]
+    for head in range(0, heads, together):
+        for left in range(0, w, columns):
+            yield slice(head, head + together), slice(left, min(left + columns, w)), blocks
+
+
+def _strips(table: Tensor, w: int, columns: slice) -> Tensor:
+    """Strips (N, columns, (2h - 1) * w) of a table (N, 2h - 1, 2w - 1)."""
+    starts = range(w - 1 - columns.start, w - 1 - columns.stop, -1)
+    return torch.stack([table[:, :, start : start + w] for start in starts], 1).flatten(2)
+
+
+def _add_strips(table: Tensor, strips: Tensor, w: int, columns: slice) -> None:
+    """Adds what lies in strips to the places of the table that `_strips` takes them from."""
+    for strip, column in zip(strips.unbind(1), range(columns.start, columns.stop), strict=True):
+        table[:, :, w - 1 - column : 2 * w - 1 - column] += strip.unflatten(1, (-1, w))
+
+
+def _bias_of_rows(strips: Tensor, block: slice, h: int, w: int) -> list[Tensor]:
+    """Views (N, columns, h * w) of strips, the bias of each row of queries."""
+    return [strips[:, :, (h - 1 - row) * w : (2 * h - 1 - row) * w] for row in range(block.start, block.stop)]
+
+
+@torch.library.custom_op("moat_det::blocked_attention", mutates_args=())
+def blocked_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    table: torch.Tensor,
+    rows: int,
+    columns: int,
+    forward_bytes: int = FORWARD_BYTES,
+    backward_bytes: int = BACKWARD_BYTES,
+) -> torch.Tensor:
+    """Attends within maps of rows x columns cells; an operator of its own, so that `torch.compile` leaves it whole.
+
+    Args:
+        q: Queries (B, N, rows * columns, K), not yet scaled by K ** -0.5; keys and values alike.
+        k: Keys.
+        v: Values.
+        table: Bias (N, 2 * rows - 1, 2 * columns - 1) by key minus query.
+        rows: Rows of the map.
+        columns: Columns of the map.
+        forward_bytes: See `FORWARD_BYTES`; at least one query of one head is taken.
+        backward_bytes: See `BACKWARD_BYTES`.
+
+    Returns:
+        (B, N, rows * columns, K) in the memory layout of q.
+    """
+    h, w = rows, columns
+    out = torch.empty_like(q)
+    queries, results = q.unflatten(2, (h, w)), out.unflatten(2, (h, w))
+    on_cpu = q.device.type == "cpu"
+    # The CPU's kernel takes a float32 bias with bfloat16 queries, which is more exact; those of GPUs do not.
+    dtype = torch.promote_types(q.dtype, torch.float32) if on_cpu else q.dtype
+    with torch.autocast(q.device.type, enabled=False):  # it would round the bias
+        for heads, cols, blocks in _parts(q.shape[1], h, w, forward_bytes):
+            strips = _strips(table[heads], w, cols).to(dtype)
+            for block in blocks:
+                bias = _bias_of_rows(strips, block, h, w)
+                # GPU kernels want it aligned, which a view is not.
+                mask = bias[0] if len(bias) == 1 and on_cpu else torch.cat(bias, 1)
+                results[:, heads, block, cols] = F.scaled_dot_product_attention(
+                    queries[:, heads, block, cols].flatten(2, 3), k[:, heads], v[:, heads], mask[None]
+                ).unflatten(2, (len(bias), -1))
+    return out
+
+
+@torch.library.custom_op("moat_det::blocked_attention_backward", mutates_args=())
+def blocked_attention_backward(
+    grad: torch.Tensor,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    table: torch.Tensor,
+    out: torch.Tensor,
+    rows: int,
+    columns: int,
+    backward_bytes: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gradients of q, k, v and the table; the probabilities are made anew, block by block, in float32 at least."""
+    h, w = rows, columns
+    dtypes = [x.dtype for x in (q, k, v, table)]
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    scale = q.shape[3] ** -0.5
+    # What a softmax takes off the gradient of its probabilities: their mean by the probabilities, out being that of v.
+    mean = (grad.to(dtype) * out.to(dtype)).sum(-1, keepdim=True)
+    q, k, v, grad = (x.to(dtype).contiguous() for x in (q, k, v, grad))
+    grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+    grad_table = torch.zeros_like(table, dtype=dtype)
+    by_row = [x.unflatten(2, (h, w)) for x in (q, grad, mean)]
+    with torch.autocast(q.device.type, enabled=False):
+        for heads, cols, blocks in _parts(q.shape[1], h, w, backward_bytes):
+            strips = _strips(table[heads], w, cols).to(dtype)
+            grad_strips = torch.zeros_like(strips)
+            for block in blocks:
+                bias, grad_bias = (_bias_of_rows(x, block, h, w) for x in (strips, grad_strips))
+                size = (len(bias), bias[0].shape[1])
+                # Several images at once only with all heads: both axes are then one, which matmul needs not to copy.
+                all_heads = len(strips) == q.shape[1]
+                images = max(1, backward_bytes // (4 * len(bias) * bias[0].numel())) if all_heads else 1
+                for image in range(0, len(q), images):
+                    at = (slice(image, image + images), heads)
+                    q_block, grad_block, mean_block = (x[at][:, :, block, cols].flatten(2, 3) for x in by_row)
+                    logits = torch.matmul(q_block * scale, k[at].mT)
+                    for part, row in zip(logits.unflatten(2, size).unbind(2), bias, strict=True):
+                        part += row
+                    share = logits.softmax(-1)
+                    grad_v[at] += torch.matmul(share.mT, grad_block)
+                    grad_logits = torch.matmul(grad_block, v[at].mT).sub_(mean_block).mul_(share)
+                    for part, row in zip(grad_logits.unflatten(2, size).unbind(2), grad_bias, strict=True):
+                        row += part.sum(0)
+                    grad_logits *= scale
+                    grad_q.unflatten(2, (h, w))[at][:, :, block, cols] = (grad_logits @ k[at]).unflatten(2, size)
+                    grad_k[at] += torch.matmul(grad_logits.mT, q_block)
+            _add_strips(grad_table[heads], grad_strips, w, cols)
+    grad_q, grad_k, grad_v, grad_table = (
+        x.to(dtype) for x, dtype in zip((grad_q, grad_k, grad_v, grad_table), dtypes, strict=True)
+    )
+    return grad_q, grad_k, grad_v, grad_table
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.rows, ctx.columns, _, ctx.backward_bytes = inputs
+    ctx.save_for_backward(*tensors, output)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    grads = blocked_attention_backward(grad, *ctx.saved_tensors, ctx.rows, ctx.columns, ctx.backward_bytes)
+    return *grads, None, None, None, None
+
+
+blocked_attention.register_autograd(_backward, setup_context=_setup_context)
+
+
+@blocked_attention.register_fake
+def _(q: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(q)
+
+
+@blocked_attention_backward.register_fake
+def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, table: Tensor, *_: Any) -> tuple[Tensor, ...]:
+    return tuple(torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, v, table))
+
+
+@register_flop_formula(torch.ops.moat_det.blocked_attention)
+def _(q: torch.Size, k: torch.Size, v: torch.Size, *_: Any, **__: Any) -> int:
+    return sdpa_flop_count(q, k, v)

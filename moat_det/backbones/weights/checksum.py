@@ -1,0 +1,48 @@
+"""SHA-256 of files, kept beside them as `<file>.sha256`, which `sha256sum --check` reads too."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from moat_det.errors import UserError
+from moat_det.files import atomic_write_text
+
+_CHUNK = 1 << 20
+
+
+def sha256(*paths: Path) -> str:
+    """The SHA-256 of files, one after the other, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def checksum_file(path: Path) -> Path:
+    """Where the SHA-256 of `path` is kept."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def record(content: Path, path: Path) -> None:
+    """Keeps the SHA-256 of `content`, which is about to become `path`."""
+    atomic_write_text(checksum_file(path), f"{sha256(content)}  {path.name}\n")
+
+
+def verify(path: Path) -> None:
+    """Compares a file with its recorded SHA-256, if there is one.
+
+    Raises:
+        UserError: They differ.
+    """
+    kept = checksum_file(path)
+    if not kept.is_file():
+        return
+    recorded, found = kept.read_text(encoding="utf-8", errors="replace").split()[:1], sha256(path)
+    if recorded != [found]:
+        raise UserError(
+            f"{path} is damaged or another file: its SHA-256 is {found}, and {kept.name} says {' '.join(recorded)}; "
+            "delete both to fetch it anew"
+        )

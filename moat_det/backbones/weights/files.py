@@ -1,0 +1,134 @@
+"""Files that hold a backbone's weights, all behind one class: names, shapes, and reading one tensor at a time."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from moat_det.backbones.tensorflow import open_checkpoint
+from moat_det.backbones.weights.layout import AVERAGE, is_of_training, variable_name, variable_view
+from moat_det.errors import UserError
+
+FORMAT = "moat_det backbone 1"
+"""`format` in the metadata of a .safetensors file of ours."""
+
+_DETECTOR = "moat_det checkpoint"
+_BACKBONE_IN_DETECTOR = "model.backbone."
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """An open file whose tensors have the names and layouts of our state dicts.
+
+    Attributes:
+        path: The file.
+        shapes: Shape of every tensor by its name in the file.
+        read: Gives the tensor of a name.
+    """
+
+    path: Path
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[str], Tensor]
+
+    def name(self, key: str) -> str:
+        """The name in the file of a weight of ours; the file need not hold it."""
+        return key
+
+    def view(self, key: str, tensor: Tensor) -> Tensor:
+        """A tensor of ours in the file's layout, sharing its memory."""
+        return tensor
+
+    def is_extra(self, name: str, known: Container[str]) -> bool:
+        """Whether a name that is none of the `known` ones may be passed over in silence."""
+        return name.endswith(".num_batches_tracked")
+
+
+class TensorFlowFile(WeightFile):
+    """An open official checkpoint. A weight of which it holds nothing but the moving average is that average."""
+
+    def name(self, key: str) -> str:
+        """As in `WeightFile`."""
+        name = variable_name(key)
+        return name + AVERAGE if name not in self.shapes and name + AVERAGE in self.shapes else name
+
+    def view(self, key: str, tensor: Tensor) -> Tensor:
+        """As in `WeightFile`."""
+        return variable_view(key, tensor)
+
+    def is_extra(self, name: str, known: Container[str]) -> bool:
+        """As in `WeightFile`."""
+        return is_of_training(name, known)
+
+
+@contextmanager
+def open_weights(path: Path) -> Iterator[WeightFile]:
+    """Opens a .safetensors file, a .pt file (a backbone's state dict or a detector of ours), or an official checkpoint.
+
+    Nothing in the file is executed.
+
+    Args:
+        path: The file; of an official checkpoint the folder, the prefix, the `.index` or the `.tar.gz`.
+
+    Raises:
+        UserError: There is no such file, or it is damaged or none of these.
+    """
+    if path.suffix == ".safetensors":
+        with _open_safetensors(path) as file:
+            yield file
+    elif path.suffix in {".pt", ".pth"}:
+        tensors = _load_torch(path)
+        yield WeightFile(path, {name: tuple(t.shape) for name, t in tensors.items()}, tensors.__getitem__)
+    else:
+        with open_checkpoint(path) as checkpoint:
+            shapes = {name: info.shape for name, info in checkpoint.variables.items()}
+            yield TensorFlowFile(path, shapes, lambda name: torch.from_numpy(checkpoint.read(name)))
+
+
+@contextmanager
+def _open_safetensors(path: Path) -> Iterator[WeightFile]:
+    try:
+        opened = safe_open(path, framework="pt")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as safetensors ({error}): fetch or convert it anew") from None
+    with opened as tensors:
+        found = (tensors.metadata() or {}).get("format", "")
+        if found.startswith("moat_det ") and found != FORMAT:
+            raise UserError(f"{path} is a '{found}', this version reads '{FORMAT}': update moat_det")
+        shapes = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+        yield WeightFile(path, shapes, tensors.get_tensor)
+
+
+def _load_torch(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except FileNotFoundError:
+        raise UserError(f"no weights at {path}") from None
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path} holds more than tensors (pickled code, as the engine's own checkpoints do): "
+            "give a state dict, or a best.pt or last.pt that train.py wrote"
+        ) from None
+    except Exception:  # what a damaged file makes torch raise is of every kind
+        raise UserError(f"{path} is damaged, or no checkpoint of torch: fetch it anew") from None
+    if isinstance(content, dict) and str(content.get("format", "")).startswith(_DETECTOR):
+        weights = content.get("weights")
+        content = {
+            name.removeprefix(_BACKBONE_IN_DETECTOR): tensor
+            for name, tensor in (weights if isinstance(weights, dict) else {}).items()
+            if str(name).startswith(_BACKBONE_IN_DETECTOR)
+        }
+    if not isinstance(content, dict) or not all(
+        isinstance(n, str) and isinstance(t, Tensor) for n, t in content.items()
+    ):
+        raise UserError(f"{path} is neither a backbone's state dict nor a checkpoint that train.py wrote")
+    if not content:
+        raise UserError(f"{path} holds no weights of a MOAT backbone")
+    return content

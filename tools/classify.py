@@ -1,0 +1,156 @@
+#!/usr/bin/env python
+"""Name what is in pictures: `python tools/classify.py --weights imagenet --backbone moat0 --source images/`."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.models import ResNet50_Weights
+from tqdm import tqdm
+
+from moat_det.backbones import MOATBackbone, create_backbone
+from moat_det.backbones.weights.files import open_weights
+from moat_det.backbones.weights.find import find_weights
+from moat_det.backbones.weights.identify import classes_of, has_tables, identify
+from moat_det.backbones.weights.load import load
+from moat_det.backbones.weights.releases import release_name
+from moat_det.data.images import find_images
+from moat_det.data.intensity import Intensity
+from moat_det.data.read import read_input
+from moat_det.errors import UserError
+from moat_det.files import atomic_write_json
+
+CROP = 224 / 256
+"""Part of the shorter side that the square in the middle takes, the usual one of ImageNet's evaluation."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, or 2 after one line on stderr."""
+    parser = argparse.ArgumentParser(
+        description="Classify pictures with a MOAT classifier: a line each, the likeliest classes first.",
+        epilog=f"A picture's middle, a square of {CROP:g} of its shorter side, is scaled to the size of the "
+        "pre-training. Classes have ImageNet's names where there are 1000 of them, else they are numbers from 0.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--weights", required=True, metavar="PATH|NAME|imagenet", help="a file, a name of docs/weights.md, or imagenet"
+    )
+    parser.add_argument("--backbone", metavar="NAME", help="the variant, for --weights imagenet")
+    parser.add_argument(
+        "--source", required=True, metavar="PATH", help="a picture, a folder, a pattern or a list (.txt)"
+    )
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="classes for a picture (5)")
+    parser.add_argument("--save-json", type=Path, metavar="FILE", help="write the results there too")
+    args = parser.parse_args(argv)
+    try:
+        if args.top < 1:
+            raise UserError(f"--top {args.top}: give 1 or more")
+        paths = find_pictures(args.source)
+        results = classify(load_classifier(args.weights, args.backbone), paths, args.top)
+        if args.save_json:
+            atomic_write_json(args.save_json, results, indent=2)
+    except (UserError, OSError) as error:  # OSError: the results cannot be written
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def load_classifier(weights: str, backbone: str | None) -> MOATBackbone:
+    """Build the classifier that the weights are of.
+
+    Args:
+        weights: A path, a name of a released checkpoint, or "imagenet".
+        backbone: The variant, which "imagenet" does not tell; with a file it must be the file's.
+
+    Raises:
+        UserError: The weights cannot be had or read, are of another variant, or have no classification head.
+    """
+    if weights == "imagenet":
+        if backbone is None:
+            raise UserError("--weights imagenet: name a variant as well, such as --backbone moat0")
+        weights = release_name(backbone, position_embedding=True)
+    path = find_weights(weights)
+    with open_weights(path) as file:
+        variant, classes = backbone or identify(file), classes_of(file)
+        if variant is None:
+            raise UserError(f"{path}: its weights are of no variant by their shapes; name one with --backbone")
+        if classes is None:
+            raise UserError(f"{path} has no classification head: give weights of a classifier")
+        model = create_backbone(variant, num_classes=classes, position_embedding=has_tables(file))
+        load(model, file)
+    return model
+
+
+def find_pictures(source: str) -> list[Path]:
+    """The pictures that a path or a pattern names, sorted.
+
+    Raises:
+        UserError: There are none.
+    """
+    found = [source] if Path(source).exists() else sorted(glob.glob(source, recursive=True))
+    if not found:
+        raise UserError(f"--source {source}: no such file or folder, and nothing matches it as a pattern")
+    return find_images(found)
+
+
+def classify(model: MOATBackbone, paths: list[Path], top: int) -> list[dict[str, Any]]:
+    """Print the likeliest classes of each picture; name those that cannot be read.
+
+    Returns:
+        An entry for each picture that could be read: `file` and `classes` of `class`, `name`, `probability`.
+
+    Raises:
+        UserError: Not one could be read.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.eval().to(device)
+    names = class_names(model.logits_head.out_features)
+    results = []
+    for path in tqdm(paths, desc="classifying", unit="picture", leave=False, disable=len(paths) == 1):
+        try:
+            picture = read_input(path, Intensity("image"))
+        except OSError as error:
+            tqdm.write(f"{path}: skipped: {error}", file=sys.stderr)
+            continue
+        with torch.inference_mode():
+            probabilities = model(prepare(picture, model).to(device))[0].softmax(0)
+        values, classes = probabilities.topk(min(top, len(names)))
+        likeliest = [
+            {"class": index, "name": names[index], "probability": value}
+            for index, value in zip(classes.tolist(), values.tolist(), strict=True)
+        ]
+        results.append({"file": str(path), "classes": likeliest})
+        tqdm.write(f"{path}: " + ", ".join(f"{row['name']} {row['probability']:.1%}" for row in likeliest))
+    if not results:
+        raise UserError(f"none of the {len(paths)} pictures can be read")
+    return results
+
+
+def class_names(count: int) -> list[str]:
+    """ImageNet's names, or numbers where the classes are not ImageNet's 1000."""
+    imagenet = ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
+    return imagenet if count == len(imagenet) else [str(index) for index in range(count)]
+
+
+def prepare(picture: np.ndarray, model: MOATBackbone) -> Tensor:
+    """Cut out the middle of a picture (H, W, 3), uint8, BGR, as the model's normalised input (1, 3, S, S)."""
+    height, width = picture.shape[:2]
+    half = CROP * min(height, width) / 2
+    box = (width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half)
+    side = model.variant.native
+    square = Image.fromarray(picture[..., ::-1]).resize((side, side), Image.Resampling.BICUBIC, box)
+    x = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].float() / 255
+    mean, std = (torch.tensor(values)[:, None, None] for values in (model.mean, model.std))
+    return (x - mean) / std
+
+
+if __name__ == "__main__":
+    sys.exit(main())
