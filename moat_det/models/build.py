@@ -9,6 +9,7 @@ from typing import Any
 
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
+from moat_det.backbones.windows import WindowSpec
 from moat_det.errors import UserError
 from moat_det.models.config import load_config, parse_config
 from moat_det.models.detector import Detector
@@ -17,6 +18,19 @@ from moat_det.models.detector import Detector
 def is_engine_config(mapping: Mapping[str, Any]) -> bool:
     """Whether the mapping is in the engine's own format: a list of layers (yolo11n.yaml), for comparisons."""
     return isinstance(mapping.get("backbone"), list)
+
+
+def with_window(mapping: Mapping[str, Any], window: WindowSpec) -> dict[str, Any]:
+    """A copy of the configuration with other attention windows.
+
+    Raises:
+        UserError: It is one of the engine's, whose models have none.
+    """
+    if is_engine_config(mapping):
+        raise UserError(f"--window {window}: leave it out, the engine's models have no attention windows")
+    backbone = mapping["backbone"]
+    backbone = {"name": backbone} if isinstance(backbone, str) else backbone
+    return {**mapping, "backbone": {**backbone, "window": window}}
 
 
 def find_config(name_or_path: str | Path) -> dict[str, Any]:
@@ -42,6 +56,7 @@ def build_model(
     nc: int,
     names: dict[int, str] | None = None,
     source: str | Path = "the model configuration",
+    channels: int = 3,
 ) -> DetectionModel:
     """Build a detector from a configuration's mapping.
 
@@ -50,17 +65,18 @@ def build_model(
         nc: Number of classes.
         names: Class index -> name.
         source: What to call the mapping in an error.
+        channels: Bands of the images.
 
     Raises:
         UserError: The mapping is not in order.
     """
     if is_engine_config(mapping):
-        model = DetectionModel(deepcopy(dict(mapping)), ch=3, nc=nc, verbose=False)
+        model = DetectionModel(deepcopy(dict(mapping)), ch=channels, nc=nc, verbose=False)
         model.names = names or model.names
         return model
     shape = {key: value for key, value in mapping.items() if key not in {"nc", "channels"}}
     config = parse_config(shape, source)
     try:
-        return Detector(config, nc, names)
+        return Detector(config, nc, names, channels)
     except (UserError, TypeError) as error:  # of the backbone's arguments: those of the neck and head are checked
         raise UserError(f"{source}: backbone: {error}") from None

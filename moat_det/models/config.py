@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -15,23 +16,26 @@ from moat_det.backbones import create_backbone, list_backbones
 from moat_det.errors import UserError
 from moat_det.paths import cfg_dir
 
-# What shapes a detector's backbone: it has no classification head, and the data's bands are the engine's three.
-_BACKBONE_KEYS = set(inspect.signature(create_backbone).parameters) - {"num_classes", "in_channels"}
+# What shapes a detector's backbone: it has no classification head, the data's bands are the engine's three, and weights
+# are the training's to choose.
+_BACKBONE_KEYS = set(inspect.signature(create_backbone).parameters) - {"num_classes", "in_channels", "pretrained"}
 
 
 @dataclass(frozen=True)
 class NeckConfig:
-    """The PAN neck: `channels` of P3, P4, P5 and the number of bottlenecks in each of its blocks."""
+    """The PAN neck: `channels` of each level, bottlenecks in each of its blocks, and the levels (L: stride 2 ** L)."""
 
-    channels: tuple[int, int, int]
+    channels: tuple[int, ...]
     depth: int = 1
+    levels: tuple[int, ...] = (3, 4, 5)
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """The head: `reg_max` bins of the box distribution, so that a side reaches `reg_max - 1` strides."""
+    """The head: `reg_max` bins of the box distribution, which reach `reach` strides (None: `reg_max - 1`)."""
 
     reg_max: int = 16
+    reach: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class DetectorConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain types, as in the YAML; `parse_config` reads them back."""
         plain = asdict(self)
-        plain["neck"]["channels"] = list(self.neck.channels)
+        plain["neck"].update(channels=list(self.neck.channels), levels=list(self.neck.levels))
         return plain
 
 
@@ -104,16 +108,46 @@ def parse_config(mapping: Mapping[str, Any], source: str | Path = "the model con
         if not isinstance(part, Mapping):
             raise UserError(f"{source}: '{key}' must be a mapping; see cfg/tiny_moat0.yaml")
         _check_keys(part, {f.name for f in fields(kind)}, f"{source}: {key}")
+    return DetectorConfig(dict(backbone), _parse_neck(neck, f"{source}: neck"), _parse_head(head, f"{source}: head"))
+
+
+def _parse_neck(neck: Mapping[str, Any], where: str) -> NeckConfig:
+    levels, depth = neck.get("levels", NeckConfig.levels), neck.get("depth", NeckConfig.depth)
+    if not (
+        isinstance(levels, (list, tuple))
+        and len(levels) > 1
+        and all(_is_count(level, 2) for level in levels)
+        and list(levels) == list(range(levels[0], levels[-1] + 1))
+        and levels[0] <= 5
+        and levels[-1] <= 6
+    ):
+        raise UserError(f"{where}.levels must be two or more in a row from 2 to 6, such as [3, 4, 5], not {levels!r}")
     channels = neck.get("channels")
-    if not (isinstance(channels, (list, tuple)) and len(channels) == 3 and all(_is_count(c, 8) for c in channels)):
-        raise UserError(f"{source}: neck.channels must be three whole numbers >= 8 (P3, P4, P5), not {channels!r}")
-    depth, reg_max = neck.get("depth", 1), head.get("reg_max", 16)
+    names = ", ".join(f"P{level}" for level in levels)
+    if not (
+        isinstance(channels, (list, tuple)) and len(channels) == len(levels) and all(_is_count(c, 8) for c in channels)
+    ):
+        raise UserError(f"{where}.channels must be {len(levels)} whole numbers >= 8 ({names}), not {channels!r}")
     if not _is_count(depth, 1):
-        raise UserError(f"{source}: neck.depth must be a whole number >= 1, not {depth!r}")
-    if not _is_count(reg_max, 2):
-        raise UserError(f"{source}: head.reg_max must be a whole number >= 2, not {reg_max!r}")
-    c3, c4, c5 = channels
-    return DetectorConfig(dict(backbone), NeckConfig((c3, c4, c5), depth), HeadConfig(reg_max))
+        raise UserError(f"{where}.depth must be a whole number >= 1, not {depth!r}")
+    return NeckConfig(tuple(channels), depth, tuple(levels))
+
+
+def _parse_head(head: Mapping[str, Any], where: str) -> HeadConfig:
+    reg_max, reach = head.get("reg_max", HeadConfig.reg_max), head.get("reach", HeadConfig.reach)
+    if not _is_count(reg_max, 1):
+        raise UserError(f"{where}.reg_max must be a whole number >= 1, not {reg_max!r}")
+    if reach is None:
+        return HeadConfig(reg_max)
+    if reg_max == 1:
+        raise UserError(f"{where}.reach: a single bin (reg_max 1) reaches any distance; leave reach out")
+    number = isinstance(reach, (int, float)) and not isinstance(reach, bool) and math.isfinite(reach)
+    if not (number and reach > reg_max - 1):
+        raise UserError(
+            f"{where}.reach must be a number of strides above reg_max - 1 = {reg_max - 1}, "
+            f"or null for bins of one stride each, not {reach!r}"
+        )
+    return HeadConfig(reg_max, float(reach))
 
 
 def _is_count(value: object, least: int) -> bool:

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, box_convert
+from torchvision.ops import box_convert, nms
+
+_FIRST = 4096  # candidates of the first comparison; each further one takes
+_GROWTH = 4  # times as many
+
+
+class Suppressed(NamedTuple):
+    """What suppression leaves of each image.
+
+    Attributes:
+        kept: For each image (N, 6): x1, y1, x2, y2 in pixels, score, class; by falling score, at most `max_det`.
+        found: For each image the boxes found. Above `max_det` it is how many there are at least: where enough are
+            found among the better candidates, the others are not looked at.
+    """
+
+    kept: list[Tensor]
+    found: list[int]
+
+
+def read_output(output: Any) -> tuple[Tensor, list[int] | None]:
+    """Take from what a model returns its predictions, and the number of anchor points of each of its levels.
+
+    Args:
+        output: The predictions alone, or a sequence that begins with them and may go on with the raw outputs.
+
+    Returns:
+        Predictions (B, 4 + nc, A), and None where the raw outputs are missing (exports, test-time augmentation).
+    """
+    if isinstance(output, Tensor):
+        return output, None
+    raw = output[1] if len(output) > 1 else None
+    if not isinstance(raw, Mapping) or "feats" not in raw:
+        return output[0], None
+    return output[0], [level.shape[-2:].numel() for level in raw["feats"]]
 
 
 def non_max_suppression(
@@ -14,45 +48,89 @@ def non_max_suppression(
     conf: float,
     iou: float,
     *,
+    level_sizes: Sequence[int] | None = None,
     classes: Sequence[int] | None = None,
     agnostic: bool = False,
     multi_label: bool = False,
     max_det: int = 300,
     max_candidates: int = 30_000,
-) -> list[Tensor]:
+) -> Suppressed:
     """Keep the best box of each heap, for every image on its own.
+
+    Of equal scores the finer level goes first, then the earlier anchor point, then the lower class.
 
     Args:
         predictions: (B, 4 + nc, A): centre x, y, width, height in pixels, then scores in [0, 1].
         conf: Lowest score to consider, in [0, 1].
         iou: Boxes of a class that overlap a better one by more than this go, in [0, 1].
+        level_sizes: Anchor points of each level, which add up to A; None takes all as one level.
         classes: Consider only these.
         agnostic: Boxes suppress those of other classes too.
         multi_label: An anchor point may give one box for each class above `conf`, not only for its best.
         max_det: Most boxes to return for an image.
-        max_candidates: Most boxes to compare, the best by score.
-
-    Returns:
-        For each image (N, 6): x1, y1, x2, y2 in pixels, score, class; by falling score.
+        max_candidates: Most boxes of a level to compare, the best by score: the many points of a fine level shall
+            not crowd out a coarse one.
     """
-    results = []
+    sizes = [predictions.shape[2]] if level_sizes is None else list(level_sizes)
+    result = Suppressed([], [])
     for image in predictions:
-        boxes, scores = image[:4].T, image[4:].T
-        if multi_label:
-            anchor, label = (scores > conf).nonzero(as_tuple=True)
-            score = scores[anchor, label]
-        else:
-            score, label = scores.max(1)
-            anchor = (score > conf).nonzero().squeeze(1)
-            score, label = score[anchor], label[anchor]
-        if classes is not None:
-            wanted = torch.isin(label, torch.tensor(list(classes), device=label.device))
-            anchor, label, score = anchor[wanted], label[wanted], score[wanted]
-        if len(score) > max_candidates:
-            score, best = score.topk(max_candidates)
-            anchor, label = anchor[best], label[best]
-        corners = box_convert(boxes[anchor].float(), "cxcywh", "xyxy")
-        groups = torch.zeros_like(label) if agnostic else label
-        kept = batched_nms(corners, score.float(), groups, iou)[:max_det]
-        results.append(torch.cat((corners[kept], score[kept, None].float(), label[kept, None].float()), 1))
-    return results
+        levels = image.T.split(sizes)
+        candidates = torch.cat([_candidates(x, conf, classes, multi_label, max_candidates) for x in levels])
+        candidates = candidates[_by_score(candidates[:, 4])]
+        survivors = _survivors(candidates, iou, agnostic, max_det)
+        result.kept.append(candidates[survivors[:max_det]])
+        result.found.append(len(survivors))
+    return result
+
+
+def _candidates(
+    level: Tensor, conf: float, classes: Sequence[int] | None, multi_label: bool, max_candidates: int
+) -> Tensor:
+    """The best boxes of a level (A, 4 + nc) by falling score, as (N, 6) like the result."""
+    scores = level[:, 4:]
+    if multi_label:
+        point, label = (scores > conf).nonzero(as_tuple=True)
+        score = scores[point, label]
+    else:
+        score, label = scores.max(1)
+        point = (score > conf).nonzero().squeeze(1)
+        score, label = score[point], label[point]
+    if classes is not None:
+        wanted = torch.isin(label, torch.tensor(list(classes), device=label.device))
+        point, label, score = point[wanted], label[wanted], score[wanted]
+    best = _by_score(score)[:max_candidates]
+    corners = box_convert(level[point[best], :4].float(), "cxcywh", "xyxy")
+    return torch.cat((corners, score[best, None].float(), label[best, None].float()), 1)
+
+
+def _by_score(scores: Tensor) -> Tensor:
+    return scores.argsort(descending=True, stable=True)
+
+
+def _survivors(candidates: Tensor, iou: float, agnostic: bool, enough: int) -> Tensor:
+    """Positions of the boxes that stay, of candidates (N, 6) by falling score: all, or the first if more than enough.
+
+    Only better boxes decide whether one stays. So the best are compared first, and the rest only if too few of them
+    stay: time grows with the square of the boxes that are compared and do not overlap.
+    """
+    compared = _FIRST
+    while True:
+        kept = _suppress(candidates[:compared], iou, agnostic)
+        if len(kept) > enough or compared >= len(candidates):
+            return kept
+        compared *= _GROWTH
+
+
+def _suppress(candidates: Tensor, iou: float, agnostic: bool) -> Tensor:
+    """Positions of the boxes that no better one of their class overlaps.
+
+    Classes are compared one by one. Shifting them apart, to compare all at once, costs coordinates their digits: at
+    80 classes and 16,384 px float32 has steps of an eighth of a pixel.
+    """
+    boxes, scores = candidates[:, :4], candidates[:, 4]
+    labels = torch.zeros_like(scores) if agnostic else candidates[:, 5]
+    keep = torch.zeros_like(scores, dtype=torch.bool)
+    counts = labels.unique(return_counts=True)[1]
+    for members in labels.argsort(stable=True).split(counts.tolist()):
+        keep[members[nms(boxes[members], scores[members], iou)]] = True
+    return keep.nonzero().squeeze(1)

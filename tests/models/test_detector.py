@@ -147,6 +147,7 @@ def test_a_configuration_survives_the_round_trip() -> None:
     [
         ({"name": "tiny_moat0", "windw": 7}, "window"),
         ({"name": "tiny_moat0", "num_classes": 3}, "num_classes"),
+        ({"name": "tiny_moat0", "pretrained": "imagenet"}, "pretrained"),
         ({"name": "tiny_moat0", "drop_path": "much"}, "backbone"),
         ({"name": "tiny_moat0", "window": -3}, "window"),
     ],

@@ -1,0 +1,195 @@
+"""What to measure: every combination of what the user lists, checked before the first measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TypeAlias
+
+from moat_det.backbones.windows import WindowSpec, parse_windows
+from moat_det.errors import UserError
+from moat_det.models.build import find_config, is_engine_config
+from moat_det.models.config import parse_config
+
+NONE = "-"
+"""Stands for a setting that a model does not have."""
+
+WHOLE = "whole"
+"""Stands for an image that is not cut into tiles."""
+
+DTYPES = ("float32", "bfloat16")
+MODES = ("forward", "train")
+NORMS = ("folded", "unfolded")
+
+
+@dataclass(frozen=True)
+class DetectorCase:
+    """A pass of a detector over images.
+
+    Attributes:
+        model: A backbone's name, the path of a model YAML, or the name of one of the engine's models.
+        imgsz: Side in pixels, or HxW.
+        tiles: Side of the tiles that the image is cut into (SAHI), or "whole".
+        window: Attention windows as the user wrote them.
+        norms: "folded" or "unfolded"; "-" in training.
+        dtype: What convolutions and attention compute in.
+        mode: "forward" (uint8 image to decoded boxes and scores) or "train" (forward, loss, backward, AdamW step).
+        recompute: "yes" if the backward pass recomputes attention; "-" for models without, and without backward pass.
+        batch: Images in a pass.
+    """
+
+    model: str
+    imgsz: str
+    tiles: str
+    window: str
+    norms: str
+    dtype: str
+    mode: str
+    recompute: str
+    batch: int
+
+    @property
+    def amount(self) -> float:
+        """Megapixels of an image."""
+        height, width = parse_size(self.imgsz)
+        return height * width / 1e6
+
+
+@dataclass(frozen=True)
+class AttentionCase:
+    """A pass of attention alone, with a relative position bias.
+
+    Attributes:
+        cells: Rows and columns of the map, HxW.
+        form: "plain" (a matrix of all pairs of cells) or "blocked".
+        heads: Attention heads.
+        dtype: Of queries, keys, values and the position table.
+        mode: "forward" or "train" (forward and backward).
+        batch: Maps in a pass.
+    """
+
+    cells: str
+    form: str
+    heads: int
+    dtype: str
+    mode: str
+    batch: int
+
+    @property
+    def amount(self) -> float:
+        """Thousand tokens of a map."""
+        height, width = parse_size(self.cells)
+        return height * width / 1e3
+
+
+Case: TypeAlias = DetectorCase | AttentionCase
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read "640" or "480x640" (height x width).
+
+    Raises:
+        UserError: It is neither.
+    """
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"size '{text}': give a side such as 640, or HEIGHTxWIDTH such as 480x640")
+    return int(parts[0]), int(parts[-1])
+
+
+def parse_window(text: str) -> WindowSpec:
+    """Read the attention windows of a command line: "14" and "14x28" are cells, anything else is a policy's name.
+
+    Raises:
+        UserError: There are no such windows.
+    """
+    window = parse_size(text) if text[:1].isdecimal() else text
+    parse_windows(window)
+    return window
+
+
+def detector_cases(
+    models: Sequence[str],
+    peers: Sequence[str],
+    *,
+    imgsz: Sequence[str],
+    windows: Sequence[str],
+    dtypes: Sequence[str],
+    modes: Sequence[str],
+    norms: Sequence[str],
+    checkpoint_attention: bool,
+    batch: int,
+    tiles: int | None,
+) -> list[DetectorCase]:
+    """Combine everything with everything, in the order that the user gave, sizes varying slowest but for the model.
+
+    Args:
+        models: Detectors of ours.
+        peers: The engine's models to compare with; they have no windows.
+        imgsz: Sides, or HxW.
+        windows: Attention windows.
+        dtypes: Of `DTYPES`.
+        modes: Of `MODES`.
+        norms: Of `NORMS`; training is unfolded.
+        checkpoint_attention: Training recomputes attention in the backward pass.
+        batch: Images in a pass.
+        tiles: Detect also in tiles of this side, one image at a time, in the first of the windows.
+
+    Raises:
+        UserError: A model or a size cannot be.
+    """
+    for window in windows:
+        parse_window(window)
+    cases = []
+    for model in [*models, *peers]:
+        ours, stride = _properties(model, must_be_peer=model in peers)
+        _check_sizes(imgsz, stride, model)
+        if tiles is not None and tiles % stride:
+            raise UserError(f"--sliced {tiles}: must be a multiple of {stride}, the largest stride of {model}")
+        reaches = windows if ours else [NONE]
+        recompute = ("yes" if checkpoint_attention else "no") if ours else NONE
+        for size, window, norm, dtype, mode in product(imgsz, reaches, norms, dtypes, modes):
+            if mode == "train":
+                cases.append(DetectorCase(model, size, WHOLE, window, NONE, dtype, mode, recompute, batch))
+                continue
+            whole = DetectorCase(model, size, WHOLE, window, norm, dtype, mode, NONE, batch)
+            cases.append(whole)
+            if tiles is not None and min(parse_size(size)) > tiles and window == reaches[0]:
+                cases.append(replace(whole, tiles=str(tiles), batch=1))
+    return list(dict.fromkeys(cases))
+
+
+def attention_cases(
+    cells: Sequence[str], forms: Sequence[str], heads: int, dtypes: Sequence[str], modes: Sequence[str], batch: int
+) -> list[AttentionCase]:
+    """Combine everything with everything.
+
+    Raises:
+        UserError: A size is none.
+    """
+    for size in cells:
+        parse_size(size)
+    combinations = product(cells, dtypes, modes, forms)
+    return [AttentionCase(size, form, heads, dtype, mode, batch) for size, dtype, mode, form in combinations]
+
+
+def config_name(model: str) -> str:
+    """What `find_config` takes: the engine's models are YAML files, but named without the suffix here."""
+    return f"{model}.yaml" if model.startswith("yolo") and not model.endswith((".yaml", ".yml")) else model
+
+
+def _properties(model: str, must_be_peer: bool) -> tuple[bool, int]:
+    """Whether a model is ours, and its largest stride in pixels."""
+    config = find_config(config_name(model))
+    if is_engine_config(config):
+        return False, 64 if "-p6" in model else 32
+    if must_be_peer:
+        raise UserError(f"--peers {model}: is a model of ours; name it among --models")
+    return True, 2 ** max(parse_config(config, model).neck.levels)
+
+
+def _check_sizes(sizes: Sequence[str], stride: int, model: str) -> None:
+    for size in sizes:
+        if any(side % stride for side in parse_size(size)):
+            raise UserError(f"--imgsz {size}: must be a multiple of {stride}, the largest stride of {model}")

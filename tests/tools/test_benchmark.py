@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from moat_det.benchmark.attention import attention_pass
+from moat_det.benchmark.cases import AttentionCase, DetectorCase, detector_cases
+from moat_det.benchmark.measure import measure
+from moat_det.benchmark.passes import detector_pass
+from moat_det.benchmark.report import Baseline, records, table
+from moat_det.benchmark.runner import Row, _why_it_ended
+from moat_det.benchmark.sliced import check_installed, sliced_pass
+from moat_det.errors import UserError
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "benchmark.py"
+CASE = DetectorCase("tiny_moat0", "64", "whole", "full", "folded", "float32", "forward", "-", 1)
+
+
+@pytest.fixture
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("benchmark_tool", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_benchmark_from_end_to_end(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # At 32 px the last map of a training step is a single cell, of which batch norm has no statistics: a failed row.
+    words = "--models tiny_moat0 --imgsz 64 32 --mode train --repeats 1 --threads 1 --out"
+    assert tool.main([*words.split(), str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr()
+    assert "| imgsz " in printed.out
+    assert "failed: ValueError" in printed.out
+    assert "[2/2] tiny_moat0 32" in printed.err
+
+    with (tmp_path / "out/benchmark.csv").open(newline="") as file:
+        measured, failed = csv.DictReader(file)
+    assert measured["model"] == "tiny_moat0"
+    assert float(measured["seconds"]) > 0
+    assert float(measured["memory_mib"]) > 1
+    assert float(measured["time_ratio"]) == float(measured["memory_ratio"]) == 1
+    assert not measured["error"]
+    assert failed["error"].startswith("ValueError")
+    assert not failed["seconds"]
+    assert not failed["time_ratio"]
+
+    content = json.loads((tmp_path / "out/benchmark.json").read_text())
+    assert set(content) == {"date", "command", "machine", "threads", "versions", "rows"}
+    assert set(content["machine"]) == {"system", "processor", "cores", "memory_mib"}
+    assert content["threads"] == 1
+    assert content["versions"]["torch"] == torch.__version__
+    assert [len(row["times"]) for row in content["rows"]] == [1, 0]
+    assert content["rows"][0]["seconds"] == content["rows"][0]["times"][0]
+    assert (tmp_path / "out/benchmark.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_stopping_keeps_what_was_measured(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = iter([Row(CASE, [1.0], 100.0, 10.0, 12.0)])
+
+    def run_case(*_: object) -> Row:
+        try:
+            return next(results)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(tool, "run_case", run_case)
+    assert tool.main(["--models", "tiny_moat0", "--imgsz", "64", "96", "--out", str(tmp_path)]) == 130
+    assert "1 of 2" in capsys.readouterr().err
+    assert len((tmp_path / "benchmark.csv").read_text().splitlines()) == 2
+    assert (tmp_path / "benchmark.png").exists()
+
+    assert tool.main(["--models", "tiny_moat0", "--out", str(tmp_path)]) == 2, "earlier figures would be overwritten"
+    assert "benchmark.csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("--models tiny_moat9", "tiny_moat9"),
+        ("--models tiny_moat0 --imgsz 100", "--imgsz 100: must be a multiple of 32"),
+        ("--models cfg/tiny_moat0-p6.yaml --imgsz 96", "multiple of 64"),
+        ("--models tiny_moat0 --imgsz 64x", "64x"),
+        ("--models tiny_moat0 --window wide", "wide"),
+        ("--models tiny_moat0 --sliced 100", "--sliced 100"),
+        ("--models tiny_moat0 --repeats 0", "--repeats"),
+        ("--models tiny_moat0 --baseline norm=folded", "norms"),
+        ("--models tiny_moat0 --baseline norms=unfolded", "norms is folded"),
+        ("--peers tiny_moat0", "--models"),
+        ("--peers yolo99x", "yolo99x"),
+        ("--attention 8x8 --models tiny_moat0", "--attention"),
+        ("--attention 8xx8", "8xx8"),
+        ("", "nothing to measure"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(
+    tool: ModuleType,
+    words: str,
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(TOOL.parents[1])
+    assert tool.main([*words.split(), "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert named in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_everything_is_combined_with_everything_that_it_can_have() -> None:
+    cases = detector_cases(
+        ["tiny_moat0"],
+        ["yolo11n"],
+        imgsz=["64", "128"],
+        windows=["full", "14"],
+        dtypes=["float32"],
+        modes=["forward", "train"],
+        norms=["folded", "unfolded"],
+        checkpoint_attention=True,
+        batch=2,
+        tiles=64,
+    )
+    assert len(cases) == len(set(cases))
+    ours = [case for case in cases if case.model == "tiny_moat0" and case.tiles == "whole"]
+    assert len(ours) == 2 * 2 * (2 + 1)  # sizes, windows, folded and unfolded detection and the one training
+    assert {case.window for case in cases if case.model == "yolo11n"} == {"-"}
+    assert {(case.model, case.norms, case.recompute) for case in cases if case.mode == "train"} == {
+        ("tiny_moat0", "-", "yes"),
+        ("yolo11n", "-", "-"),
+    }
+    assert {case.recompute for case in cases if case.mode == "forward"} == {"-"}
+    assert {(case.imgsz, case.batch) for case in cases if case.tiles == "64"} == {("128", 1)}
+
+
+def test_rows_are_compared_with_their_counterparts() -> None:
+    peer = replace(CASE, model="yolo11s", window="-")
+    rows = [
+        Row(CASE, [3.0, 1.0, 2.0], 10.0, 40.0, 40.0),
+        Row(replace(CASE, window="auto"), [1.0], 10.0, 20.0, 20.0),
+        Row(replace(CASE, imgsz="128"), [8.0], 10.0, 100.0, 100.0),
+        Row(peer, [4.0], 10.0, 10.0, 10.0),
+        Row(replace(peer, imgsz="128"), error="out of memory"),
+    ]
+    cases = [row.case for row in rows]
+
+    def ratios(text: str | None) -> list[float | None]:
+        return [record["time_ratio"] for record in records(rows, Baseline(text, cases))]
+
+    assert ratios(None) == [1, 0.5, 4, 2, None]
+    assert ratios("model=yolo11s") == [0.5, 0.25, None, 1, None]
+    assert ratios("imgsz=64") == [1, 1, 4, 1, None]
+    printed = table(rows, Baseline(None, cases))
+    assert "failed: out of memory" in printed
+    assert "norms folded" in printed.splitlines()[0]
+    assert "norms" not in printed.splitlines()[2]
+
+
+def test_growth_is_what_a_pass_needs_above_what_is_there() -> None:
+    np.ones(300 * 2**20, np.uint8).sum()  # an earlier peak, which is not the pass's
+    found = measure(lambda: np.ones(100 * 2**20, np.uint8).sum(), repeats=2, warm_up=True)
+    assert 99 < found.growth < 130
+    assert found.growth <= found.growth_repeated < 130
+    assert found.before > 10
+    assert len(found.seconds) == 2
+
+
+def test_the_passes_compute_what_their_names_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, _ = detector_pass(replace(CASE, imgsz="64x96", batch=2))()  # type: ignore[misc]
+    assert decoded.shape == (2, 4 + 10, 8 * 12 + 4 * 6 + 2 * 3)
+    decoded, _ = detector_pass(replace(CASE, model="yolo11n", window="-", dtype="bfloat16"))()  # type: ignore[misc]
+    assert decoded.shape == (1, 4 + 10, 84)
+
+    steps = []
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: steps.append(self.param_groups[0]["params"]))
+    detector_pass(replace(CASE, norms="-", mode="train", dtype="bfloat16"))()
+    (parameters,) = steps
+    assert len(parameters) > 100
+
+
+@pytest.mark.parametrize("model", ["tiny_moat0", "yolo26n"])
+def test_detection_in_tiles(model: str) -> None:
+    window = "full" if model == "tiny_moat0" else "-"
+    result = sliced_pass(replace(CASE, model=model, window=window, imgsz="96x128", tiles="64"))()
+    assert (result.image_height, result.image_width) == (96, 128)  # type: ignore[attr-defined]
+
+
+def test_boxes_of_tiles_come_back_in_the_pixels_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    def detect(_: object, images: torch.Tensor, __: object) -> torch.Tensor:
+        assert images.shape == (1, 3, 64, 64)
+        box = [[10.0], [8.0], [4.0], [4.0]]  # centre and size in pixels of the tile
+        return torch.tensor([[*box, [0.9], *[[0.0]] * 9]])
+
+    monkeypatch.setattr("moat_det.benchmark.sliced.detect", detect)
+    found = sliced_pass(replace(CASE, imgsz="64x128", tiles="64"))().object_prediction_list  # type: ignore[attr-defined]
+    boxes = sorted(prediction.bbox.to_xyxy() for prediction in found)
+    # Tiles begin at 0, 52 and 64; the whole image, scaled down to a tile, is half as wide in it.
+    assert boxes == [[8, 6, 12, 10], [16, 6, 24, 10], [60, 6, 64, 10], [72, 6, 76, 10]]
+
+
+def test_tiles_need_sahi(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sahi", None)
+    with pytest.raises(UserError, match="pip install"):
+        check_installed()
+
+
+@pytest.mark.parametrize("mode", ["forward", "train"])
+@pytest.mark.parametrize("form", ["plain", "blocked"])
+def test_attention_alone(mode: str, form: str) -> None:
+    found = measure(attention_pass(AttentionCase("6x8", form, 2, "float32", mode, 2)), repeats=1, warm_up=False)
+    assert found.seconds[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "expected"),
+    [(-9, "", "out of memory"), (-11, "", "SIGSEGV"), (1, "Traceback\nImportError: no\n", "ImportError: no")],
+)
+def test_a_process_that_ends_without_a_result_is_a_failed_row(code: int, stderr: str, expected: str) -> None:
+    assert expected in _why_it_ended(subprocess.CompletedProcess([], code, "", stderr))
