@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,3 +66,36 @@ def atomic_write_json(path: str | Path, content: Any, indent: int | None = None)
         ValueError: `content` holds NaN or an infinity, which JSON cannot hold.
     """
     atomic_write_text(path, json.dumps(content, indent=indent, allow_nan=False))
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; rename it to `path` when the block ends well.
+
+    When the block raises, `path` is as it was and the temporary folder is removed.
+
+    Args:
+        path: The folder to make; nothing, or an empty folder, may be there.
+
+    Yields:
+        The temporary folder to fill.
+
+    Raises:
+        OSError: It cannot be made or renamed; `FileExistsError` where `path` is a file or holds something.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(errno.EEXIST, "it exists and is not empty", str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield temporary
+        # mkdtemp makes folders private; the result is like any other folder that the user makes.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o777 & ~mask)
+        if path.is_dir():
+            path.rmdir()  # Windows renames onto no folder, not even an empty one; one that was filled stays
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

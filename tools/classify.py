@@ -116,7 +116,7 @@ def classify(model: MOATBackbone, paths: list[Path], top: int) -> list[dict[str,
     results = []
     for path in tqdm(paths, desc="classifying", unit="picture", leave=False, disable=len(paths) == 1):
         try:
-            picture = read_input(path, Intensity("image"))
+            picture = read_input(path, Intensity("full"))
         except OSError as error:
             tqdm.write(f"{path}: skipped: {error}", file=sys.stderr)
             continue

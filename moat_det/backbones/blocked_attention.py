@@ -22,7 +22,7 @@ from torch.utils.flop_counter import register_flop_formula, sdpa_flop_count
 
 FORWARD_BYTES = 32 << 20
 """Logits of a row of queries that the forward pass takes at once. The kernel never holds them, but the strips are twice
-as large. All columns of all heads fit up to 128 x 128 cells; at 256 x 256, 128 columns of one head, enough for a few
+as large. Four heads fit whole up to 128 x 128 cells; of 256 x 256, 128 columns of one head, enough to do for a few
 cores."""
 
 BACKWARD_BYTES = 2 << 20
@@ -91,20 +91,23 @@ def blocked_attention(
     h, w = rows, columns
     out = torch.empty_like(q)
     queries, results = q.unflatten(2, (h, w)), out.unflatten(2, (h, w))
-    on_cpu = q.device.type == "cpu"
     # The CPU's kernel takes a float32 bias with bfloat16 queries, which is more exact; those of GPUs do not.
-    dtype = torch.promote_types(q.dtype, torch.float32) if on_cpu else q.dtype
+    dtype = torch.promote_types(q.dtype, torch.float32) if q.device.type == "cpu" else q.dtype
     with torch.autocast(q.device.type, enabled=False):  # it would round the bias
         for heads, cols, blocks in _parts(q.shape[1], h, w, forward_bytes):
             strips = _strips(table[heads], w, cols).to(dtype)
             for block in blocks:
                 bias = _bias_of_rows(strips, block, h, w)
-                # GPU kernels want it aligned, which a view is not.
-                mask = bias[0] if len(bias) == 1 and on_cpu else torch.cat(bias, 1)
-                results[:, heads, block, cols] = F.scaled_dot_product_attention(
-                    queries[:, heads, block, cols].flatten(2, 3), k[:, heads], v[:, heads], mask[None]
-                ).unflatten(2, (len(bias), -1))
+                results[:, heads, block, cols] = _attend(queries[:, heads, block, cols], k[:, heads], v[:, heads], bias)
+            del strips, bias  # before the next are made
     return out
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: list[Tensor]) -> Tensor:
+    """Attends from rows of queries (B, N, rows, columns, K), each with its bias (N, columns, keys)."""
+    # A single row's is a view; kernels of GPUs want it aligned, which a view is not.
+    mask = bias[0] if len(bias) == 1 and q.device.type == "cpu" else torch.cat(bias, 1)
+    return F.scaled_dot_product_attention(q.flatten(2, 3), k, v, mask[None]).reshape(q.shape)
 
 
 @torch.library.custom_op("moat_det::blocked_attention_backward", mutates_args=())

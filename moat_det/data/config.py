@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ultralytics.utils import LOGGER
 
+from moat_det.data.index.names import json_names
+from moat_det.data.intensity import Intensity
+from moat_det.data.messages import is_plain, shown, suggest
+from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
 
+MAX_CHANNELS = 128  # OpenCV scales and turns no more at once
 SPLITS = ("train", "val", "test")
 _SUFFIXES = (".yaml", ".yml")
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
@@ -28,23 +30,27 @@ def load_dataset(source: str | Path, split: str | None = None) -> dict[str, Any]
             split names may be missing from this machine.
 
     Returns:
-        `path` (the root), `train`, `val`, `test` (only those given; absolute path or list of them), `names`
-        ({0: "scratch", ...}), `nc` (their number), `channels` (3) and `yaml_file`.
+        `path` (the root), `train`, `val`, `test` (only those given; absolute path or list of them), `image_roots`
+        (folder by path of a COCO JSON or a VOC folder, for those that the YAML gives `images` for), `names`
+        ({0: "scratch", ...}), `nc` (their number), `channels` (of the images; 3), `intensity` (an `Intensity`) and
+        `yaml_file`.
 
     Raises:
         UserError: The file or one of its keys is missing or wrong; the message names both and the way out.
     """
     file = _find_yaml(source)
-    content = _read_yaml(file)
+    content = read_yaml(file)
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: not a dataset YAML; it needs the keys train, val and names")
     if "val" not in content and "validation" in content:
         content["val"] = content.pop("validation")
+    names_in_json = content.get("names") in _EMPTY and any(map(_is_json, _entries(content)))
     for key in ("train", "val", "names"):
-        if content.get(key) in _EMPTY:
+        if content.get(key) in _EMPTY and not (key == "names" and names_in_json):
             raise UserError(
-                f"{file}: the key '{key}' is missing or empty{_suggest(key, content)}; add '{_EXAMPLES[key]}'"
+                f"{file}: the key '{key}' is missing or empty{suggest(key, content)}; add '{_EXAMPLES[key]}'"
             )
-    names = _check_names(content["names"], file)
-    _check_counts(content, len(names), file)
+    names = {} if names_in_json else _check_names(content["names"], file)
     if content.get("download"):
         LOGGER.info(f"{file}: the key 'download' is ignored, nothing is downloaded or run")
 
@@ -56,13 +62,33 @@ def load_dataset(source: str | Path, split: str | None = None) -> dict[str, Any]
             data[key] = _resolve_split(content[key], key, root, file, must_exist=key in needed)
     if split and split not in data:
         given = ", ".join(key for key in SPLITS if key in data)
-        raise UserError(f"{file}: no split '{split}' in it; add the key '{split}' or use one of {given}")
-    return data | {"names": names, "nc": len(names), "channels": 3, "yaml_file": str(file)}
+        raise UserError(f"{file}: no split '{split[:40]}' in it; add the key '{split[:40]}' or use one of {given}")
+    if content.get("images") not in _EMPTY:
+        data["image_roots"] = _resolve_image_roots(content["images"], data, root, file, needed)
+    if names_in_json:
+        names = _read_names(data, file)
+    _check_counts(content, len(names), file)
+    intensity = Intensity.parse(content.get("intensity"), file)
+    return data | {
+        "names": names,
+        "nc": len(names),
+        "channels": content.get("channels") or 3,
+        "intensity": intensity,
+        "yaml_file": str(file),
+    }
 
 
-def _suggest(word: str, choices: Iterable[Any]) -> str:
-    close = difflib.get_close_matches(word, [str(choice) for choice in choices], n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+def check_channels(known: int, data: dict[str, Any]) -> None:
+    """Check that a model of `known` channels is for the images of a dataset.
+
+    Raises:
+        UserError: It takes another number.
+    """
+    if known != data["channels"]:
+        raise UserError(
+            f"the weights take images of {known} channels, {data['yaml_file']} has {data['channels']}: use the weights "
+            "that were trained on such images, or correct 'channels'"
+        )
 
 
 def _find_yaml(source: str | Path) -> Path:
@@ -70,10 +96,10 @@ def _find_yaml(source: str | Path) -> Path:
         from moat_det.data.demo import demo_dataset
 
         return Path(demo_dataset())
-    path = Path(os.path.abspath(Path(source).expanduser()))
-    if path.is_file():
+    path = Path(os.path.abspath(os.path.expanduser(source)))
+    if os.path.isfile(path):
         return path
-    if path.is_dir():
+    if os.path.isdir(path):
         files = _yaml_files(path)
         if path / "data.yaml" in files:
             return path / "data.yaml"
@@ -82,10 +108,10 @@ def _find_yaml(source: str | Path) -> Path:
         if len(files) > 1:
             raise UserError(f"{path}: {len(files)} YAML files in this folder, give one of {_listing(files)}")
         return files[0]
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise UserError(f"{source}: no such dataset YAML, and no folder {path.parent}; check the path")
     files = _yaml_files(path.parent)
-    hint = _suggest(path.name, [file.name for file in files])
+    hint = suggest(path.name, [file.name for file in files])
     if not hint and files:
         hint = f" (that folder has {_listing(files)})"
     raise UserError(f"{source}: no such dataset YAML in {path.parent}{hint}; check the path, or try --data demo")
@@ -100,34 +126,22 @@ def _listing(files: list[Path]) -> str:
     return f"{shown}, ..." if len(files) > 5 else shown
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice, of which PyYAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                problem = f"the key '{key.value}' is given twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+def _entries(holder: dict[Any, Any]) -> list[Any]:
+    """What the splits name, one by one."""
+    values = [holder.get(key) for key in SPLITS]
+    return [entry for value in values for entry in (value if isinstance(value, list) else [value])]
 
 
-def _read_yaml(file: Path) -> dict[Any, Any]:
-    try:
-        # Safe: the loader derives from SafeLoader.
-        content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=_StrictLoader)
-    except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
-        raise UserError(f"{file}: not a text file; give the dataset's YAML") from error
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{file}{line}: broken YAML: {error.problem}; correct the line") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: not a dataset YAML; it needs the keys train, val and names")
-    return content
+def _is_json(entry: Any) -> bool:
+    return isinstance(entry, str) and entry.lower().endswith(".json")
+
+
+def _read_names(data: dict[str, Any], file: Path) -> dict[int, str]:
+    """Give the names of the categories of the first COCO JSON that is there."""
+    found = [entry for entry in _entries(data) if _is_json(entry) and os.path.isfile(entry)]
+    if not found:
+        raise UserError(f"{file}: the key 'names' is missing, and no COCO JSON is there to give them; add 'names'")
+    return dict(enumerate(json_names(found[0])))
 
 
 def _check_names(names: Any, file: Path) -> dict[int, str]:
@@ -135,16 +149,19 @@ def _check_names(names: Any, file: Path) -> dict[int, str]:
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict):
-        raise UserError(f"{file}: 'names' is {names!r}; write a list, such as {_EXAMPLES['names']}")
+        raise UserError(f"{file}: 'names' is {shown(names)}; write a list, such as {_EXAMPLES['names']}")
     by_id: dict[int, str] = {}
     for key, name in names.items():
-        if isinstance(key, bool) or not str(key).strip().isdecimal():
-            raise UserError(f"{file}: 'names' has the id {key!r}; write whole numbers from 0 on, such as '0: scratch'")
-        if isinstance(name, bool) or not isinstance(name, (str, int, float)) or not str(name).strip():
-            raise UserError(f"{file}: 'names' has {name!r} as class {key}; write a name, in quotes: {key}: \"...\"")
-        if int(key) in by_id:
-            raise UserError(f"{file}: 'names' has the id {int(key)} twice; give each class its own")
-        by_id[int(key)] = str(name).strip()
+        number, text = _as_text(key), _as_text(name)
+        if number is None or not number.isdecimal() or len(number) > 9:
+            raise UserError(f"{file}: 'names' has the id {shown(key)}; write whole numbers from 0 on: '0: scratch'")
+        if text is None:
+            raise UserError(
+                f"{file}: 'names' has {shown(name)} as class {key}; write a name, in quotes: {key}: \"...\""
+            )
+        if int(number) in by_id:
+            raise UserError(f"{file}: 'names' has the id {int(number)} twice; give each class its own")
+        by_id[int(number)] = text
     absent = [i for i in range(len(by_id)) if i not in by_id]
     if absent:
         raise UserError(
@@ -158,44 +175,78 @@ def _check_names(names: Any, file: Path) -> dict[int, str]:
     return dict(sorted(by_id.items()))
 
 
+def _as_text(value: Any) -> str | None:
+    """A name or a number of the YAML as text; None for what is neither."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    try:
+        text = str(value).strip()
+    except ValueError:  # a whole number of thousands of digits
+        return None
+    return text if is_plain(text) else None
+
+
 def _check_counts(content: dict[Any, Any], num_names: int, file: Path) -> None:
     nc, channels = content.get("nc"), content.get("channels")
-    if nc is not None and str(nc).strip() not in {str(num_names), f"{num_names}.0"}:
-        raise UserError(f"{file}: 'nc: {nc}' but {num_names} names; correct 'nc' or remove it")
-    if channels not in (None, 3):
+    if nc is not None and _as_text(nc) not in {str(num_names), f"{num_names}.0"}:
+        raise UserError(f"{file}: 'nc: {_written(nc)}' but {num_names} names; correct 'nc' or remove it")
+    if channels is not None and not (type(channels) is int and 1 <= channels <= MAX_CHANNELS):
         raise UserError(
-            f"{file}: 'channels: {channels}' is not supported; remove it, gray images are read as 3 channels"
+            f"{file}: 'channels: {_written(channels)}' is no whole number from 1 to {MAX_CHANNELS}; write the number "
+            "of bands, or remove it: gray and colour are read as 3 channels"
         )
+
+
+def _written(value: Any) -> str:
+    """A value as the user wrote it, or nearly."""
+    text = _as_text(value)
+    return shown(value) if text is None else text[:200]
 
 
 def _find_root(given: Any, file: Path) -> Path:
     """Give the folder that the splits are relative to."""
     if given in (None, ""):
         return file.parent
-    if not isinstance(given, str):
-        raise UserError(f"{file}: 'path: {given}' is no path; write the dataset's folder or remove the key")
-    expanded = Path(given).expanduser()
-    candidates = [Path(os.path.abspath(base / expanded)) for base in (file.parent, Path.cwd())]
+    if not is_plain(given):
+        raise UserError(f"{file}: 'path: {shown(given)}' is no path; write the dataset's folder or remove the key")
+    candidates = [os.path.abspath(base / os.path.expanduser(given)) for base in (file.parent, Path.cwd())]
     for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    looked = " and ".join(dict.fromkeys(map(str, candidates)))
+        if os.path.isdir(candidate):
+            return Path(candidate)
+    looked = " and ".join(dict.fromkeys(candidates))
     raise UserError(f"{file}: 'path: {given}' does not exist (looked for {looked}); correct it, or remove the key")
 
 
 def _resolve_split(value: Any, key: str, root: Path, file: Path, must_exist: bool) -> str | list[str]:
     entries = value if isinstance(value, list) else [value]
-    paths = []
-    for entry in entries:
-        if not isinstance(entry, str) or not entry.strip():
-            raise UserError(f"{file}: '{key}' has {entry!r} where a path belongs; write '{key}: images/{key}'")
-        # Not `resolve`: labels lie beside the images under the name that the user gave, also behind a link.
-        path = Path(os.path.abspath(root / Path(entry).expanduser()))
-        if entry.startswith("../") and not path.exists() and (root / entry[3:]).exists():
-            path = root / entry[3:]  # some tools export ../train/images where train/images is meant
-        if must_exist and not path.exists():
-            raise UserError(
-                f"{file}: '{key}: {entry}' does not exist (looked for {path}); correct it or the key 'path'"
-            )
-        paths.append(str(path))
+    paths = [_resolve(entry, key, f"{key}: images/{key}", root, file, must_exist) for entry in entries]
     return paths if isinstance(value, list) else paths[0]
+
+
+def _resolve(entry: Any, key: str, example: str, root: Path, file: Path, must_exist: bool) -> str:
+    """Give the absolute path that an entry of the YAML means."""
+    if not is_plain(entry):
+        raise UserError(f"{file}: '{key}' has {shown(entry)} where a path belongs; write '{example}'")
+    # Not `realpath`: labels lie beside the images under the name that the user gave, also behind a link.
+    path = os.path.abspath(root / os.path.expanduser(entry))
+    if entry.startswith("../") and not os.path.exists(path) and os.path.exists(root / entry[3:]):
+        path = os.path.abspath(root / entry[3:])  # some tools export ../train/images where train/images is meant
+    if must_exist and not os.path.exists(path):
+        raise UserError(f"{file}: '{key}: {entry}' does not exist (looked for {path}); correct it or the key 'path'")
+    return path
+
+
+def _resolve_image_roots(value: Any, data: dict[str, Any], root: Path, file: Path, needed: set[str]) -> dict[str, str]:
+    """Give the folder of the images by what the splits name, from the key `images`: one folder, or one per split."""
+    by_split = value if isinstance(value, dict) else dict.fromkeys(SPLITS, value)
+    roots: dict[str, str] = {}
+    for split, entry in by_split.items():
+        if split not in SPLITS:
+            raise UserError(
+                f"{file}: 'images' has {shown(split)}; write a folder, or one for each of {', '.join(SPLITS)}"
+            )
+        folder = _resolve(entry, "images", "images: images", root, file, must_exist=split in needed)
+        for source in _entries({split: data.get(split)}):
+            if source is not None and roots.setdefault(source, folder) != folder:
+                raise UserError(f"{file}: 'images' gives {source} two folders; name each in one split only")
+    return roots

@@ -9,14 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, TiffImagePlugin
 from ultralytics.data.utils import IMG_FORMATS
 
 # The engine's own `Image.open` warns of a missing HEIF package at every file that is no image.
-from ultralytics.utils.patches import _image_open, imread
+from ultralytics.utils.patches import _image_open
 
+from moat_det.data.read import ARRAY_SUFFIX, open_array, read_image
 from moat_det.errors import UserError
+
+MAX_PIXELS = int(os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", 2**30))
+"""The largest image that is read: what OpenCV decodes, 32,768 x 32,768 unless its environment variable says else."""
 
 _ORIENTATION_TAG = 274
 _SIDEWAYS = {5, 6, 7, 8}
@@ -58,13 +61,14 @@ def find_images(source: str | Path | Iterable[str | Path]) -> list[Path]:
     for item in sources:
         path = Path(os.path.abspath(item))
         if path.is_dir():
-            images = [str(file) for file in _walk(path) if _is_image(file)]
+            images = [str(file) for file in walk(path) if is_image(file)]
         elif not path.is_file():
             raise UserError(f"{path}: no such folder or list of images; correct the path in the dataset YAML")
-        elif _is_image(path):
+        elif is_image(path):
             images = [str(path)]
         else:
-            images = [line for line in _read_list(path) if _is_image(line)]
+            # Arrays count where they are named: those in a folder may be anything, such as the engine's caches.
+            images = [line for line in _read_list(path) if is_image(line) or line.lower().endswith(ARRAY_SUFFIX)]
         if not images:
             formats = ", ".join(sorted(IMG_FORMATS))
             raise UserError(f"{path}: no images in it; put files there that end in one of {formats}")
@@ -72,11 +76,13 @@ def find_images(source: str | Path | Iterable[str | Path]) -> list[Path]:
     return [Path(name) for name in sorted(found)]
 
 
-def _is_image(path: str | Path) -> bool:
+def is_image(path: str | Path) -> bool:
+    """Whether a file's name ends as that of an image."""
     return os.path.splitext(path)[1][1:].lower() in IMG_FORMATS
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path) -> Iterator[Path]:
+    """Give the files in a folder and its sub-folders, without hidden ones; links are followed, but not in circles."""
     visited = set()
     for root, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -97,10 +103,10 @@ def _read_list(path: Path) -> list[str]:
 
 
 @contextmanager
-def any_size() -> Iterator[None]:
-    """Let Pillow open images of over 179 megapixels, which it takes for an attack; line cameras make them."""
+def large_images() -> Iterator[None]:
+    """Let Pillow open images of up to `MAX_PIXELS`; it takes those of over 179 megapixels for an attack."""
     limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     try:
         yield
     finally:
@@ -108,7 +114,7 @@ def any_size() -> Iterator[None]:
 
 
 def read_header(path: str | Path) -> ImageHeader:
-    """Read the size and the depth of an image as the engine will decode it.
+    """Read the size and the depth of an image as `read_image` will decode it.
 
     Only a file that Pillow does not know, that looks cut off or that holds 32-bit samples is decoded, and so
     is one stored sideways in a format other than JPEG, where libraries differ in what they turn.
@@ -125,6 +131,9 @@ def read_header(path: str | Path) -> ImageHeader:
     path = Path(path)
     if not path.stat().st_size:
         raise OSError("the file is empty")
+    if path.suffix.lower() == ARRAY_SUFFIX:
+        array = open_array(path)
+        return ImageHeader(array.shape[0], array.shape[1], deep=array.dtype.itemsize > 1)
     try:
         with _image_open(path) as image:
             bits = _bits_per_sample(image)
@@ -135,27 +144,9 @@ def read_header(path: str | Path) -> ImageHeader:
     except Exception:  # Pillow's parsers raise anything from SyntaxError to struct.error on a broken file.
         bits, sure = 8, False
     if not sure:
-        height, width = decode(path).shape[:2]
-    elif sideways:
-        height, width = width, height
-    return ImageHeader(height, width, deep=bits > 8)
-
-
-def decode(path: str | Path) -> np.ndarray:
-    """Decode an image to (H, W, 3) uint8, BGR, after the EXIF rotation.
-
-    Raises:
-        OSError: The file is missing or damaged, or of a kind that the engine cannot read.
-    """
-    try:
-        image = imread(path)
-    except Exception as error:  # cv2.error, whose text spans lines
-        raise OSError(str(error).strip().splitlines()[-1]) from error
-    if image is None:
-        raise OSError("it cannot be decoded: damaged, cut off, or of an unknown kind")
-    if image.dtype != "uint8":
-        raise OSError(f"{image.dtype} samples are not supported; store it with 8 or 16 bits")
-    return image
+        image = read_image(path)
+        return ImageHeader(image.shape[0], image.shape[1], deep=image.dtype.itemsize > 1)
+    return ImageHeader(width, height, bits > 8) if sideways else ImageHeader(height, width, bits > 8)
 
 
 def _bits_per_sample(image: Image.Image) -> int:

@@ -34,6 +34,8 @@ _WORDS = {
     "float": "a number",
     "str": "text",
     "list[int]": "several integers",
+    "list": "several values",
+    "tuple": "several values",
 }
 
 
@@ -43,7 +45,7 @@ class Arguments:
 
     Attributes:
         engine: The engine's arguments under its own names, parsed and type-checked.
-        own: Our options: `backbone`, `weights`, `annotations`, `save_csv`.
+        own: Our options, those of `options.OWN`.
         debug: Show tracebacks.
     """
 
@@ -218,12 +220,14 @@ def _fits(option: Option, value: Any) -> bool:
     if isinstance(value, list):
         whole = all(type(part) is int for part in value)
         return option.many and bool(value) and (whole or "list[int]" not in option.types)
+    if isinstance(value, str) and value in option.types - _WORDS.keys():
+        return True
     kind = type(value).__name__
     return kind in option.types or (kind == "int" and "float" in option.types)
 
 
 def _allowed(option: Option) -> str:
-    return " or ".join(_WORDS.get(kind, "several values") for kind in sorted(option.types))
+    return " or ".join(_WORDS.get(kind, kind) for kind in sorted(option.types))
 
 
 def _check_combination(command: Command, given: Mapping[str, Any]) -> None:

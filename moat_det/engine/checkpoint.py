@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 import moat_det
+from moat_det.data.intensity import Intensity
 from moat_det.errors import UserError
 from moat_det.files import atomic_path
 from moat_det.models.build import build_model
 
-FORMAT = "moat_det checkpoint 1"
+FORMAT = "moat_det checkpoint 2"
+_READABLE = {FORMAT, "moat_det checkpoint 1"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Checkpoint:
         args: The engine's arguments of the training.
         metrics: The last validation's figures.
         training: What resuming needs (epoch, raw weights, optimizer, ...); None once the training has ended.
+        channels: Bands of the images.
+        intensity: How images of more than 8 bits became the input, as `Intensity.to_dict` gives it.
     """
 
     config: dict[str, Any]
@@ -41,6 +45,9 @@ class Checkpoint:
     args: dict[str, Any]
     metrics: dict[str, Any]
     training: dict[str, Any] | None = None
+    channels: int = 3
+    # Files of format 1 say nothing: their models were trained on the high byte.
+    intensity: dict[str, Any] = field(default_factory=Intensity("full").to_dict)
 
     def build(self) -> DetectionModel:
         """The model with its weights, float32, on the CPU, in evaluation mode.
@@ -48,12 +55,13 @@ class Checkpoint:
         Raises:
             UserError: The weights do not fit the configuration.
         """
-        model = build_model(self.config, len(self.names), dict(self.names))
+        model = build_model(self.config, len(self.names), dict(self.names), channels=self.channels)
         try:
             model.load_state_dict(self.weights)
         except RuntimeError as error:
             raise UserError(f"the weights do not fit their configuration: {str(error).splitlines()[0]}") from None
         model.args = dict(self.args)
+        model.intensity = Intensity.from_dict(self.intensity)
         return model.float().eval()
 
     def save(self, path: str | Path) -> None:
@@ -72,6 +80,14 @@ class Checkpoint:
                 torch.save(content, temporary)
             except RuntimeError as error:  # torch reports a full disk so
                 raise OSError(f"{path} could not be written: {error}") from error
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether the file at `path` is a checkpoint of ours, of this version or another; no tensor is read."""
+    try:
+        return zipfile.is_zipfile(path) and _is_ours(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+    except Exception:  # what another file makes torch raise is of every kind
+        return False
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -95,11 +111,15 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         ) from None
     except Exception:  # what a damaged file makes torch raise is of every kind
         raise damaged from None
-    if not isinstance(content, dict) or not str(content.get("format", "")).startswith("moat_det checkpoint"):
+    if not _is_ours(content):
         raise UserError(f"{path} is no checkpoint of moat_det: give a best.pt or last.pt that train.py wrote")
-    if content["format"] != FORMAT:
+    if content["format"] not in _READABLE:
         raise UserError(f"{path} is a '{content['format']}', this version reads '{FORMAT}': update moat_det")
-    return Checkpoint(**{name: content[name] for name in Checkpoint.__dataclass_fields__})
+    return Checkpoint(**{name: content[name] for name in Checkpoint.__dataclass_fields__ if name in content})
+
+
+def _is_ours(content: Any) -> bool:
+    return isinstance(content, dict) and str(content.get("format", "")).startswith("moat_det checkpoint")
 
 
 def load_model(path: str | Path) -> DetectionModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ def detect(argv: Sequence[str] | None = None) -> None:
 def _run(command: Command, action: Callable[[Arguments], None], argv: Sequence[str] | None) -> None:
     """Do `action`; a user's mistake ends in one line and exit code 2."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _show_own_log()
     try:
         action(parse_arguments(command, words))
     except UserError as error:
@@ -62,6 +64,13 @@ def _run(command: Command, action: Callable[[Arguments], None], argv: Sequence[s
         sys.exit(_fail(command, error))
 
 
+def _show_own_log() -> None:
+    """Show what the layers below the engine log (windows, downloads, weights) as the engine shows its own lines."""
+    own = logging.getLogger("moat_det")
+    own.setLevel(logging.INFO)
+    own.handlers = list(LOGGER.handlers)
+
+
 def _complain(command: Command, message: str) -> int:
     # A loader's worker hands its error over as the text of a traceback, whose last line is the message.
     line = message.rpartition("UserError: ")[2]
@@ -83,23 +92,21 @@ def _train(arguments: Arguments) -> None:
         model = MOAT(resume if isinstance(resume, str) else DEFAULT_BACKBONE)
     else:
         model = MOAT(engine.pop("model", None) or own.get("backbone") or DEFAULT_BACKBONE)
-    if "weights" in own:
-        engine["weights"] = own["weights"]
-    model.train(**engine)
+    model.train(**engine, **{name: value for name, value in own.items() if name != "backbone"})
 
 
 def _val(arguments: Arguments) -> None:
-    own = arguments.own
-    engine = {**arguments.engine, **({"annotations": own["annotations"]} if "annotations" in own else {})}
-    MOAT(_weights(own["weights"])).val(**engine)
+    own = dict(arguments.own)
+    MOAT(_weights(own.pop("weights"))).val(**arguments.engine, **own)
 
 
 def _detect(arguments: Arguments) -> None:
+    own = dict(arguments.own)
     engine = {"save": True, "conf": 0.25, "name": "detect", **arguments.engine}
-    as_json, as_csv = engine.pop("save_json", False), arguments.own.get("save_csv", False)
-    model = MOAT(_weights(arguments.own["weights"]))
+    as_json, as_csv = engine.pop("save_json", False), own.pop("save_csv", False)
+    model = MOAT(_weights(own.pop("weights")))
     files, images, found = DetectionFiles(), 0, 0
-    for result in model.predict(stream=True, **engine):
+    for result in model.predict(stream=True, **engine, **own):
         images += 1
         found += len(result)
         if as_json or as_csv:

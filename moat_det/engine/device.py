@@ -1,11 +1,12 @@
-"""Choosing the device, and giving the threads back that the engine takes away."""
+"""Choosing the device, giving the threads back that the engine takes away, and compiling the model for it."""
 
 from __future__ import annotations
 
 import os
 
 import torch
-from ultralytics.utils.torch_utils import parse_device, select_device
+from torch import nn
+from ultralytics.utils.torch_utils import attempt_compile, parse_device, select_device
 
 from moat_det.errors import UserError
 
@@ -31,3 +32,32 @@ def choose_device(device: object = None) -> torch.device:
         raise UserError(f"--device {device}: this machine has no such device; it has {', '.join(available)}") from None
     use_all_cores()
     return chosen
+
+
+def compile_model(model: nn.Module, device: torch.device, mode: bool | str | None) -> nn.Module:
+    """Wrap the model in `torch.compile`, which makes kernels in its first pass, and once more at the second size.
+
+    Args:
+        model: For inference.
+        device: Where it runs.
+        mode: The engine's `compile`: a mode of torch.compile, True for its default, or False for the model as it is.
+
+    Raises:
+        UserError: The device is a CPU, and there is no C++ compiler to make kernels for it.
+    """
+    check_compiler(device, mode)
+    return attempt_compile(model, device=device, mode=mode)
+
+
+def check_compiler(device: torch.device, mode: bool | str | None) -> None:
+    """Raise `UserError` where `compile_model` would; the engine goes on uncompiled with a warning."""
+    if not mode or device.type != "cpu":
+        return
+    from torch._inductor.cpp_builder import get_cpp_compiler  # which takes a second to import
+
+    try:
+        get_cpp_compiler()
+    except Exception:  # torch raises one of its own, whose name changes between versions
+        raise UserError(
+            "--compile: torch finds no C++ compiler: install g++ (or name one in CXX), or leave --compile out"
+        ) from None

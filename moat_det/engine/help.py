@@ -28,10 +28,12 @@ _EXAMPLES: dict[Command, tuple[str, ...]] = {
     "val": (
         "val.py --weights runs/train/weights/best.pt --data defects.yaml",
         "val.py --weights best.pt --data defects.yaml --split test --annotations test.json",
+        "val.py --weights best.pt --data boards.yaml --imgsz native --batch 1",
     ),
     "detect": (
         "detect.py --weights runs/train/weights/best.pt --source images/",
         "detect.py --weights best.pt --source 'images/*.png' --conf 0.4 --save-txt --save-csv",
+        "detect.py --weights best.pt --source scans/ --imgsz native --max-pixels 30000000",
     ),
 }
 # The engine's options that lead the help, with what they mean here.

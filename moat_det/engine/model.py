@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ultralytics.engine.model import Model
 from ultralytics.engine.results import Results
+from ultralytics.utils import LOGGER
 
 from moat_det.data.config import load_dataset
+from moat_det.data.intensity import Intensity
 from moat_det.engine.arguments import check_overrides
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device
+from moat_det.engine.inference_options import INFERENCE_OPTIONS, NATIVE, InferenceOptions
 from moat_det.engine.options import training_defaults
 from moat_det.engine.predictor import Predictor
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator
+from moat_det.engine.windows import read_window
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoMetrics
-from moat_det.models.build import build_model, find_config, is_engine_config
+from moat_det.models.build import build_model, find_config, is_engine_config, with_window
 from moat_det.models.detector import Detector
+
+_TRAINING_OPTIONS = ("weights", "freeze_backbone", "layer_decay", "window")
 
 
 class MOAT(Model):
@@ -42,17 +49,20 @@ class MOAT(Model):
 
     def __init__(self, model: str | Path = "tiny_moat2") -> None:
         self._config: dict[str, Any] = {}
+        self._inference = InferenceOptions()
         super().__init__(str(model), task="detect")
 
     @property
     def task_map(self) -> dict[str, dict[str, Any]]:
         """The engine's table of what does what."""
-        return {"detect": {"model": Detector, "trainer": Trainer, "validator": Validator, "predictor": Predictor}}
+        predictor = partial(Predictor, options=self._inference)
+        return {"detect": {"model": Detector, "trainer": Trainer, "validator": Validator, "predictor": predictor}}
 
     def _new(self, cfg: str, task: str | None = None, verbose: bool = False) -> None:
         self._config = find_config(cfg)
         self.cfg = cfg
         self.model = build_model(self._config, nc=80, source=cfg)
+        self.model.intensity = Intensity()
         self.task, self.model_name = "detect", cfg
         self.overrides = {"model": cfg, "task": "detect"}
         self.model.args = dict(self.overrides)
@@ -73,7 +83,10 @@ class MOAT(Model):
         """Train on a dataset, from the loaded weights if there are any.
 
         Args:
-            **kwargs: `data`, and any training argument of the engine; `weights`, a checkpoint to start from.
+            **kwargs: `data`, and any training argument of the engine; `weights` ("imagenet", or a file), to start from;
+                `freeze_backbone`, the epochs at the start that hold the backbone still; `layer_decay`, a factor on the
+                learning rate for each layer of the backbone, from neck to stem; `window`, the attention windows,
+                instead of the configuration's.
 
         Returns:
             The figures of the best epoch's model, which is the model from then on.
@@ -81,8 +94,10 @@ class MOAT(Model):
         Raises:
             UserError: An argument, the dataset or the checkpoint is not in order.
         """
-        kwargs = _with_settings(kwargs, own=("weights",))
-        weights = kwargs.pop("weights", None) or self.ckpt_path
+        kwargs = _with_settings(kwargs, own=_TRAINING_OPTIONS)
+        own = {name: value for name in _TRAINING_OPTIONS if (value := kwargs.pop(name, None)) is not None}
+        if kwargs.get("imgsz") == NATIVE:
+            raise UserError("--imgsz native: training takes images of one size; native is for val.py and detect.py")
         resume = kwargs.get("resume")
         if resume is True and self.ckpt_path:
             kwargs["resume"] = self.ckpt_path
@@ -96,12 +111,13 @@ class MOAT(Model):
             raise UserError(f"--device {overrides['device']}: training uses one device for now; name one")
         if not resume:
             load_dataset(overrides["data"])  # a mistake in it shall not leave a run's folder behind
-        follows = not is_engine_config(self._config) and "nbs" not in kwargs
-        options = None if resume else TrainOptions(self._config, str(weights) if weights else None, follows)
+        options = None if resume else self._train_options(own, nbs_given="nbs" in kwargs)
+        if resume and own:
+            LOGGER.warning(f"a resumed run keeps its own {', '.join(own)}; start a new run to change them")
         self.trainer = Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)
         try:
             self.trainer.train()
-        except UserError:
+        except (UserError, KeyboardInterrupt):
             self.trainer.discard_if_unused()
             raise
         best = self.trainer.best if self.trainer.best.exists() else self.trainer.last
@@ -114,7 +130,8 @@ class MOAT(Model):
         """Measure the model on a split of a dataset.
 
         Args:
-            **kwargs: `data`, and any validation argument of the engine; `annotations`, a COCO JSON to measure against.
+            **kwargs: `data`, and any validation argument of the engine; `imgsz="native"`, and the others of
+                `InferenceOptions`; `annotations`, a COCO JSON to measure against.
 
         Returns:
             The COCO figures; they and the detections are also in the run's folder.
@@ -122,12 +139,13 @@ class MOAT(Model):
         Raises:
             UserError: An argument, the dataset or the JSON is not in order.
         """
-        kwargs = _with_settings(kwargs, own=("annotations",))
+        kwargs = _with_settings(kwargs, own=("annotations", *INFERENCE_OPTIONS))
         annotations = kwargs.pop("annotations", None)
+        options = InferenceOptions.take(kwargs)
         args = {"rect": True, **self.overrides, **kwargs, **self._place(kwargs), "mode": "val"}
         if not args.get("data"):
             raise UserError("validation needs data, a dataset YAML")
-        validator = Validator(args=args, _callbacks=self.callbacks, annotations=annotations)
+        validator = Validator(args=args, _callbacks=self.callbacks, annotations=annotations, options=options)
         validator(model=self.model)
         self.metrics = validator.coco
         return self.metrics
@@ -141,12 +159,15 @@ class MOAT(Model):
             source: Image, folder, glob, list file, video, camera number, array or tensor.
             stream: Give an iterator, which holds one result at a time, instead of a list.
             predictor: A predictor class instead of ours.
-            **kwargs: Any prediction argument of the engine.
+            **kwargs: Any prediction argument of the engine; `imgsz="native"`, and the others of `InferenceOptions`.
 
         Raises:
-            UserError: An argument or the source is not in order.
+            UserError: An argument or the source is not in order, or an image needs more memory than there is.
         """
-        kwargs = _with_settings(kwargs, own=())
+        kwargs = _with_settings(kwargs, own=INFERENCE_OPTIONS)
+        options = InferenceOptions.take(kwargs)
+        if options != self._inference:
+            self._inference, self.predictor = options, None
         if source is None:
             raise UserError("prediction needs a source: an image, folder, glob, list file, video or camera")
         return super().predict(source, stream, predictor, **{**kwargs, **self._place(kwargs)})
@@ -156,9 +177,15 @@ class MOAT(Model):
 
         Raises:
             OSError: The file cannot be written.
+            UserError: The model was folded (`fuse`): its weights fit no model that can be built from the file.
         """
+        if self.model.is_fused():
+            raise UserError(f"{filename}: a folded model cannot be saved; save before fuse(), or load the weights anew")
         names, args = dict(self.model.names), {"amp": True, **self.overrides}
-        Checkpoint(self._config, names, self.model.state_dict(), args, metrics={}).save(filename)
+        channels, intensity = self.model.yaml["channels"], self.model.intensity.to_dict()
+        Checkpoint(
+            self._config, names, self.model.state_dict(), args, metrics={}, channels=channels, intensity=intensity
+        ).save(filename)
 
     def load(self, weights: str | Path = "best.pt") -> MOAT:
         """Take over the tensors of a checkpoint that fit this model; raises `UserError` if it is none of ours."""
@@ -174,6 +201,13 @@ class MOAT(Model):
         raise UserError("this is not supported yet: MOAT trains, validates and predicts")
 
     export = track = embed = benchmark = tune = calibrate = _unsupported
+
+    def _train_options(self, given: dict[str, Any], nbs_given: bool) -> TrainOptions:
+        weights = given.get("weights") or self.ckpt_path
+        follows = not is_engine_config(self._config) and not nbs_given
+        window = given.pop("window", None)
+        config = self._config if window is None else with_window(self._config, read_window(window))
+        return TrainOptions(config, nbs_follows_batch=follows, **{**given, "weights": weights and str(weights)})
 
     @staticmethod
     def _place(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ Command = Literal["train", "val", "detect"]
 # The script decides both.
 _FIXED = ("task", "mode")
 # Where the engine takes more, or less, than its comment says.
-_TYPES = {"imgsz": "int | list[int]", "resume": "bool | str"}
+_TYPES = {"imgsz": "int | list[int] | native", "resume": "bool | str"}
 
 _SECTION = re.compile(r"# (?P<title>[A-Z].*?)(?: settings)?(?: -+)?$")
 _ENTRY = re.compile(r"(?P<name>\w+):.*?# \((?P<types>[^)]*)\) (?P<text>.*)$")
@@ -29,7 +29,7 @@ class Option:
 
     Attributes:
         name: With underscores, as the engine spells it.
-        types: What a value may be: `bool`, `int`, `float`, `str`, `list`, `list[int]` or `tuple`.
+        types: What a value may be: `bool`, `int`, `float`, `str`, `list`, `list[int]` or `tuple`, or a word as it is.
         text: What it does, for the help.
         default: The value when it is not given.
         section: The heading over it in the engine's default.yaml.
@@ -85,22 +85,47 @@ def engine_options() -> dict[str, Option]:
 
 _DEBUG = _option("debug", "bool", "show the traceback of an error", default=False)
 _WEIGHTS = _option("weights", "str", "trained checkpoint, e.g. runs/train/weights/best.pt")
+_WINDOW = _option(
+    "window",
+    "str",
+    "attention windows: full, auto, auto:TOKENS, trained, N or HxW cells, or a list of four, one per stage",
+)
+_LARGE_IMAGES = (
+    _option("max_pixels", "int", "with --imgsz native, scale images of more pixels down to as many"),
+    _WINDOW,
+    _option("position", "str", "position tables in windows larger than the training's: stretch or clamp"),
+)
 
 # The options that are not the engine's. They are kept apart, since its `get_cfg` refuses unknown keys.
 OWN: dict[Command, tuple[Option, ...]] = {
     "train": (
         _option("backbone", "str", "backbone by name, e.g. tiny_moat2: trains cfg's model YAML of that name"),
-        _option("weights", "str", "checkpoint to start from"),
+        _option(
+            "weights",
+            "str",
+            "start from imagenet (downloaded once), a best.pt, or a file of backbone weights "
+            "(.safetensors, .pt, an official TensorFlow checkpoint or its .tar.gz)",
+        ),
+        _option("freeze_backbone", "int", "hold the backbone still for this many epochs at the start", default=0),
+        _option(
+            "layer_decay",
+            "float",
+            "factor on the learning rate for each backbone layer from neck to stem, e.g. 0.9; 1 is off",
+            default=1.0,
+        ),
+        _WINDOW,
         _DEBUG,
     ),
     "val": (
         _WEIGHTS,
         _option("annotations", "str", "COCO JSON to validate against; images are matched by file name"),
+        *_LARGE_IMAGES,
         _DEBUG,
     ),
     "detect": (
         _WEIGHTS,
         _option("save_csv", "bool", "save the detections as CSV", default=False),
+        *_LARGE_IMAGES,
         _DEBUG,
     ),
 }

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
+import torch
 from torch import Tensor
+from ultralytics.cfg import DEFAULT_CFG
+from ultralytics.data.loaders import LoadImagesAndVideos
 from ultralytics.engine.results import Results
 from ultralytics.models.yolo.detect import DetectionPredictor
+from ultralytics.utils import LOGGER, ops
 
-from moat_det.engine.device import choose_device, use_all_cores
+from moat_det.data.images import large_images
+from moat_det.data.native import NativeSize
+from moat_det.engine.device import check_compiler, choose_device, use_all_cores
+from moat_det.engine.image_files import ImageFiles, as_bytes, as_picture, named_arrays
+from moat_det.engine.inference_options import InferenceOptions
+from moat_det.engine.memory_check import MemoryCheck
+from moat_det.engine.shape_batches import ShapeBatches
+from moat_det.engine.windows import WindowChooser
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
-from moat_det.models.nms import non_max_suppression
+from moat_det.models.detector import Detector
+from moat_det.models.nms import non_max_suppression, read_output
 from moat_det.models.precision import prepare
 
 
@@ -22,17 +36,42 @@ class Predictor(DetectionPredictor):
 
     Attributes:
         unreadable: The image files of the last run that could not be read.
+
+    Args:
+        cfg: The engine's defaults.
+        overrides: The engine's arguments.
+        _callbacks: The user's callbacks, by event.
+        options: Our own.
     """
 
     args: Any
+    dataset: Any
     unreadable: list[Path]
+
+    def __init__(
+        self,
+        cfg: Any = DEFAULT_CFG,
+        overrides: dict[str, Any] | None = None,
+        _callbacks: dict[str, list[Callable[..., None]]] | None = None,
+        options: InferenceOptions | None = None,
+    ) -> None:
+        super().__init__(cfg, overrides, _callbacks)
+        self.options = options or InferenceOptions()
 
     def setup_model(self, model: Any, verbose: bool = False) -> None:
         """Move the model to `args.device`, folded and in that device's number format."""
         device = choose_device(self.args.device)
+        check_compiler(device, self.args.compile)
         prepare(model, device, mixed=self.args.amp not in {False, "fp32"} and self.args.quantize != 32)
         super().setup_model(model, verbose)
         use_all_cores()
+        detector, options = self.model.model, self.options
+        self._intensity = detector.intensity
+        stride = max(int(detector.stride.max()), 32)
+        self._native = NativeSize(stride, options.max_pixels) if options.native else None
+        self._windows = WindowChooser(detector, options.window, options.position)
+        self._memory = MemoryCheck(detector, self._windows, options.native)
+        self._ours = isinstance(detector, Detector)
 
     def setup_source(self, source: Any, stride: int | None = None) -> None:
         """Open the source.
@@ -41,27 +80,102 @@ class Predictor(DetectionPredictor):
             UserError: It does not exist, holds nothing to detect in, or cannot be opened.
         """
         try:
-            super().setup_source(source, stride)
+            with large_images(), named_arrays(source):
+                super().setup_source(as_bytes(source, self._intensity, self.model.channels), stride)
         except (FileNotFoundError, ConnectionError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
                 f"--source {source}: {reason}; give an image, folder, glob, list file, video or camera"
             ) from None
+        moving = self.source_type.stream or self.source_type.screenshot or any(getattr(self.dataset, "video_flag", []))
+        if moving and self.model.channels not in {1, 3}:
+            raise UserError(f"--source {source}: videos and cameras have no {self.model.channels} bands; give images")
+        if isinstance(self.dataset, LoadImagesAndVideos):
+            self.dataset = ImageFiles(self.dataset, self._intensity, self.model.channels)
         self._seen_files: set[str] = set()
+        self._cut_files: set[str] = set()
+        self._scaled_files: set[str] = set()
         self.unreadable = []
+        # A folder read image by image stays the engine's loader, which on a GPU reads ahead.
+        one_by_one = isinstance(self.dataset, LoadImagesAndVideos) and self.args.batch == 1
+        if self._native is not None and not self.source_type.tensor and not one_by_one:
+            self.dataset = ShapeBatches(self.dataset, self.args.batch)
+
+    def preprocess(self, im: Any) -> Tensor:
+        """Make a batch of images, and make sure that the pass over it fits into the memory.
+
+        Args:
+            im: Images (H, W, C), uint8, BGR where C is 3; or a tensor (B, C, H, W), RGB, in [0, 1].
+
+        Returns:
+            (B, C, H, W), RGB, on the device: uint8 for our models, which normalise it, else floating in [0, 1].
+
+        Raises:
+            UserError: The pass would not fit.
+        """
+        # Test-time augmentation and heat maps, the engine's, want numbers in [0, 1]; so do models in float16.
+        as_numbers = self.model.fp16 or self.args.augment or self.args.visualize
+        if isinstance(im, Tensor) or not self._ours or as_numbers:
+            batch = super().preprocess(im)
+        else:
+            images = [cv2.cvtColor(x, cv2.COLOR_BGR2RGB) if x.shape[2] == 3 else x for x in self.pre_transform(im)]
+            stacked = images[0][None] if len(images) == 1 else np.stack(images)
+            batch = torch.from_numpy(stacked).to(self.device).permute(0, 3, 1, 2)
+        self._windows.follow(*batch.shape[2:])
+        self._memory.check(tuple(batch.shape), batch.dtype, self.batch[0][0])
+        return batch
+
+    def pre_transform(self, im: list[np.ndarray]) -> list[np.ndarray]:
+        """Scale and pad the images of a batch (H, W, C) to one shape: the engine's letterbox, or their own size."""
+        if self._native is None:
+            return super().pre_transform(im)
+        for file, image in zip(self.batch[0], im, strict=True):
+            size, scaled = image.shape[:2], self._native.scaled(*image.shape[:2])
+            if scaled != size and file not in self._scaled_files:
+                self._scaled_files.add(file)
+                LOGGER.warning(
+                    f"{file}: {size[1]} x {size[0]} is scaled down to {scaled[1]} x {scaled[0]} by --max-pixels"
+                )
+        return [self._native.fit(image) for image in im]
 
     def postprocess(self, preds: Any, img: Tensor, orig_imgs: Any, **kwargs: Any) -> list[Results]:
         """Suppress double detections and scale the rest to the original pixels."""
-        kept = non_max_suppression(
-            preds[0] if isinstance(preds, (list, tuple)) else preds,
+        predictions, level_sizes = read_output(preds)
+        kept, found = non_max_suppression(
+            predictions,
             self.args.conf,
             kwargs.pop("iou", self.args.iou),
+            level_sizes=level_sizes,
             classes=self.args.classes,
             agnostic=self.args.agnostic_nms,
             max_det=self.args.max_det,
         )
+        self._warn_of_cuts(found)
         self._seen_files.update(self.batch[0])
+        if isinstance(orig_imgs, Tensor):
+            orig_imgs = list(ops.convert_torch2numpy_batch(orig_imgs)[..., ::-1])
+        orig_imgs = [as_picture(image) for image in orig_imgs]
         return self.construct_results(kept, img, orig_imgs)
+
+    def construct_result(self, pred: Tensor, img: Tensor, orig_img: np.ndarray, img_path: str) -> Results:
+        """Scale the boxes (N, 6) of one image to its own pixels."""
+        if self._native is None:
+            return super().construct_result(pred, img, orig_img, img_path)
+        height, width = orig_img.shape[:2]
+        rows, columns = self._native.scaled(height, width)
+        gain_and_padding = ((rows / height, columns / width), (0, 0))
+        pred[:, :4] = ops.scale_boxes(img.shape[2:], pred[:, :4], orig_img.shape, gain_and_padding)
+        return Results(orig_img, path=img_path, names=self.model.names, boxes=pred)
+
+    def _warn_of_cuts(self, found: list[int]) -> None:
+        """Say which images have more detections than `max_det`; of a video, once."""
+        for file, count in zip(self.batch[0], found, strict=False):
+            if count > self.args.max_det and file not in self._cut_files:
+                self._cut_files.add(file)
+                LOGGER.warning(
+                    f"{file}: at least {count} detections, of which the best {self.args.max_det} are kept; "
+                    "raise --max-det to keep more"
+                )
 
     def run_callbacks(self, event: str) -> None:
         """Run the user's callbacks; at the end find out which files could not be read."""

@@ -8,7 +8,9 @@ from typing import Any
 
 import yaml
 
+from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
+from moat_det.models.build import is_engine_config
 
 
 @dataclass(frozen=True)
@@ -17,15 +19,37 @@ class TrainOptions:
 
     Attributes:
         config: The model's configuration, as `build_model` takes it.
-        weights: Checkpoint to start from, or None.
+        weights: What to start from (see `fine_tuning.load_weights`), or None.
         nbs_follows_batch: Step the optimizer after every batch. The engine's nominal batch of 64 leaves two steps an
             epoch on a hundred images.
+        freeze_backbone: Epochs at the start in which the backbone is held still.
+        layer_decay: Factor on the learning rate for each layer of the backbone on the way from the neck to the stem;
+            1 is off.
+
+    Raises:
+        UserError: A value is out of its range, or is not for this model.
     """
 
     config: dict[str, Any]
     weights: str | None = None
     nbs_follows_batch: bool = False
+    freeze_backbone: int = 0
+    layer_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if type(self.freeze_backbone) is not int or self.freeze_backbone < 0:
+            raise UserError(f"--freeze-backbone {self.freeze_backbone}: must be a number of epochs, 0 or more")
+        if not isinstance(self.layer_decay, (int, float)) or not 0 < self.layer_decay <= 1:
+            raise UserError(f"--layer-decay {self.layer_decay}: must be over 0 and at most 1, which is off")
+        if is_engine_config(self.config) and (self.freeze_backbone or self.layer_decay != 1):
+            option = "--freeze-backbone" if self.freeze_backbone else "--layer-decay"
+            raise UserError(f"{option} is for models on a MOAT backbone: leave it out with a model of the engine's")
 
     def save(self, path: Path) -> None:
         """Write to `path` as YAML, beside the engine's `args.yaml`."""
         atomic_write_text(path, yaml.safe_dump(asdict(self), sort_keys=False))
+
+    def to_resume(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it: all but the configuration, which it holds itself."""
+        return {name: value for name, value in asdict(self).items() if name != "config"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ import torch
 from torch import nn
 from ultralytics.cfg import DEFAULT_CFG, get_cfg
 from ultralytics.models.yolo.detect import DetectionTrainer
-from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 
-from moat_det.data.config import load_dataset
+from moat_det.data.config import check_channels, load_dataset
 from moat_det.data.dataset import DetectionDataset, build_dataset
+from moat_det.data.intensity import Intensity
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, load_model, newest_run
 from moat_det.engine.device import use_all_cores
+from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.results_csv import drop_rows_after
 from moat_det.engine.train_options import TrainOptions
@@ -64,7 +66,8 @@ class Trainer(DetectionTrainer):
         super().__init__(cfg, overrides, _callbacks)
         use_all_cores()
         if self._checkpoint is not None:
-            options = TrainOptions(self._checkpoint.config)
+            assert self._checkpoint.training is not None
+            options = TrainOptions(self._checkpoint.config, **self._checkpoint.training.get("options", {}))
         assert options is not None, "a new training needs options"
         self._options = options
         if not self.resume:
@@ -84,14 +87,19 @@ class Trainer(DetectionTrainer):
             raise UserError(f"--split {self.args.split}: {self.args.data} has no such split to validate on")
         if self.args.single_cls:
             data.update(names={0: "item"}, nc=1)
+        if self._checkpoint is not None:
+            data["intensity"] = Intensity.from_dict(self._checkpoint.intensity)
         return data
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> DetectionDataset:
         """Index the images and labels of a split."""
         stride = max(int(unwrap_model(self.model).stride.max()), 32)
-        return build_dataset(
+        dataset = build_dataset(
             self.args, img_path, batch or self.args.batch, self.data, mode=mode, rect=mode == "val", stride=stride
         )
+        if mode == "train":
+            self.data["intensity"] = dataset.intensity  # the validation's and the checkpoint's from here on
+        return dataset
 
     def setup_model(self) -> Checkpoint | None:
         """Build the model; load the weights that it starts from, or goes on from.
@@ -100,32 +108,23 @@ class Trainer(DetectionTrainer):
             The checkpoint to resume, or None.
         """
         names = dict(self.data["names"])
-        self.model = build_model(self._options.config, len(names), names, self.args.model)
+        self.model = build_model(self._options.config, len(names), names, self.args.model, self.data["channels"])
         if self._checkpoint is not None:
             if list(self._checkpoint.names.values()) != list(names.values()):
                 raise UserError(
                     f"{self.args.data} has the classes {list(names.values())}, the run to resume "
                     f"{list(self._checkpoint.names.values())}: resume with the data it was started with"
                 )
+            check_channels(self._checkpoint.channels, self.data)
             assert self._checkpoint.training is not None
             self.model.load_state_dict(self._checkpoint.training["weights"])
-        elif self._options.weights is not None:
-            self._load_weights(Path(self._options.weights))
-        elif isinstance(self.model, Detector):
-            self.model.head.bias_init(self.args.imgsz)
-        prepare(self.model, self.device, self.mixed)
+        else:
+            if isinstance(self.model, Detector):
+                self.model.head.bias_init(self.args.imgsz)
+            if self._options.weights is not None:
+                load_weights(self.model, self._options.weights, remap_classes=self.args.cls_remap)
+        prepare(self.model, self.device, self.mixed, training=True)
         return self._checkpoint
-
-    def _load_weights(self, path: Path) -> None:
-        source = load_model(path)
-        own, other = self.model.state_dict(), source.state_dict()
-        fitting = sum(other[key].shape == value.shape for key, value in own.items() if key in other)
-        if fitting < len(own) / 2:
-            raise UserError(
-                f"{path} holds a {_describe(source)}, of which only {fitting} of {len(own)} tensors fit this "
-                f"{_describe(self.model)}: give the same --backbone or --model that it was trained with"
-            )
-        self.model.load(source)
 
     def set_model_attributes(self) -> None:
         """Give the model what the losses and the checkpoint need."""
@@ -151,7 +150,7 @@ class Trainer(DetectionTrainer):
         """Ours for our models; the engine's for the engine's, which are here to be compared with as they are."""
         if is_engine_config(self._options.config):
             return super().build_optimizer(model, name, lr, momentum, decay, iterations)
-        return build_optimizer(unwrap_model(model), name, lr, momentum, decay)
+        return build_optimizer(unwrap_model(model), name, lr, momentum, decay, self._options.layer_decay)
 
     def _build_train_pipeline(self) -> None:
         """Make the loaders and the optimizer; the batch may have been chosen, or halved, only now."""
@@ -162,13 +161,16 @@ class Trainer(DetectionTrainer):
     # One epoch
 
     def _model_train(self) -> None:
-        """Start an epoch: training mode, and randomness that depends on (seed, epoch) alone.
+        """Start an epoch: training mode, a backbone held or not, and randomness that depends on (seed, epoch) alone.
 
         A resumed run then draws what the uninterrupted one would have drawn.
         """
         super()._model_train()
-        ours = isinstance(unwrap_model(self.model), Detector)
-        self._batch_norms = [m for m in self.model.modules() if ours and isinstance(m, nn.BatchNorm2d) and m.training]
+        model = unwrap_model(self.model)
+        ours = isinstance(model, Detector)
+        if self._options.freeze_backbone:
+            set_backbone_training(model.backbone, self.optimizer, self.epoch >= self._options.freeze_backbone)
+        self._batch_norms = [m for m in model.modules() if ours and isinstance(m, nn.BatchNorm2d) and m.training]
         seed = int(np.random.SeedSequence([self.args.seed, self.epoch]).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
@@ -184,6 +186,16 @@ class Trainer(DetectionTrainer):
             module.train(enough)
         return batch
 
+    def save_metrics(self, metrics: dict[str, Any]) -> None:
+        """Append the epoch's row to `results.csv`.
+
+        Layer decay has two learning rates a layer: the first two, of neck and head, tell the others.
+        """
+        if self._options.layer_decay != 1:
+            others = self.lr.keys() - {"lr/pg0", "lr/pg1"}
+            metrics = {key: value for key, value in metrics.items() if key not in others}
+        super().save_metrics(metrics)
+
     # Checkpoints
 
     def save_model(self) -> bool:
@@ -197,12 +209,15 @@ class Trainer(DetectionTrainer):
             metrics={**self.metrics, "fitness": self.fitness},
             training={
                 "epoch": self.epoch,
+                "options": self._options.to_resume(),
                 "weights": model.state_dict(),
                 "updates": self.ema.updates,
                 "optimizer": self.optimizer.state_dict(),
                 "best_fitness": self.best_fitness,
                 "stopper": {"best_fitness": self.stopper.best_fitness, "best_epoch": self.stopper.best_epoch},
             },
+            channels=self.data["channels"],
+            intensity=self.data["intensity"].to_dict(),
         )
         checkpoint.save(self.last)
         if self.best_fitness == self.fitness:
@@ -292,16 +307,9 @@ class Trainer(DetectionTrainer):
         """Take out of the checkpoints what only resuming needs, and validate the best."""
         for path in (self.last, self.best):
             if path.exists():
-                done = load_checkpoint(path)
-                Checkpoint(done.config, done.names, done.weights, done.args, done.metrics).save(path)
+                replace(load_checkpoint(path), training=None).save(path)
         if self.best.exists():
             LOGGER.info(f"\nValidating {self.best}...")
             self.validator.args.plots = self.args.plots
             self.metrics = self.validator(model=load_model(self.best))
             self.metrics.pop("fitness", None)
-
-
-def _describe(model: DetectionModel) -> str:
-    backbone = model.yaml.get("backbone")
-    name = backbone.get("name") if isinstance(backbone, Mapping) else model.yaml.get("yaml_file", "model of the engine")
-    return f"detector on {name}" if isinstance(backbone, Mapping) else str(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,21 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER, TQDM
 from ultralytics.utils.checks import check_imgsz
 from ultralytics.utils.ops import Profile
 
-from moat_det.data.config import load_dataset
+from moat_det.data.config import check_channels, load_dataset
 from moat_det.data.dataset import DetectionDataset, build_dataset
-from moat_det.engine.device import choose_device
+from moat_det.data.intensity import Intensity
+from moat_det.data.native import NativeSize
+from moat_det.engine.device import choose_device, compile_model
+from moat_det.engine.inference_options import InferenceOptions
+from moat_det.engine.memory_check import MemoryCheck
+from moat_det.engine.windows import WindowChooser
 from moat_det.errors import UserError
 from moat_det.evaluation import (
     CocoEvaluator,
@@ -33,7 +40,8 @@ from moat_det.evaluation import (
     plot_precision_recall,
     write_results,
 )
-from moat_det.models.nms import non_max_suppression
+from moat_det.models.detector import Detector
+from moat_det.models.nms import non_max_suppression, read_output
 from moat_det.models.precision import prepare
 
 # Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
@@ -51,6 +59,7 @@ class Validator(DetectionValidator):
         save_dir: The run's folder; made from `args.project` and `args.name` when None.
         args: The engine's arguments.
         annotations: The user's own COCO JSON, whose ids and boxes to use instead of the dataset's labels.
+        options: Our own.
     """
 
     args: Any
@@ -64,8 +73,10 @@ class Validator(DetectionValidator):
         args: Any = None,
         _callbacks: Any = None,
         annotations: str | None = None,
+        options: InferenceOptions | None = None,
     ) -> None:
         super().__init__(dataloader, save_dir, args, _callbacks)
+        self.options = options or InferenceOptions()
         self.args.save_json = False  # ours are always written, with ids that the ground truth shares
         self._annotations = annotations
         self._evaluator: CocoEvaluator | None = None
@@ -89,14 +100,19 @@ class Validator(DetectionValidator):
         self.data = load_dataset(self.args.data, split=self.args.split)
         if not self.args.single_cls:
             self._check_names(dict(model.names))
+        check_channels(model.yaml["channels"], self.data)
+        self._take_intensity(model.intensity)
         mixed = self.args.amp not in {False, "fp32"} and self.args.quantize != 32
         model = prepare(deepcopy(model).to(self.device).float().eval().fuse(verbose=False), self.device, mixed)
+        compiled = compile_model(model, self.device, self.args.compile)
         self.args.quantize = None
         self.stride = max(int(model.stride.max()), 32)
         self.args.imgsz = check_imgsz(self.args.imgsz, stride=self.stride, max_dim=1)
         self.names = model.names
+        windows = WindowChooser(model, self.options.window, self.options.position)
         if self.dataloader is None:
             self.dataloader = self.get_dataloader(self.data[self.args.split], self.args.batch)
+            self._check_memory(model, windows)
         self.run_callbacks("on_val_start")
         timers = {name: Profile(device=self.device) for name in ("preprocess", "inference", "postprocess")}
         self.init_metrics(model)
@@ -104,8 +120,9 @@ class Validator(DetectionValidator):
             self.batch_i = index
             with timers["preprocess"]:
                 batch = self.preprocess(batch)
+            windows.follow(*batch["img"].shape[2:])
             with timers["inference"]:
-                raw = model(batch["img"], augment=self.args.augment)
+                raw = compiled(batch["img"], augment=self.args.augment)
             with timers["postprocess"]:
                 found = self.postprocess(raw)
             self.update_metrics(found, batch)
@@ -127,16 +144,68 @@ class Validator(DetectionValidator):
                 "validate with the data's own weights, or bring 'names' into the weights' order"
             )
 
+    def _take_intensity(self, trained: Intensity) -> None:
+        """Read images as the training did, whatever the YAML says now."""
+        if self.data["intensity"].kind not in {"auto", trained.kind}:
+            LOGGER.warning(
+                f"{self.args.data}: 'intensity: {self.data['intensity']}' is not used, the weights were trained with "
+                f"{trained}"
+            )
+        self.data["intensity"] = trained
+
     def build_dataset(self, img_path: str, mode: str = "val", batch: int | None = None) -> DetectionDataset:
         """Index the images and labels of the split."""
+        native = NativeSize(self.stride, self.options.max_pixels) if self.options.native else None
         return build_dataset(
-            self.args, img_path, batch or self.args.batch, self.data, mode=mode, rect=True, stride=self.stride
+            self.args,
+            img_path,
+            batch or self.args.batch,
+            self.data,
+            mode=mode,
+            rect=True,
+            stride=self.stride,
+            native=native,
         )
+
+    def get_dataloader(self, dataset_path: str, batch_size: int) -> Any:
+        """The split's batches; at native size each is of images of one shape."""
+        if not self.options.native:
+            return super().get_dataloader(dataset_path, batch_size)
+        dataset = self.build_dataset(dataset_path, batch=batch_size)
+        scaled = sum(math.prod(label["shape"]) > (self.options.max_pixels or math.inf) for label in dataset.labels)
+        if scaled:
+            LOGGER.warning(f"{scaled} of {len(dataset)} images are scaled down by --max-pixels")
+        batches = dataset.batches()
+        # On the CPU the pass takes every core; elsewhere a few workers, since each holds whole images.
+        workers = 0 if self.device.type == "cpu" else min(self.args.workers, len(batches), 2)
+        return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=dataset.collate_fn)
+
+    def _check_memory(self, model: DetectionModel, windows: WindowChooser) -> None:
+        """Refuse the run before its first pass if its largest batch would not fit; sizes are known by now."""
+        dataset: DetectionDataset = self.dataloader.dataset
+        largest = max(dataset.batches(), key=lambda batch: len(batch) * math.prod(dataset.padded_shape(batch[0])))
+        height, width = dataset.padded_shape(largest[0])
+        windows.set(height, width)
+        dtype = torch.uint8 if isinstance(model, Detector) else torch.float32
+        check = MemoryCheck(model, windows, self.options.native)
+        check.check((len(largest), dataset.channels, height, width), dtype, dataset.im_files[largest[0]])
+
+    def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Move the batch to the device; our models take its images as they are, uint8, and normalise them."""
+        if not self._takes_bytes:
+            return super().preprocess(batch)
+        return {
+            key: value.to(self.device, non_blocking=self.device.type == "cuda") if isinstance(value, Tensor) else value
+            for key, value in batch.items()
+        }
 
     def init_metrics(self, model: DetectionModel) -> None:
         """Start anew; the ground truth is made once, in the first run."""
         super().init_metrics(model)
         self._found = []
+        self._cut = 0
+        # Test-time augmentation, the engine's, wants numbers in [0, 1].
+        self._takes_bytes = isinstance(model, Detector) and not self.args.augment
         if self._evaluator is None:
             self._evaluator = self._make_evaluator(self.dataloader.dataset, dict(model.names))
 
@@ -150,15 +219,18 @@ class Validator(DetectionValidator):
 
     def postprocess(self, preds: Any) -> list[dict[str, Tensor]]:
         """Suppress double detections; the engine's names for boxes, scores and classes."""
-        kept = non_max_suppression(
-            preds[0] if isinstance(preds, (list, tuple)) else preds,
+        predictions, level_sizes = read_output(preds)
+        kept, found = non_max_suppression(
+            predictions,
             self.args.conf,
             self.args.iou,
+            level_sizes=level_sizes,
             classes=self.args.classes,
             multi_label=True,
             agnostic=self.args.single_cls or self.args.agnostic_nms,
             max_det=self.args.max_det,
         )
+        self._cut += sum(count > self.args.max_det for count in found)
         return [{"bboxes": x[:, :4], "conf": x[:, 4], "cls": x[:, 5], "extra": x[:, 6:]} for x in kept]
 
     def update_metrics(self, preds: list[dict[str, Tensor]], batch: dict[str, Any]) -> None:
@@ -210,6 +282,11 @@ class Validator(DetectionValidator):
             values = (self._summary[name] for name in names)
             LOGGER.info(("%22s" + "%11i" * 2 + "%11.3g" * 4) % ("all", self.seen, self._summary["objects"], *values))
             return
+        if self._cut:
+            LOGGER.warning(
+                f"{self._cut} of {self.seen} images had more than {self.args.max_det} detections above the score of "
+                f"{self.args.conf}: the best {self.args.max_det} were kept; raise --max-det to keep more"
+            )
         times = ", ".join(f"{time:.1f} ms {name}" for name, time in self.speed.items())
         LOGGER.info(f"\n{metrics_table(self.coco)}\n\n{times} per image\nResults in {self.save_dir}")
 
@@ -221,8 +298,9 @@ def dataset_ground_truth(dataset: DetectionDataset) -> list[GroundTruthImage]:
             path=Path(label["im_file"]),
             height=label["shape"][0],
             width=label["shape"][1],
-            boxes=label["boxes_xyxy"],
-            classes=label["cls"].reshape(-1).astype(int),
+            boxes=np.concatenate([label["boxes_xyxy"], label["ignored_xyxy"]]),
+            classes=np.concatenate([label["cls"], label["ignored_cls"]]).reshape(-1).astype(int),
+            ignored=np.repeat([False, True], [len(label["cls"]), len(label["ignored_cls"])]),
         )
         for label in dataset.labels
     ]

@@ -25,6 +25,8 @@ class GroundTruthImage:
         width: Width in original pixels.
         boxes: (N, 4) float, x1 y1 x2 y2 in original pixels.
         classes: (N,) int, keys of the dataset's `names`.
+        ignored: (N,) bool, True for a region in which detections of its class count neither as right nor as wrong;
+            None for objects only.
     """
 
     path: Path
@@ -32,6 +34,7 @@ class GroundTruthImage:
     width: int
     boxes: np.ndarray
     classes: np.ndarray
+    ignored: np.ndarray | None = None
 
 
 def number_images(paths: Iterable[Path]) -> dict[Path, int]:
@@ -61,16 +64,19 @@ def coco_ground_truth(images: Sequence[GroundTruthImage], names: Mapping[int, st
 
     Returns:
         `info`, `images`, `annotations` and `categories` of the COCO detection format. Boxes are x y w h in
-        pixels, rounded to 0.001; `area` is w * h; `iscrowd` is 0.
+        pixels, rounded to 0.001; `area` is w * h; `iscrowd` is 1 for ignored regions.
     """
     by_path = {image.path: image for image in images}
     image_ids, category_ids = number_images(by_path), number_categories(names)
     file_names = _file_names(list(image_ids))
     annotations: list[dict[str, Any]] = []
     for path, image_id in image_ids.items():
-        corners = np.asarray(by_path[path].boxes, dtype=np.float64).reshape(-1, 4)
-        boxes = np.round(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]), PIXEL_DECIMALS)
-        for box, index in zip(boxes.tolist(), np.asarray(by_path[path].classes, dtype=int).tolist(), strict=True):
+        image = by_path[path]
+        corners = np.asarray(image.boxes, dtype=np.float64).reshape(-1, 4)
+        boxes = np.round(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]), PIXEL_DECIMALS).tolist()
+        classes = np.asarray(image.classes, dtype=int).tolist()
+        crowds = [0] * len(boxes) if image.ignored is None else image.ignored.astype(int).tolist()
+        for box, index, crowd in zip(boxes, classes, crowds, strict=True):
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -78,7 +84,7 @@ def coco_ground_truth(images: Sequence[GroundTruthImage], names: Mapping[int, st
                     "category_id": category_ids[index],
                     "bbox": box,
                     "area": box[2] * box[3],
-                    "iscrowd": 0,
+                    "iscrowd": crowd,
                 }
             )
     return {

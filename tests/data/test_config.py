@@ -6,6 +6,7 @@ import pytest
 
 import moat_det.data.demo
 from moat_det.data.config import load_dataset
+from moat_det.data.intensity import Intensity
 from moat_det.errors import UserError
 
 SPLITS = "train: images/train\nval: images/val\n"
@@ -35,6 +36,7 @@ def test_paths_are_absolute_and_only_given_splits_appear(root: Path) -> None:
         "names": {0: "scratch", 1: "pit"},
         "nc": 2,
         "channels": 3,
+        "intensity": Intensity("auto"),
         "yaml_file": str(file),
     }
 
@@ -153,7 +155,11 @@ def test_download_is_neither_run_nor_fetched(root: Path, log: list[str]) -> None
         (f"{SPLITS}names: [a, '']", None, "'' as class 1"),
         (f"{SPLITS}names: [a, ]\nnc: 3", None, "'nc: 3' but 1 names"),
         (f"{SPLITS}{NAMES}nc: many", None, "'nc: many' but 2 names"),
-        (f"{SPLITS}{NAMES}channels: 1", None, "'channels: 1' is not supported"),
+        (f"{SPLITS}{NAMES}intensity: 12 bit", None, "'intensity: 12 bit' is none of auto, image, full"),
+        (f"{SPLITS}{NAMES}intensity: [4095, 0]", None, "write 'intensity: \\[0, 4095\\]', for example"),
+        (f"{SPLITS}{NAMES}channels: 0", None, "'channels: 0' is no whole number from 1 to 128"),
+        (f"{SPLITS}{NAMES}channels: [4]", None, "is no whole number from 1 to 128"),
+        (f"{SPLITS}{NAMES}channels: 2.5", None, "write the number of bands, or remove it"),
         (f"path: gone\n{SPLITS}{NAMES}", None, "'path: gone' does not exist"),
         (f"path: [a]\n{SPLITS}{NAMES}", None, "is no path"),
         (f"train: gone\nval: images/val\n{NAMES}", None, "'train: gone' does not exist"),

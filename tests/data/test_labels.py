@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from dataset_files import HEIGHT, WIDTH, noise
 from PIL import Image
+from ultralytics.utils.patches import imread
 
 from moat_det.data import images as images_module
-from moat_det.data.images import ImageHeader, decode, find_images, read_header
-from moat_det.data.labels import Cleaning, label_path, read_labels, scan
+from moat_det.data.images import ImageHeader, find_images, read_header
+from moat_det.data.index import ScanReport, open_index
+from moat_det.data.index.boxes import Cleaning
+from moat_det.data.index.yolo import label_places, read_labels
+from moat_det.data.read import read_image
 from moat_det.errors import UserError
 
 HEADER = ImageHeader(height=100, width=200, deep=False)
@@ -90,7 +96,7 @@ def test_a_turned_image_has_the_size_that_decoding_gives(tmp_path: Path, suffix:
     path = tmp_path / f"turned{suffix}"
     save_turned(path, orientation)
     header = read_header(path)
-    assert (header.height, header.width) == decode(path).shape[:2]
+    assert (header.height, header.width) == read_image(path).shape[:2]
     assert (header.height, header.width) == ((WIDTH, HEIGHT) if orientation > 4 else (HEIGHT, WIDTH))
 
 
@@ -103,7 +109,7 @@ def test_a_cut_off_image_is_unreadable_exactly_if_the_engine_cannot_decode_it(
     noise(200, 300).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    if images_module.imread(path) is None:
+    if imread(path) is None:
         with pytest.raises(OSError, match=r"empty|decoded"):
             read_header(path)
     else:
@@ -134,16 +140,16 @@ def test_the_depth_is_told_from_the_header(
 ) -> None:
     path = tmp_path / name
     cv2.imwrite(str(path), np.full((HEIGHT, WIDTH, channels), 200, dtype))
-    monkeypatch.setattr(images_module, "decode", None)
+    monkeypatch.setattr(images_module, "read_image", None)
     assert read_header(path) == ImageHeader(HEIGHT, WIDTH, deep)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_float_images_are_unreadable(tmp_path: Path, channels: int) -> None:
-    path = tmp_path / "float.tif"
-    cv2.imwrite(str(path), np.ones((HEIGHT, WIDTH, channels), np.float32))
-    with pytest.raises(OSError, match=r"decoded|float32"):
-        read_header(path)
+def test_what_the_header_leaves_open_is_decoded(tmp_path: Path, dtype: type, channels: int) -> None:
+    path = tmp_path / "measured.tif"
+    cv2.imwrite(str(path), np.ones((HEIGHT, WIDTH, channels), dtype))
+    assert read_header(path) == ImageHeader(HEIGHT, WIDTH, deep=True)
 
 
 # Label files
@@ -164,7 +170,8 @@ def test_float_images_are_unreadable(tmp_path: Path, channels: int) -> None:
 )
 def test_where_the_labels_of_an_image_are(tmp_path: Path, image: str, present: list[str], label: str) -> None:
     touch(tmp_path, *present)
-    assert label_path(tmp_path / image) == tmp_path / label
+    places = list(map(Path, label_places(str(tmp_path / image))))
+    assert next((place for place in places if place.is_file()), places[0]) == tmp_path / label
 
 
 BOX = "1 0.5 0.5 0.25 0.5"
@@ -198,7 +205,7 @@ def test_rows_are_cleaned_and_counted(
 ) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes(text.encode())
-    labels = read_labels(file, HEADER, 3)
+    labels = read_labels(str(file), HEADER, 3)
     assert labels.classes.tolist() == classes
     np.testing.assert_allclose(labels.boxes, np.reshape(boxes, (-1, 4)), atol=1e-9)
     x, y, w, h = labels.shares.T
@@ -210,11 +217,11 @@ def test_rows_are_cleaned_and_counted(
 def test_a_box_within_the_image_keeps_the_digits_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("0 0.3333333 0.7 0.1 0.2")
-    assert read_labels(file, HEADER, 1).shares.tolist() == [[0.3333333, 0.7, 0.1, 0.2]]
+    assert read_labels(str(file), HEADER, 1).shares.tolist() == [[0.3333333, 0.7, 0.1, 0.2]]
 
 
-def test_a_missing_label_file_means_no_boxes(tmp_path: Path) -> None:
-    assert read_labels(tmp_path / "gone.txt", HEADER, 3).boxes.shape == (0, 4)
+def test_no_label_file_means_no_boxes() -> None:
+    assert read_labels(None, HEADER, 3).boxes.shape == (0, 4)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +247,7 @@ def test_a_malformed_row_is_named_by_file_and_line(tmp_path: Path, row: str, mes
     file = tmp_path / "a.txt"
     file.write_text(f"{BOX}\n\n{row}\n")
     with pytest.raises(UserError, match=message) as caught:
-        read_labels(file, HEADER, 3)
+        read_labels(str(file), HEADER, 3)
     assert str(caught.value).startswith(f"{file}, line 3: ")
     assert "\n" not in str(caught.value)
 
@@ -249,16 +256,23 @@ def test_a_label_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes(b"\xff\xfe0\x00")
     with pytest.raises(UserError, match=f"{file}: not a UTF-8 text"):
-        read_labels(file, HEADER, 3)
+        read_labels(str(file), HEADER, 3)
 
 
 def test_any_class_id_passes_where_classes_do_not_matter(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("17 0.5 0.5 0.1 0.1")
-    assert read_labels(file, HEADER, None).classes.tolist() == [17]
+    assert read_labels(str(file), HEADER, None).classes.tolist() == [17]
 
 
 # The scan
+
+NAMES = {0: "scratch", 1: "pit", 2: "stain"}
+
+
+def scan(images: Sequence[Path]) -> tuple[list[dict[str, Any]], ScanReport]:
+    index = open_index(images, NAMES)
+    return index.labels(), index.report
 
 
 def dirty_set(root: Path) -> list[Path]:
@@ -277,19 +291,19 @@ def dirty_set(root: Path) -> list[Path]:
 
 
 def test_a_scan_keeps_the_order_and_counts(tmp_path: Path) -> None:
-    labels, report = scan(dirty_set(tmp_path), num_classes=3)
+    labels, report = scan(dirty_set(tmp_path))
     assert [Path(label["im_file"]).name for label in labels] == ["a.jpg", "b.png", "d.png", "z.png"]
     assert [label["shape"] for label in labels] == [(HEIGHT, WIDTH)] * 3 + [(50, 70)]
     assert [label["cls"].shape for label in labels] == [(2, 1), (0, 1), (0, 1), (1, 1)]
     assert [label["bboxes"].shape for label in labels] == [(2, 4), (0, 4), (0, 4), (1, 4)]
     assert {label[key].dtype.name for label in labels for key in ("cls", "bboxes")} == {"float32"}
     assert (report.images, report.labelled, report.backgrounds, report.deep) == (4, 2, 2, 1)
-    assert [path.name for path, _ in report.unreadable] == [f"c{i}.jpg" for i in range(7)]
+    assert [Path(path).name for path, _ in report.unreadable] == [f"c{i}.jpg" for i in range(7)]
     assert report.cleaning == Cleaning(duplicates=1, no_area=1, clipped=1, polygons=1)
 
 
 def test_the_report_says_each_thing_once(tmp_path: Path, log: list[str]) -> None:
-    _, report = scan(dirty_set(tmp_path), num_classes=3)
+    _, report = scan(dirty_set(tmp_path))
     log.clear()
     report.log("train: ")
     assert all("train: " in message and "\n" not in message for message in log)
@@ -303,35 +317,37 @@ def test_the_report_says_each_thing_once(tmp_path: Path, log: list[str]) -> None
 
 def test_a_clean_set_is_one_line(tmp_path: Path, log: list[str]) -> None:
     noise().save(tmp_path / "a.png")
-    _, report = scan([tmp_path / "a.png"], num_classes=3)
+    _, report = scan([tmp_path / "a.png"])
     log.clear()
     report.log()
     assert log == ["1 images: 0 with boxes, 1 backgrounds, 0 unreadable"]
 
 
 def test_no_readable_image_is_an_error(tmp_path: Path) -> None:
-    images = touch(tmp_path, "a.png", "b.png")
+    touch(tmp_path, "a.png", "b.png")
+    list_file = tmp_path / "list.txt"
+    list_file.write_text("a.png\nb.png\ngone.png\n")
     with pytest.raises(UserError, match=r"none of the 3 images .*a\.png: the file is empty"):
-        scan([*images, tmp_path / "gone.png"], num_classes=3)
+        scan([list_file])
 
 
 def test_the_first_malformed_row_stops_the_scan(tmp_path: Path) -> None:
     images = dirty_set(tmp_path)
     (tmp_path / "d.txt").write_text("7 0.5 0.5 0.1 0.1")
     with pytest.raises(UserError, match=r"d\.txt, line 1: class id 7"):
-        scan(images, num_classes=3)
+        scan(images)
 
 
 def test_huge_images_are_not_decoded_for_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise().save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow refuses twice as much
-    monkeypatch.setattr(images_module, "decode", None)
-    assert scan([tmp_path / "a.png"], num_classes=3)[0][0]["shape"] == (HEIGHT, WIDTH)
+    monkeypatch.setattr(images_module, "read_image", None)
+    assert scan([tmp_path / "a.png"])[0][0]["shape"] == (HEIGHT, WIDTH)
     assert Image.MAX_IMAGE_PIXELS == 10
 
 
 def test_nothing_is_written(tmp_path: Path) -> None:
     images = dirty_set(tmp_path)
     before = {path: (path.read_bytes(), os.stat(path).st_mtime_ns) for path in tmp_path.rglob("*")}
-    scan(images, num_classes=3)
+    scan(images)
     assert {path: (path.read_bytes(), os.stat(path).st_mtime_ns) for path in tmp_path.rglob("*")} == before

@@ -26,6 +26,7 @@ from moat_det.engine.device import use_all_cores
         "check_resume",
         "setup_model",
         "save_model",
+        "save_metrics",
         "resume_training",
         "final_eval",
         "get_dataset",
@@ -48,6 +49,7 @@ def test_the_trainer_still_calls_what_we_override(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
+        "preprocess",
         "init_metrics",
         "postprocess",
         "update_metrics",
@@ -63,7 +65,16 @@ def test_the_validator_still_calls_what_we_override(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["setup_source", "postprocess", "save_predicted_images", "run_callbacks", "setup_model"]
+    "name",
+    [
+        "setup_source",
+        "preprocess",
+        "pre_transform",
+        "postprocess",
+        "save_predicted_images",
+        "run_callbacks",
+        "setup_model",
+    ],
 )
 def test_the_predictor_still_calls_what_we_override(name: str) -> None:
     assert f"self.{name}(" in inspect.getsource(predictor.BasePredictor)

@@ -127,6 +127,47 @@ def test_weights_of_another_architecture(
     assert "tiny_moat0" in line
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("--weights absent.safetensors", "absent.safetensors"),
+        ("--weights absent.pt", "absent.pt"),
+        ("--weights absent.tar.gz", "absent.tar.gz"),
+        ("--weights text.pt", "text.pt"),
+        ("--weights text.safetensors", "text.safetensors"),
+        ("--weights text.tar.gz", "text.tar.gz"),
+        ("--weights pickled.pt", "pickled.pt"),
+        ("--weights newer.pt", "moat_det checkpoint 99"),
+        ("--weights imagnet", "imagnet"),
+        ("--model yolo11n.yaml --weights imagenet", "has no MOAT backbone"),
+        ("--model yolo11n.yaml --freeze-backbone 1", "--freeze-backbone"),
+        ("--model yolo11n.yaml --layer-decay 0.9", "--layer-decay"),
+        ("--freeze-backbone -1", "0 or more"),
+        ("--freeze-backbone 1.5", "an integer"),
+        ("--layer-decay 0", "over 0 and at most 1"),
+        ("--layer-decay 1.1", "over 0 and at most 1"),
+        ("--layer-decay nan", "a number"),
+    ],
+)
+def test_what_fine_tuning_cannot_start_from(
+    words: str,
+    named: str,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("text.pt", "text.safetensors", "text.tar.gz"):
+        Path(name).write_text("these are no weights")
+    torch.save(torch.nn.Linear(1, 1), "pickled.pt")
+    torch.save({"format": "moat_det checkpoint 99"}, "newer.pt")
+    (dataset.parent / "labels" / "train" / "2.txt").write_text("the weights are looked at before the labels are")
+    line = complaint("train", ["--data", dataset, "--imgsz", "64", *words.split()], capsys)
+    assert named in line
+    assert not (tmp_path / "runs" / "train").exists(), "a run's folder is left"
+
+
 def test_weights_of_other_classes(
     trained: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

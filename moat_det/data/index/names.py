@@ -1,0 +1,34 @@
+"""The names of a COCO JSON's classes, kept in the user's cache: reading a large JSON takes seconds."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+
+from moat_det.data.index.cache import cache_file, files_state, is_settled
+from moat_det.data.index.coco import coco_names
+from moat_det.files import atomic_write_json
+
+
+def json_names(file: str) -> list[str]:
+    """Give the names of a COCO JSON's categories, in the order of their ids.
+
+    Args:
+        file: The JSON, absolute.
+
+    Raises:
+        UserError: It is no COCO JSON, or has no categories, or two of one name.
+    """
+    started = time.time()
+    place = cache_file("names", file).with_suffix(".json")
+    state, newest = files_state([file])
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(place.read_text(encoding="utf-8"))
+        if kept["state"] == state:
+            return [str(name) for name in kept["names"]]
+    names = coco_names(file)
+    if is_settled(newest, started):
+        with suppress(OSError):
+            atomic_write_json(place, {"state": state, "names": names})
+    return names

@@ -1,0 +1,55 @@
+"""Opening the index of a split: from the cache, or by reading its files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ultralytics.utils import LOCAL_RANK, LOGGER
+
+from moat_det.data.index.cache import cache_file, load_index, save_index
+from moat_det.data.index.scan import collect_records, scan_records
+from moat_det.data.index.sources import find_sources
+from moat_det.data.index.split import SplitIndex
+
+
+def open_index(
+    paths: str | Path | Sequence[str | Path],
+    names: Mapping[int, str] | None,
+    image_roots: Mapping[str, str] | None = None,
+    part: int | float = 1.0,
+    prefix: str = "",
+) -> SplitIndex:
+    """Give the images and boxes that a split of a dataset YAML names, in whichever formats.
+
+    The index is kept in the user's cache (`$MOAT_DET_CACHE`, else `~/.cache/moat_det`) and made anew when a file, a
+    name or the list of files changes. Nothing is written into the data.
+
+    Args:
+        paths: What the split names: folders of images or lists of them (YOLO), COCO JSONs, folders of VOC XML.
+        names: Class id to name; None where classes do not matter.
+        image_roots: The folder with the images, by path, for COCO and VOC; where there is none it is looked for.
+        part: How many of the images, or which share of them (1.0: all); the first ones by path are taken.
+        prefix: Put before each message.
+
+    Raises:
+        UserError: A path does not exist, an annotation is malformed, or no image is readable.
+    """
+    started = time.time()
+    sources = find_sources(paths, names, image_roots)
+    formats = sorted({source.format for source in sources})
+    listing = [file for source in sources for file in source.listing()]
+    given = [paths] if isinstance(paths, (str, Path)) else paths
+    key = ([str(path) for path in given], sorted(names.items()) if names else None, dict(image_roots or {}), part)
+    place = cache_file(formats, *key)
+    index = load_index(place, listing)
+    if index is not None:
+        if LOCAL_RANK in {-1, 0}:
+            LOGGER.info(f"{prefix}index from {place}")
+        return index
+    records = collect_records(sources, part)
+    index = scan_records(records, formats, prefix)
+    files = [*listing, *(file for record in records for file in (record.image, *record.files))]
+    save_index(place, index, listing, list(dict.fromkeys(files)), started)
+    return index

@@ -1,0 +1,106 @@
+"""Making the index of a split: from its annotations and the headers of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from multiprocessing.pool import ThreadPool
+
+import numpy as np
+from ultralytics.utils import LOCAL_RANK, NUM_THREADS, TQDM
+
+from moat_det.data.images import ImageHeader, large_images, read_header
+from moat_det.data.index.boxes import Labels
+from moat_det.data.index.records import Record, Source
+from moat_det.data.index.split import ScanReport, SplitIndex
+from moat_det.errors import UserError
+
+# Images that a thread takes at once: handing over one by one costs as much as reading them.
+_CHUNK = 32
+
+
+def collect_records(sources: Sequence[Source], part: int | float = 1.0) -> list[Record]:
+    """Give the images of all sources, sorted by path.
+
+    Args:
+        sources: The parts of a split.
+        part: How many of the images, or which share of them (1.0: all); the first ones are taken.
+
+    Raises:
+        UserError: An annotation file is not in order, or two of them name the same image.
+    """
+    records: dict[str, Record] = {}
+    for source in sources:
+        for record in source.records():
+            if record.image in records:
+                raise UserError(f"{record.image}: two parts of one split have annotations of it; remove one of them")
+            records[record.image] = record
+    count = part if isinstance(part, int) else max(1, round(len(records) * part))
+    return [records[image] for image in sorted(records)[:count]]
+
+
+def scan_records(records: Sequence[Record], formats: Sequence[str], prefix: str = "") -> SplitIndex:
+    """Read the headers and boxes of images, with a progress bar; images that cannot be read are left out.
+
+    Args:
+        records: The images.
+        formats: The formats that they come from.
+        prefix: Put before each message.
+
+    Raises:
+        UserError: An annotation is malformed, or no image is readable.
+    """
+    report = ScanReport()
+    paths: list[str] = []
+    shapes: list[tuple[int, int]] = []
+    found: list[Labels] = []
+    with large_images(), ThreadPool(NUM_THREADS) as pool:
+        results = TQDM(
+            pool.imap(_read, records, chunksize=_CHUNK),
+            f"{prefix}Scanning",
+            len(records),
+            disable=True if LOCAL_RANK > 0 else None,  # None: as the engine's logger is set
+        )
+        for record, result in zip(records, results, strict=True):
+            if isinstance(result, str):
+                report.unreadable.append((record.image, result))
+                continue
+            header, labels = result
+            paths.append(record.image)
+            shapes.append((header.height, header.width))
+            found.append(labels)
+            report.deep += header.deep
+            report.labelled += not labels.ignored.all()
+            report.ignored += int(labels.ignored.sum())
+            report.cleaning.add(labels.cleaning)
+            if labels.declared is not None and labels.declared != shapes[-1]:
+                height, width = labels.declared
+                reason = f"{width} x {height} instead of {header.width} x {header.height}"
+                report.wrong_sizes.append((record.image, reason))
+    if not paths:
+        path, reason = report.unreadable[0]
+        way_out = "replace them" if list(formats) == ["yolo"] else "give their folder as 'images' in the dataset YAML"
+        raise UserError(f"none of the {len(records)} images is readable, the first is {path}: {reason}; {way_out}")
+    report.images = len(paths)
+    report.backgrounds = report.images - report.labelled
+    return SplitIndex(
+        formats=list(formats),
+        paths=paths,
+        shapes=np.array(shapes, dtype=np.int64),
+        starts=np.cumsum([0, *(len(labels.classes) for labels in found)], dtype=np.int64),
+        classes=np.concatenate([labels.classes for labels in found]),
+        boxes=np.concatenate([labels.boxes for labels in found]),
+        shares=np.concatenate([labels.shares for labels in found]),
+        ignored=np.concatenate([labels.ignored for labels in found]),
+        report=report,
+    )
+
+
+def _read(record: Record) -> tuple[ImageHeader, Labels] | str:
+    """Give what is found, or why the image cannot be read."""
+    try:
+        header = read_header(record.image)
+    except OSError as error:
+        return error.strerror or str(error)
+    except ValueError as error:  # no name that a file may have
+        return str(error)
+    return header, record.read(header)

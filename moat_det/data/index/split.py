@@ -1,0 +1,131 @@
+"""The index of a split: what the rest of the program knows of its images and boxes, whatever format they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ultralytics.utils import LOGGER
+
+from moat_det.data.index.boxes import Cleaning
+
+_SHOWN_FILES = 5
+
+
+@dataclass
+class ScanReport:
+    """What a scan of a split found.
+
+    Attributes:
+        images: Readable images.
+        labelled: Images with one object or more.
+        backgrounds: Images without an object.
+        unreadable: (file, reason) of each image that was left out.
+        deep: Images with more than 8 bits per sample.
+        ignored: Regions that are no objects (COCO's crowds).
+        wrong_sizes: (file, what its annotation declares and what it is), where the two differ.
+        cleaning: Changes to the boxes.
+    """
+
+    images: int = 0
+    labelled: int = 0
+    backgrounds: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    deep: int = 0
+    ignored: int = 0
+    wrong_sizes: list[tuple[str, str]] = field(default_factory=list)
+    cleaning: Cleaning = field(default_factory=Cleaning)
+
+    def log(self, prefix: str = "") -> None:
+        """Log one line of counts, and one for each thing that deserves the user's eye."""
+        LOGGER.info(
+            f"{prefix}{self.images} images: {self.labelled} with boxes, {self.backgrounds} backgrounds, "
+            f"{len(self.unreadable)} unreadable"
+        )
+        if text := str(self.cleaning):
+            LOGGER.warning(f"{prefix}labels cleaned (the files stay as they are): {text}")
+        if self.ignored:
+            LOGGER.info(
+                f"{prefix}{self.ignored} crowd regions: evaluation ignores what is found in them, training knows "
+                "nothing of them"
+            )
+        if self.wrong_sizes:
+            path, reason = self.wrong_sizes[0]
+            LOGGER.warning(
+                f"{prefix}{len(self.wrong_sizes)} annotations declare another size than their image has; the image "
+                f"counts, and boxes are taken as pixels of it. The first: {path}: {reason}"
+            )
+        for path, reason in self.unreadable[:_SHOWN_FILES]:
+            LOGGER.warning(f"{prefix}left out {path}: {reason}")
+        if len(self.unreadable) > _SHOWN_FILES:
+            LOGGER.warning(f"{prefix}left out {len(self.unreadable) - _SHOWN_FILES} more unreadable images")
+        if self.deep:
+            LOGGER.info(
+                f"{prefix}{self.deep} images have more than 8 bits per sample; 'intensity' in the dataset YAML says "
+                "how they become 8"
+            )
+
+
+@dataclass(eq=False)
+class SplitIndex:
+    """The images and boxes of a split. N images have M boxes together.
+
+    Attributes:
+        formats: The annotation formats of its parts: "yolo", "coco", "voc".
+        paths: The images, absolute, sorted.
+        shapes: (N, 2) int64, height and width in pixels after the EXIF rotation.
+        starts: (N + 1,) int64: image i has the boxes from `starts[i]` to `starts[i + 1]`.
+        classes: (M,) int64.
+        boxes: (M, 4) float64, xyxy in pixels, within the image.
+        shares: (M, 4) float64, centre x, centre y, width, height as shares of the image's sides.
+        ignored: (M,) bool, True for a region that is no object.
+        report: What was found and changed on the way.
+    """
+
+    formats: list[str]
+    paths: list[str]
+    shapes: np.ndarray
+    starts: np.ndarray
+    classes: np.ndarray
+    boxes: np.ndarray
+    shares: np.ndarray
+    ignored: np.ndarray
+    report: ScanReport
+
+    def labels(self) -> list[dict[str, Any]]:
+        """Give the engine's dictionary of each image.
+
+        Returns:
+            Per image `im_file`, `shape` (h, w), `cls` float32 (N, 1) and `bboxes` float32 (N, 4) as shares, xywh.
+            Keys of ours: `boxes_xyxy`, float64 (N, 4), in pixels, and, of the ignored regions, which the others leave
+            out, `ignored_xyxy` float64 (K, 4) and `ignored_cls` float32 (K, 1).
+        """
+        classes = self.classes.astype(np.float32)[:, None]
+        shares = self.shares.astype(np.float32)
+        # Objects before ignored regions, each in its order: so both are slices, which cost no copy per image.
+        owners = np.repeat(np.arange(len(self.paths)), np.diff(self.starts))
+        order = np.lexsort((self.ignored, owners))
+        classes, shares, boxes = classes[order], shares[order], self.boxes[order]
+        objects = np.bincount(owners[~self.ignored], minlength=len(self.paths))
+        middles = (self.starts[:-1] + objects).tolist()
+        labels: list[dict[str, Any]] = []
+        for path, shape, start, middle, end in zip(
+            self.paths, self.shapes.tolist(), self.starts.tolist(), middles, self.starts[1:].tolist(), strict=False
+        ):
+            labels.append(
+                {
+                    "im_file": path,
+                    "shape": tuple(shape),
+                    "cls": classes[start:middle],
+                    "bboxes": shares[start:middle],
+                    "boxes_xyxy": boxes[start:middle],
+                    "ignored_cls": classes[middle:end],
+                    "ignored_xyxy": boxes[middle:end],
+                    "segments": [],
+                    "keypoints": None,
+                    "normalized": True,
+                    "bbox_format": "xywh",
+                }
+            )
+        return labels

@@ -1,0 +1,55 @@
+"""Our own options of validation and prediction, apart from the engine's arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from moat_det.backbones.windows import WindowSpec
+from moat_det.engine.windows import POSITIONS, read_window
+from moat_det.errors import UserError
+
+NATIVE = "native"
+INFERENCE_OPTIONS = ("max_pixels", "window", "position")
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """Our own options of validation and prediction; the engine's `args` refuse keys that they do not know.
+
+    Attributes:
+        native: Take each image at its own size instead of scaling it to `imgsz`.
+        max_pixels: At native size, scale images of more pixels down to as many.
+        window: Attention windows instead of those of the training (see `backbones.windows`).
+        position: What becomes of the position tables in larger windows than the training's: "stretch" or "clamp".
+
+    Raises:
+        UserError: A value is out of its range, or needs another option.
+    """
+
+    native: bool = False
+    max_pixels: int | None = None
+    window: WindowSpec | None = None
+    position: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.position not in (None, *POSITIONS):
+            raise UserError(f"--position {self.position}: must be {' or '.join(POSITIONS)}")
+        if self.max_pixels is None:
+            return
+        if type(self.max_pixels) is not int or self.max_pixels < 1:
+            raise UserError(f"--max-pixels {self.max_pixels}: must be a number of pixels, e.g. 20000000")
+        if not self.native:
+            raise UserError(f"--max-pixels {self.max_pixels}: it bounds the images' own size, so add --imgsz native")
+
+    @classmethod
+    def take(cls, arguments: dict[str, Any]) -> InferenceOptions:
+        """Take them out of keyword arguments; `imgsz="native"` is one of ours."""
+        native = arguments.get("imgsz") == NATIVE
+        if native:
+            del arguments["imgsz"]
+        given = {name: arguments.pop(name, None) for name in INFERENCE_OPTIONS}
+        if given["window"] is not None:
+            given["window"] = read_window(given["window"])
+        return cls(native, **given)

@@ -1,0 +1,141 @@
+"""Attention windows: what a user may write, and which an image of a given size gets at inference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from torch import nn
+from ultralytics.utils import LOGGER
+
+from moat_det.backbones.windows import WindowSpec, parse_windows
+from moat_det.errors import UserError
+from moat_det.models.detector import Detector
+
+POSITIONS = ("stretch", "clamp")
+
+BEYOND_TRAINING: dict[str, Any] = {"window": "full", "position": "stretch"}
+"""Windows and position tables for images larger than those of the training, unless the user says what to take."""
+
+
+def read_window(value: WindowSpec) -> WindowSpec:
+    """Read attention windows as a command line, a YAML or Python spells them.
+
+    Args:
+        value: A policy of `backbones.windows.parse_windows`; or text: its words, "14", "14x28" (rows x columns), or a
+            list of four in YAML or JSON, one per stage, "[null, null, 14x28, 7]".
+
+    Returns:
+        What `parse_windows` takes, of plain types.
+
+    Raises:
+        UserError: It is none of these.
+    """
+    window = _read_policy(value)
+    parse_windows(window, trained_size=(32, 32))
+    return window
+
+
+def _read_policy(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_read_policy(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith("["):
+        try:
+            return _read_policy(yaml.safe_load(value))
+        except yaml.YAMLError:
+            raise UserError(f"window {value}: no list in YAML or JSON; write [null, null, 14, 7]") from None
+    if value.isdecimal():
+        return int(value)
+    rows, times, columns = value.lower().partition("x")
+    return [int(rows), int(columns)] if times and rows.isdecimal() and columns.isdecimal() else value
+
+
+def trained_size(model: nn.Module) -> tuple[int, int] | None:
+    """Height and width in pixels of the images that a checkpoint's model was trained on; None if it was not trained."""
+    args = getattr(model, "args", None)
+    size = args.get("imgsz") if isinstance(args, Mapping) else None
+    if size is None:
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+class WindowChooser:
+    """Sets a detector's attention windows to what the size of an image asks for.
+
+    What the user says holds for every image. Else a detector trained with windows over the whole map keeps them up to
+    the size of its training and gets `BEYOND_TRAINING` above it; any other policy says itself what a larger image gets.
+
+    Args:
+        model: Changed in place. Models without our backbone have no windows, and are left as they are.
+        window: The user's windows, or None.
+        position: The user's form of the position tables ("stretch" or "clamp"), or None.
+
+    Attributes:
+        window: The windows of the last image; None for a model that has none.
+
+    Raises:
+        UserError: Windows are asked for, and the model has none.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        window: WindowSpec | None = None,
+        position: str | None = None,
+    ) -> None:
+        self.window: WindowSpec | None = None
+        self._model = model if isinstance(model, Detector) else None
+        self._trained_size = trained_size(model)
+        self._given = (window, position)
+        self._said = ""
+        if self._model is not None:
+            self._trained = self._model.yaml["backbone"].get("window", "full")
+        elif window is not None or position is not None:
+            raise UserError("--window and --position are for models on a MOAT backbone: leave them out")
+
+    def others(self) -> list[WindowChooser]:
+        """Choosers for the same model with other windows, which may need less memory than those of the whole map."""
+        if self._model is None:
+            return []
+        policies = ["auto"] if self._trained_size is None else ["auto", "trained"]
+        return [WindowChooser(self._model, p, self._given[1]) for p in policies if p != self.window]
+
+    def follow(self, height: int, width: int) -> None:
+        """Set the windows for images of this size in pixels, and say which when others than the training's come up."""
+        message = self.set(height, width)
+        if message and message != self._said:
+            self._said = message
+            LOGGER.info(message)
+
+    def set(self, height: int, width: int) -> str:
+        """Set the windows for images of this size in pixels.
+
+        Returns:
+            A sentence on them if they are not the training's, else nothing.
+        """
+        if self._model is None:
+            return ""
+        beyond = self._trained == "full" and self._is_beyond(height, width)
+        default = BEYOND_TRAINING if beyond else {"window": self._trained, "position": "stretch"}
+        window, position = self._given
+        self.window = default["window"] if window is None else window
+        position = default["position"] if position is None else position
+        self._model.backbone.set_windows(self.window, trained_size=self._trained_size, position=position)
+        if beyond and window is None:
+            return (
+                f"Attention windows {self.window}, position tables {position}: for images larger than those of the "
+                "training; --window and --position set others"
+            )
+        if self.window != self._trained:
+            return f"Attention windows {self.window}; those of the training were {self._trained}"
+        return ""
+
+    def _is_beyond(self, height: int, width: int) -> bool:
+        if self._trained_size is None or self._model is None:
+            return False
+        padding = int(self._model.stride.max())  # the engine's may add a stride, which makes no image a larger one
+        return height > self._trained_size[0] + padding or width > self._trained_size[1] + padding

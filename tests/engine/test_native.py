@@ -1,0 +1,307 @@
+"""Images at their own size: their boxes, batches, windows, and the memory that they need."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from moat_det.data.images import large_images, read_header
+from moat_det.data.native import PADDING, NativeSize, batches_by_shape
+from moat_det.data.read import read_image
+from moat_det.engine import MOAT, cli, memory_check, windows
+from moat_det.errors import UserError
+
+SHAPES = [(96, 96), (96, 96), (64, 90), (70, 96), (96, 96)]
+COMMON: dict[str, Any] = {"imgsz": "native", "conf": 0.0001, "max_det": 10, "amp": False}
+
+
+@pytest.fixture(scope="module")
+def pictures(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Five pictures of three shapes; the first two and the last have the same."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for index, source in enumerate(sorted((demo.parent / "images" / "val").iterdir())[: len(SHAPES)]):
+        height, width = SHAPES[index]
+        cv2.imwrite(str(folder / f"{index}.png"), cv2.imread(str(source))[:height, :width])
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def mixed(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data.yaml of the demo set with val images cut to several shapes."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for part in ("images", "labels"):
+        shutil.copytree(demo.parent / part, folder / part)
+    for index, path in enumerate(sorted((folder / "images" / "val").iterdir())):
+        height, width = SHAPES[index % len(SHAPES)]
+        cv2.imwrite(str(path), cv2.imread(str(path))[:height, :width])
+    return write_yaml(folder)
+
+
+def write_yaml(folder: Path) -> Path:
+    text = "train: images/train\nval: images/val\nnames: [scratch, pit, stain, missing_pad]\n"
+    (folder / "data.yaml").write_text(text)
+    return folder / "data.yaml"
+
+
+@pytest.fixture
+def model(trained: Path) -> MOAT:
+    return MOAT(trained / "weights" / "best.pt")
+
+
+def boxes(results: Any) -> list[np.ndarray]:
+    return [result.boxes.data.numpy() for result in results]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    height=st.integers(1, 9000),
+    width=st.integers(1, 9000),
+    stride=st.sampled_from([32, 64]),
+    most=st.none() | st.integers(1, 10**8),
+)
+def test_sizes(height: int, width: int, stride: int, most: int | None) -> None:
+    size = NativeSize(stride, most)
+    rows, columns = size.scaled(height, width)
+    if most is None or height * width <= most:
+        assert (rows, columns) == (height, width)
+    else:
+        assert rows * columns <= max(most, rows, columns)
+        assert rows == 1 or columns == 1 or rows / columns == pytest.approx(height / width, rel=2 / min(rows, columns))
+    padded = size.padded(height, width)
+    for side, whole in zip((rows, columns), padded, strict=True):
+        assert whole % stride == 0
+        assert side <= whole < side + stride
+
+
+def test_padding_is_at_the_bottom_and_the_right() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (40, 70, 3), np.uint8)
+    fitted = NativeSize(32).fit(image)
+    assert fitted.shape == (64, 96, 3)
+    assert np.array_equal(fitted[:40, :70], image)
+    assert (fitted[40:] == PADDING).all()
+    assert (fitted[:, 70:] == PADDING).all()
+    assert NativeSize(32).fit(fitted) is fitted, "a copy for nothing"
+
+
+def test_images_are_grouped_by_shape() -> None:
+    shapes = [(64, 64), (32, 96), (64, 64), (96, 96), (64, 64)]
+    assert batches_by_shape(shapes, 2) == [[3], [0, 2], [4], [1]]
+
+
+def test_boxes_are_those_of_the_same_image_as_a_tensor(model: MOAT, pictures: list[Path]) -> None:
+    for path in pictures:
+        image = cv2.imread(str(path))
+        height, width = image.shape[:2]
+        canvas = np.full((96, 96, 3), PADDING, np.uint8)
+        canvas[:height, :width] = image
+        tensor = torch.from_numpy(canvas[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
+        rows = math.ceil(height / 32) * 32
+        expected = boxes(model(tensor[:, :, :rows], **{**COMMON, "imgsz": 96}))[0]
+        expected[:, [0, 2]] = expected[:, [0, 2]].clip(0, width)
+        expected[:, [1, 3]] = expected[:, [1, 3]].clip(0, height)
+        assert np.allclose(boxes(model(str(path), **COMMON))[0], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("as_arrays", [False, True])
+def test_batches_of_one_shape_have_the_boxes_of_single_images(
+    as_arrays: bool, model: MOAT, pictures: list[Path], tmp_path: Path
+) -> None:
+    source: Any = [cv2.imread(str(path)) for path in pictures] if as_arrays else str(pictures[0].parent)
+    sizes = []
+    model.add_callback("on_predict_postprocess_end", lambda predictor: sizes.append(len(predictor.batch[0])))
+    together = boxes(model(source, batch=4, **COMMON))
+    assert sizes == [2, 1, 1, 1]
+    for path, found in zip(pictures, together, strict=True):
+        assert np.allclose(found, boxes(model(str(path), **COMMON))[0], atol=1e-2)
+
+
+def test_max_pixels_keeps_boxes_in_the_files_pixels(
+    model: MOAT, pictures: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = cv2.imread(str(pictures[0]))
+    # Every pixel twice in each direction: scaled down by two it is the image again.
+    cv2.imwrite(str(tmp_path / "twice.png"), image.repeat(2, axis=0).repeat(2, axis=1))
+    with caplog.at_level("WARNING", logger="ultralytics"):
+        found = boxes(model(str(tmp_path / "twice.png"), max_pixels=96 * 96, **COMMON))[0]
+    expected = boxes(model(str(pictures[0]), **COMMON))[0]
+    assert np.allclose(found[:, :4], 2 * expected[:, :4], atol=1e-2)
+    assert np.allclose(found[:, 4:], expected[:, 4:], atol=1e-4)
+    assert "192 x 192 is scaled down to 96 x 96" in caplog.text
+
+
+def test_validation_by_shape_gives_the_figures_of_single_images(model: MOAT, mixed: Path, tmp_path: Path) -> None:
+    figures, files = [], []
+    for batch in (1, 4):
+        common = {"data": str(mixed), "imgsz": "native", "project": str(tmp_path), "plots": batch == 4, "amp": False}
+        figures.append(model.val(batch=batch, name=f"batch{batch}", **common))
+        files.append(json.loads((tmp_path / f"batch{batch}" / "predictions.json").read_text()))
+    assert pytest.approx(figures[1].AP, abs=1e-6) == figures[0].AP
+    first, second = (sorted(rows, key=lambda row: (row["image_id"], -row["score"])) for rows in files)
+    assert len(first) == len(second) > 0
+    assert np.allclose([row["bbox"] for row in first], [row["bbox"] for row in second], atol=0.05)
+
+
+def test_validation_and_prediction_find_the_same(model: MOAT, mixed: Path, tmp_path: Path) -> None:
+    options = {"conf": 0.01, "max_det": 5, "imgsz": "native", "amp": False, "max_pixels": 5000}
+    model.val(data=str(mixed), project=str(tmp_path), plots=False, batch=1, **options)
+    written = json.loads((tmp_path / "val" / "predictions.json").read_text())
+    images = sorted((mixed.parent / "images" / "val").iterdir())
+    assert len({row["image_id"] for row in written}) > 1
+    for number, path in enumerate(images, 1):
+        rows = sorted((row for row in written if row["image_id"] == number), key=lambda row: -row["score"])
+        found = boxes(model(str(path), **options))[0]
+        # Validation may give a point several classes; the best box is the same.
+        if rows:
+            x, y, width, height = rows[0]["bbox"]
+            assert np.allclose(found[0, :4], [x, y, x + width, y + height], atol=0.05)
+
+
+def test_a_video(trained: Path, pictures: list[Path], tmp_path: Path) -> None:
+    video = tmp_path / "strip.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10, (90, 64))
+    for shade in (40, 200):
+        writer.write(np.full((64, 90, 3), shade, np.uint8))
+    writer.release()
+    words = ["--weights", str(trained / "weights" / "best.pt"), "--source", str(video), "--imgsz", "native"]
+    cli.detect([*words, "--batch", "2", "--project", str(tmp_path / "runs"), "--debug"])
+    assert list((tmp_path / "runs" / "detect").glob("strip.*"))
+
+
+@pytest.mark.parametrize("words", [["--imgsz", "native"], ["--imgsz", "480"]])
+@pytest.mark.parametrize("command", ["detect", "val"])
+def test_a_pass_that_does_not_fit_is_refused_with_what_would(
+    command: str,
+    words: list[str],
+    trained: Path,
+    demo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images = tmp_path / "images" / "val"
+    images.mkdir(parents=True)
+    for path in sorted((demo.parent / "images" / "val").iterdir())[:2]:
+        cv2.imwrite(str(images / path.name), cv2.resize(cv2.imread(str(path)), (500, 300)))
+    data = write_yaml(tmp_path)
+    monkeypatch.setattr(memory_check, "available_memory", lambda device: 30_000_000)
+    monkeypatch.setattr(memory_check, "predict_memory", lambda model, shape, dtype: 10**6 + 250 * math.prod(shape))
+
+    begin = ["--weights", str(trained / "weights" / "best.pt"), "--project", str(tmp_path / "runs")]
+    begin += ["--source", str(images)] if command == "detect" else []
+    begin += ["--data", str(data), "--batch", "2"] if command == "val" else []
+    with pytest.raises(SystemExit) as stopped:
+        getattr(cli, command)([*begin, *words])
+    assert stopped.value.code == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "of memory, 0.027 GB can be used" in line
+    assert line.endswith("would fit")
+    assert (", 2 images at once," in line) == (command == "val")
+    # What it offers does fit.
+    option = "--max-pixels" if "native" in words else "--imgsz"
+    offered = line.partition(option)[2].split()[0]
+    smaller = [*words, option, offered] if "native" in words else [option, offered]
+    getattr(cli, command)([*begin, *smaller, "--debug"])
+
+
+def test_memory_is_predicted_only_where_it_could_matter(
+    model: MOAT, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_check, "predict_memory", lambda *_: pytest.fail("it takes seconds"))
+    monkeypatch.setattr(memory_check, "available_memory", lambda device: 2 * 10**9)
+    model(str(pictures[0]), **COMMON)
+
+
+@pytest.mark.parametrize(
+    ("text", "window"),
+    [
+        ("full", "full"),
+        ("auto:4096", "auto:4096"),
+        ("14", 14),
+        (7, 7),
+        ("14x28", [14, 28]),
+        ("[null, null, 14X28, auto]", [None, None, [14, 28], "auto"]),
+        ((None, None, (3, 4), 7), [None, None, [3, 4], 7]),
+    ],
+)
+def test_windows_as_a_user_writes_them(text: Any, window: Any) -> None:
+    assert windows.read_window(text) == window
+
+
+@pytest.mark.parametrize("text", ["", "0", "14x", "x", "auto:", "[1, 2", "[null, 7, 7, 7]", "-3", "7.5", True])
+def test_windows_that_are_none(text: Any) -> None:
+    with pytest.raises(UserError, match="window"):
+        windows.read_window(text)
+
+
+def test_windows_are_chosen_for_the_size_of_the_image(
+    model: MOAT, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    large = tmp_path / "large.png"
+    cv2.imwrite(str(large), cv2.resize(cv2.imread(str(pictures[0])), (192, 192)))
+    monkeypatch.setattr(windows, "BEYOND_TRAINING", {"window": 2, "position": "stretch"})
+    with caplog.at_level("INFO", logger="ultralytics"):
+        small_default = boxes(model(str(pictures[0]), **COMMON))[0]
+        assert "Attention windows" not in caplog.text, "96 px is the training's 64 with the engine's padding"
+        large_default = boxes(model(str(large), **COMMON))[0]
+    assert caplog.text.count("Attention windows 2, position tables stretch: for images larger than those") == 1
+    caplog.clear()
+    with caplog.at_level("INFO", logger="ultralytics"):
+        assert np.allclose(boxes(model(str(large), window=2, **COMMON))[0], large_default)
+        assert "Attention windows 2; those of the training were full" in caplog.text
+    full = boxes(model(str(large), window="full", **COMMON))[0]
+    assert not np.allclose(full, large_default, atol=1e-3)
+    assert np.allclose(boxes(model(str(pictures[0]), window="full", **COMMON))[0], small_default)
+
+
+def test_the_windows_of_a_training_are_in_its_checkpoint(demo: Path, model_yaml: Path, tmp_path: Path) -> None:
+    model = MOAT(model_yaml)
+    common = {"imgsz": 64, "batch": 8, "epochs": 1, "plots": False, "workers": 0, "project": str(tmp_path)}
+    model.train(data=str(demo), window="2x3", **common)
+    again = MOAT(tmp_path / "train" / "weights" / "best.pt")
+    assert again.model.yaml["backbone"]["window"] == model.model.yaml["backbone"]["window"] != "full"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"max_pixels": 1000}, "--imgsz native"),
+        ({"imgsz": "native", "max_pixels": 0}, "--max-pixels 0"),
+        ({"window": "everything"}, "everything"),
+        ({"position": "bend"}, "bend"),
+        ({"imgsz": "natural"}, "natural"),
+    ],
+)
+def test_what_a_user_gets_wrong(arguments: dict[str, Any], said: str, model: MOAT, pictures: list[Path]) -> None:
+    with pytest.raises(UserError) as caught:
+        model(str(pictures[0]), **arguments)
+    assert said in str(caught.value)
+
+
+def test_training_takes_one_size(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.train(["--data", str(demo), "--imgsz", "native"])
+    assert stopped.value.code == 2
+    assert "--imgsz native" in capsys.readouterr().err
+
+
+def test_images_beyond_pillows_limit(tmp_path: Path) -> None:
+    path = tmp_path / "board.png"
+    Image.new("1", (14_000, 14_000), 1).save(path)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(path)
+    with large_images():
+        assert Image.open(path).size == (14_000, 14_000)
+        header = read_header(path)
+    assert (header.height, header.width) == (14_000, 14_000)
+    assert read_image(path).shape == (14_000, 14_000, 1)

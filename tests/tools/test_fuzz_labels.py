@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "fuzz_labels.py"
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fuzz_labels", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fuzz_labels"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_readers_stand_400_mutants(tool: ModuleType, tmp_path: Path) -> None:
+    report = tool.fuzz(400, seed=1, seconds_limit=20, keep=tmp_path)
+    assert not report.failures
+    assert report.accepted > 15
+    assert len(report.refused) > 50, "the mutations do not reach what lies behind the parsers"
+
+
+def crash(*_: object) -> None:
+    raise IndexError("list index out of range")
+
+
+def hang(*_: object) -> None:
+    time.sleep(60)
+
+
+@pytest.mark.parametrize(("read", "said"), [(crash, "IndexError"), (hang, "takes more than")])
+def test_what_goes_wrong_is_found_and_kept(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: object, said: str
+) -> None:
+    monkeypatch.setattr(tool, "read", read)
+    report = tool.fuzz(4, seed=1, seconds_limit=0.05, keep=tmp_path)
+    assert len(report.failures) == 4
+    assert all(said in failure for failure in report.failures)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".txt", ".xml", ".yaml"]

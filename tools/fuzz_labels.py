@@ -1,0 +1,302 @@
+"""Feed mutated label, JSON, XML and YAML files to their readers: each must be read, or refused in one line.
+
+A mutation changes bytes, or puts an extreme value where one stands: a number, a word, a branch of a JSON, a tag.
+They are opened as training opens a dataset: the YAML is read and its splits indexed. A `UserError` of one line that
+names a file is right; anything else, and taking longer than `--seconds-limit`, is a failure, whose file is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from moat_det.data.config import load_dataset
+from moat_det.data.index import open_index
+from moat_det.errors import UserError
+
+NAMES = {0: "scratch", 1: "pit"}
+KINDS = ("labels", "json", "xml", "yaml")
+WORDS = [
+    *("", " ", "0", "-1", "1", "2", "0.5", "-0.5", "nan", "inf", "-inf", "1e309", "1e-320", "9" * 400, "9" * 5000),
+    *("scratch", "a" * 5000, "../../..", "/", "~nobody/x", "\x00", "\ud800", "ä", "\u2028", "null", "true", "[]", "{}"),
+]
+VALUES: list[Any] = [
+    *(None, True, False, 0, -1, 1, 2**31, 2**63, 10**400, -(10**400), 0.5, -0.5, 1e308, float("nan"), float("inf")),
+    *("", " ", "scratch", "gone.png", "a.png", "a" * 5000, "\x00", "\ud800", "a\nb", [], [[]], [0], {}, {"id": 1}),
+    *([0, 0, 0, 0], [1, 1, -1, 5], [1e308] * 4, [10**400] * 4, [None] * 4, "0000"),
+]
+YAML_VALUES = [
+    *(
+        "!!int x",
+        "!!float x",
+        "!!bool x",
+        "!!timestamp x",
+        "!!binary x",
+        "!!python/name:os.system",
+        "!!set {a}",
+        "2020-13-01",
+    ),
+    *(
+        "&a [*a]",
+        "*gone",
+        "&a {<<: *a}",
+        "[" * 3000,
+        "{" * 3000,
+        '"\\0"',
+        '"\\ud800"',
+        "0x" + "f" * 5000,
+        "1:2:3",
+        "? [a]",
+    ),
+    *(
+        "|",
+        ">",
+        "- a",
+        "{a: 1, a: 2}",
+        ".nan",
+        ".inf",
+        "~",
+        "''",
+        "[a, [b]]",
+        "{0: [a]}",
+        "labels",
+        "images",
+        "set.json",
+    ),
+]
+BOMB = "<!DOCTYPE a [<!ENTITY b 'bbbbbbbbbb'><!ENTITY c '&b;&b;&b;&b;&b;&b;&b;&b;'>]>"
+
+
+class Hang(BaseException):
+    """A file takes longer than it may."""
+
+
+@dataclass
+class Report:
+    """What came of all the mutants."""
+
+    accepted: int = 0
+    refused: Counter[str] = field(default_factory=Counter)  # by fault, without names and numbers
+    failures: list[str] = field(default_factory=list)
+    slowest: float = 0.0  # seconds
+
+
+def write_seeds(root: Path) -> dict[str, Path]:
+    """Write two images with labels in each format; gives the file that is mutated, by kind."""
+    for folder in ("images", "labels", "voc"):
+        (root / folder).mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.full((40, 60), 90, np.uint8)).save(root / "images" / name)
+    boxes = [[10, 5, 30, 20], [40, 10, 60, 40]]
+    seeds = {
+        "labels": root / "labels/a.txt",
+        "json": root / "set.json",
+        "xml": root / "voc/a.xml",
+        "yaml": root / "data.yaml",
+    }
+    seeds["labels"].write_text("0 0.5 0.5 0.25 0.5\n1 0.25 0.2 0.5 0.4 0.25 0.6\n")
+    objects = "".join(
+        f"<object><name>{NAMES[i]}</name><bndbox><xmin>{a}</xmin><ymin>{b}</ymin><xmax>{c}</xmax><ymax>{d}</ymax></bndbox>"
+        "</object>"
+        for i, (a, b, c, d) in enumerate(boxes)
+    )
+    size = "<size><width>60</width><height>40</height></size>"
+    seeds["xml"].write_text(
+        f'<?xml version="1.0"?>\n<annotation><filename>a.png</filename><path>x/a.png</path>{size}\n'
+        f"{objects}</annotation>"
+    )
+    coco = {
+        "images": [{"id": i, "file_name": f"{'ab'[i]}.png", "width": 60, "height": 40} for i in range(2)],
+        "annotations": [
+            {"id": i, "image_id": 0, "category_id": i, "bbox": [a, b, c - a, d - b], "iscrowd": i, "area": 1}
+            for i, (a, b, c, d) in enumerate(boxes)
+        ],
+        "categories": [{"id": i, "name": name} for i, name in NAMES.items()],
+    }
+    seeds["json"].write_text(json.dumps(coco))
+    seeds["yaml"].write_text(
+        "path: .\ntrain: images\nval: [images, images]\ntest: set.json\nimages: {test: images}\nnames:\n  0: scratch\n"
+        "  1: pit\nnc: 2\n"
+    )
+    return seeds
+
+
+def mutate(kind: str, seed: bytes, rng: random.Random) -> bytes:
+    """Change a file in one to three places."""
+    if kind == "json" and rng.random() < 0.6:
+        content = json.loads(seed)
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            content = _mutate_branch(content, rng)
+        return json.dumps(content).encode()
+    text = seed.decode()
+    choice = rng.random()
+    if kind == "yaml" and choice < 0.5:
+        lines = text.splitlines()
+        at = rng.randrange(len(lines))
+        lines[at] = lines[at].partition(":")[0] + ": " + rng.choice(YAML_VALUES)
+        return "\n".join(lines).encode()
+    if kind == "xml" and choice < 0.15:
+        head, tag, rest = text.partition("<annotation>")
+        return (head + BOMB + tag + rest.replace("scratch", rng.choice(("&b;", "&c;", "&gone;")))).encode()
+    if choice < 0.7:
+        words = re.split(r"([\s<>:,/]+)", text)
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            words[rng.randrange(len(words))] = rng.choice(WORDS)
+        return "".join(words).encode("utf-8", "surrogatepass")
+    return _mutate_bytes(seed, rng)
+
+
+def _mutate_branch(content: Any, rng: random.Random) -> Any:
+    """Replace, drop or double a branch of a JSON."""
+    if not isinstance(content, (dict, list)) or not content or rng.random() < 0.15:
+        return rng.choice(VALUES)
+    keys = list(content) if isinstance(content, dict) else list(range(len(content)))
+    key = rng.choice(keys)
+    action = rng.randrange(12)
+    if action == 0:
+        del content[key]
+    elif action == 1 and isinstance(content, list):
+        content.append(content[key])
+    else:
+        content[key] = _mutate_branch(content[key], rng)
+    return content
+
+
+def _mutate_bytes(seed: bytes, rng: random.Random) -> bytes:
+    out = bytearray(seed)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        at = rng.randrange(len(out) + 1)
+        size = rng.choice((1, 2, 8, 64))
+        action = rng.randrange(5)
+        if action == 0 and out:
+            out[at % len(out)] = rng.randrange(256)
+        elif action == 1:
+            del out[at:]
+        elif action == 2:
+            del out[at : at + size]
+        elif action == 3:
+            out[at:at] = out[at : at + size] * rng.choice((1, 2, 200))
+        else:
+            out[at : at + size] = rng.randbytes(size)
+    return bytes(out)
+
+
+def read(kind: str, root: Path) -> None:
+    """Open the files of a kind as training would."""
+    if kind == "yaml":
+        data = load_dataset(root / "data.yaml")
+        for split in ("train", "val", "test"):
+            if split in data:
+                open_index(data[split], data["names"], data.get("image_roots")).labels()
+        return
+    place = {"labels": "images", "json": "set.json", "xml": "voc"}[kind]
+    open_index(root / place, NAMES, {str(root / place): str(root / "images")}).labels()
+
+
+def fuzz(count: int, seed: int, seconds_limit: float, keep: Path) -> Report:
+    """Read `count` mutants of each kind in turn.
+
+    Args:
+        count: Mutants.
+        seed: Seed of the mutations; with the number of a mutant it gives the mutant.
+        seconds_limit: Seconds that one may take.
+        keep: The folder that gets the files of those that fail.
+    """
+    report = Report()
+    logger = logging.getLogger("ultralytics")
+    level = logger.level
+    previous = signal.signal(signal.SIGALRM, _raise_hang)
+    logger.setLevel(logging.ERROR)
+    try:
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as home:
+            root = Path(home, "set")
+            seeds = write_seeds(root)
+            contents = {kind: path.read_bytes() for kind, path in seeds.items()}
+            for number in tqdm(range(count), unit="file", disable=None):
+                kind = KINDS[number % len(KINDS)]
+                mutant = mutate(kind, contents[kind], random.Random(f"{seed} {number}"))
+                seeds[kind].write_bytes(mutant)
+                failure = _try(kind, root, seconds_limit, report)
+                if failure:
+                    kept = keep / f"seed{seed}-{number}{seeds[kind].suffix}"
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(seeds[kind], kept)
+                    report.failures.append(f"{kept}: {failure}")
+                    tqdm.write(report.failures[-1])
+                seeds[kind].write_bytes(contents[kind])
+    finally:
+        logger.setLevel(level)
+        signal.signal(signal.SIGALRM, previous)
+    return report
+
+
+def _raise_hang(*_: object) -> None:
+    raise Hang
+
+
+def _try(kind: str, root: Path, seconds_limit: float, report: Report) -> str | None:
+    """Read one mutant; returns what it did wrong."""
+    start, failure = time.perf_counter(), None
+    signal.setitimer(signal.ITIMER_REAL, seconds_limit)
+    try:
+        read(kind, root)
+        report.accepted += 1
+    except UserError as error:
+        message = str(error)
+        fault = message.replace(str(root), "")
+        report.refused[f"{kind}: " + re.sub(r"b?'.*'|\".*\"|\[.*\]|\(.*\)|\d+", "_", fault)[:100]] += 1
+        if len(message.splitlines()) != 1 or len(message) > 20_000:
+            failure = f"a message of several lines, or a huge one: {message[:300]!r}"
+        elif str(root) not in message:
+            failure = f"a message without the file: {message[:300]!r}"
+    except Hang:
+        failure = f"takes more than {seconds_limit} s"
+    except Exception as error:
+        failure = repr(error)[:300]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    report.slowest = max(report.slowest, time.perf_counter() - start)
+    return failure
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=20_000, help="mutants (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds-limit", type=float, default=5.0, help="seconds that one may take (default: 5)")
+    parser.add_argument("--keep", type=Path, default=Path("runs/fuzz_labels"), help="where failing files go")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fuzz-cache-") as cache:
+        os.environ["MOAT_DET_CACHE"] = cache
+        report = fuzz(arguments.count, arguments.seed, arguments.seconds_limit, arguments.keep)
+    for fault, times in report.refused.most_common():
+        print(f"{times:8d}  {fault}")
+    refused = sum(report.refused.values())
+    print(f"{arguments.count} mutants: {report.accepted} read, {refused} refused in {len(report.refused)} ways")
+    print(f"slowest: {report.slowest:.3f} s")
+    print(f"failures (crashes, hangs, messages of several lines): {len(report.failures)}", *report.failures, sep="\n  ")
+    sys.exit(1 if report.failures else 0)
+
+
+if __name__ == "__main__":
+    main()
