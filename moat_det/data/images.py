@@ -44,6 +44,11 @@ class ImageHeader:
 
 
 def find_images(source: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Give `list_images` as paths."""
+    return [Path(name) for name in list_images(source)]
+
+
+def list_images(source: str | Path | Iterable[str | Path]) -> list[str]:
     """Find the images that a split of a dataset names.
 
     Args:
@@ -61,7 +66,7 @@ def find_images(source: str | Path | Iterable[str | Path]) -> list[Path]:
     for item in sources:
         path = Path(os.path.abspath(item))
         if path.is_dir():
-            images = [str(file) for file in walk(path) if is_image(file)]
+            images = [file for file in walk(path) if is_image(file)]
         elif not path.is_file():
             raise UserError(f"{path}: no such folder or list of images; correct the path in the dataset YAML")
         elif is_image(path):
@@ -73,7 +78,7 @@ def find_images(source: str | Path | Iterable[str | Path]) -> list[Path]:
             formats = ", ".join(sorted(IMG_FORMATS))
             raise UserError(f"{path}: no images in it; put files there that end in one of {formats}")
         found.update(images)
-    return [Path(name) for name in sorted(found)]
+    return sorted(found)
 
 
 def is_image(path: str | Path) -> bool:
@@ -81,7 +86,7 @@ def is_image(path: str | Path) -> bool:
     return os.path.splitext(path)[1][1:].lower() in IMG_FORMATS
 
 
-def walk(folder: Path) -> Iterator[Path]:
+def walk(folder: str | Path) -> Iterator[str]:
     """Give the files in a folder and its sub-folders, without hidden ones; links are followed, but not in circles."""
     visited = set()
     for root, folders, files in os.walk(folder, followlinks=True):
@@ -91,7 +96,7 @@ def walk(folder: Path) -> Iterator[Path]:
             continue
         visited.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(root, name) for name in files if not name.startswith("."))
+        yield from (os.path.join(root, name) for name in files if not name.startswith("."))
 
 
 def _read_list(path: Path) -> list[str]:

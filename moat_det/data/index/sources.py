@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ultralytics.utils import LOGGER
 
-from moat_det.data.images import find_images, is_image, walk
+from moat_det.data.images import is_image, list_images, walk
 from moat_det.data.index.coco import CocoSource
 from moat_det.data.index.records import Source
 from moat_det.data.index.voc import VocSource
@@ -48,15 +48,14 @@ def find_sources(
         else:
             yolo.append(path)
     if yolo:
-        images = [str(image) for image in find_images(yolo)]
-        sources.append(YoloSource(images, None if names is None else len(names)))
+        sources.append(YoloSource(list_images(yolo), None if names is None else len(names)))
     return sources
 
 
 def _find_voc(folder: str, names: Mapping[int, str] | None, image_root: str | None) -> VocSource | None:
     if not os.path.isdir(folder):
         return None
-    files = sorted(map(str, walk(Path(folder))))
+    files = sorted(walk(folder))
     annotations = [file for file in files if file.lower().endswith(".xml")]
     if not annotations:
         return None

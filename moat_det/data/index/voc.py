@@ -12,7 +12,6 @@ import os
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -195,7 +194,7 @@ def _read(
 def voc_names(folder: str) -> list[str]:
     """The names of the objects in a folder of VOC XML, sorted; raises `UserError` where one has none."""
     names: set[str] = set()
-    for file in sorted(str(path) for path in walk(Path(folder)) if path.suffix.lower() == ".xml"):
+    for file in sorted(path for path in walk(folder) if path.lower().endswith(".xml")):
         for number, item in enumerate(_parse(file).findall("object"), 1):
             name = _text(item, "name", f"{file}: object {number}")
             if name is not None:
