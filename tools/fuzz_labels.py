@@ -35,7 +35,7 @@ NAMES = {0: "scratch", 1: "pit"}
 KINDS = ("labels", "json", "xml", "yaml")
 WORDS = [
     *("", " ", "0", "-1", "1", "2", "0.5", "-0.5", "nan", "inf", "-inf", "1e309", "1e-320", "9" * 400, "9" * 5000),
-    *("scratch", "a" * 5000, "../../..", "/", "~nobody/x", "\x00", "\ud800", "ä", "\u2028", "null", "true", "[]", "{}"),
+    *("scratch", "a" * 5000, "..", "~nobody/x", "\x00", "\ud800", "ä", "\u2028", "null", "true", "[]", "{}"),
 ]
 VALUES: list[Any] = [
     *(None, True, False, 0, -1, 1, 2**31, 2**63, 10**400, -(10**400), 0.5, -0.5, 1e308, float("nan"), float("inf")),

@@ -15,8 +15,9 @@ from moat_det.models.detector import Detector
 
 POSITIONS = ("stretch", "clamp")
 
-BEYOND_TRAINING: dict[str, Any] = {"window": "full", "position": "stretch"}
-"""Windows and position tables for images larger than those of the training, unless the user says what to take."""
+BEYOND_TRAINING: dict[str, Any] = {"window": "trained", "position": "stretch"}
+"""Windows and position tables for images larger than those of the training, unless the user says what to take: of the
+policies that are equally accurate there the cheapest (`docs/large-images.md`)."""
 
 
 def read_window(value: WindowSpec) -> WindowSpec:

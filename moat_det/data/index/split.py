@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,11 +112,11 @@ class SplitIndex:
         classes, shares, boxes = classes[order], shares[order], self.boxes[order]
         objects = np.bincount(owners[~self.ignored], minlength=len(self.paths))
         middles = (self.starts[:-1] + objects).tolist()
-        labels: list[dict[str, Any]] = []
-        for path, shape, start, middle, end in zip(
+        rows = zip(
             self.paths, self.shapes.tolist(), self.starts.tolist(), middles, self.starts[1:].tolist(), strict=False
-        ):
-            labels.append(
+        )
+        with _no_garbage_collection():
+            return [
                 {
                     "im_file": path,
                     "shape": tuple(shape),
@@ -127,5 +130,17 @@ class SplitIndex:
                     "normalized": True,
                     "bbox_format": "xywh",
                 }
-            )
-        return labels
+                for path, shape, start, middle, end in rows
+            ]
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Make many objects that stay: looking through them for garbage takes most of the time otherwise."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
