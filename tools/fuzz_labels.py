@@ -8,6 +8,7 @@ names a file is right; anything else, and taking longer than `--seconds-limit`, 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import os
@@ -166,14 +167,14 @@ def mutate(kind: str, seed: bytes, rng: random.Random) -> bytes:
 def _mutate_branch(content: Any, rng: random.Random) -> Any:
     """Replace, drop or double a branch of a JSON."""
     if not isinstance(content, (dict, list)) or not content or rng.random() < 0.15:
-        return rng.choice(VALUES)
+        return copy.deepcopy(rng.choice(VALUES))
     keys = list(content) if isinstance(content, dict) else list(range(len(content)))
     key = rng.choice(keys)
     action = rng.randrange(12)
     if action == 0:
         del content[key]
     elif action == 1 and isinstance(content, list):
-        content.append(content[key])
+        content.append(copy.deepcopy(content[key]))
     else:
         content[key] = _mutate_branch(content[key], rng)
     return content

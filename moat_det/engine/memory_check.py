@@ -21,6 +21,8 @@ MOST_BYTES_PER_PIXEL = 8 * 2**10
 
 Shape = tuple[int, int, int, int]
 
+_LEAST_SHARE = 1e-3  # of a batch or of its pixels: less is no way out
+
 
 class MemoryCheck:
     """Checks every new shape of a batch against the memory that is free.
@@ -103,6 +105,8 @@ def _shrink(needed: int, free: int, predict: Callable[[float], int]) -> float | 
     share = 1.0
     for _ in range(5):
         share *= 0.97 * free / needed
+        if share < _LEAST_SHARE:
+            return None
         needed = predict(share)
         if needed <= free:
             return share

@@ -189,7 +189,11 @@ class MOAT(Model):
 
     def load(self, weights: str | Path = "best.pt") -> MOAT:
         """Take over the tensors of a checkpoint that fit this model; raises `UserError` if it is none of ours."""
-        self.model.load(load_checkpoint(weights).build())
+        source = load_checkpoint(weights).build()
+        self.model.load(source)
+        # What was learnt holds for the images it was learnt on: their range of values and their size.
+        self.model.intensity, self.model.args = source.intensity, source.args
+        self.predictor = None  # it has a copy of the weights from before
         return self
 
     def _unsupported(self, *args: Any, **kwargs: Any) -> Any:

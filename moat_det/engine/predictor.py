@@ -159,7 +159,7 @@ class Predictor(DetectionPredictor):
 
     def construct_result(self, pred: Tensor, img: Tensor, orig_img: np.ndarray, img_path: str) -> Results:
         """Scale the boxes (N, 6) of one image to its own pixels."""
-        if self._native is None:
+        if self._native is None or self.source_type.tensor:  # a tensor goes in as it is
             return super().construct_result(pred, img, orig_img, img_path)
         height, width = orig_img.shape[:2]
         rows, columns = self._native.scaled(height, width)

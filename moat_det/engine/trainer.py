@@ -201,6 +201,7 @@ class Trainer(DetectionTrainer):
     def save_model(self) -> bool:
         """Write `last.pt`, `best.pt` when this epoch is the best, and `epochN.pt` when asked for."""
         model, averaged = unwrap_model(self.model), self.ema.ema
+        _mend_average(averaged, model)
         checkpoint = Checkpoint(
             config=self._options.config,
             names=dict(model.names),
@@ -313,3 +314,11 @@ class Trainer(DetectionTrainer):
             self.validator.args.plots = self.args.plots
             self.metrics = self.validator(model=load_model(self.best))
             self.metrics.pop("fitness", None)
+
+
+def _mend_average(averaged: nn.Module, model: nn.Module) -> None:
+    """Take the model's tensors for those of its average that a passing NaN or infinity spoilt: they would stay so."""
+    own = model.state_dict()
+    for name, tensor in averaged.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            tensor.copy_(own[name])

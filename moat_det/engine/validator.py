@@ -103,7 +103,9 @@ class Validator(DetectionValidator):
         check_channels(model.yaml["channels"], self.data)
         self._take_intensity(model.intensity)
         mixed = self.args.amp not in {False, "fp32"} and self.args.quantize != 32
-        model = prepare(deepcopy(model).to(self.device).float().eval().fuse(verbose=False), self.device, mixed)
+        # Tensors made in inference mode have no version to tell a stale table by, so that none would be remembered.
+        with torch.inference_mode(False), torch.no_grad():
+            model = prepare(deepcopy(model).to(self.device).float().eval().fuse(verbose=False), self.device, mixed)
         compiled = compile_model(model, self.device, self.args.compile)
         self.args.quantize = None
         self.stride = max(int(model.stride.max()), 32)

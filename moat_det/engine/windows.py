@@ -120,7 +120,7 @@ class WindowChooser:
         """
         if self._model is None:
             return ""
-        beyond = self._trained == "full" and self._is_beyond(height, width)
+        beyond = parse_windows(self._trained, self._trained_size) == (None, None) and self._is_beyond(height, width)
         default = BEYOND_TRAINING if beyond else {"window": self._trained, "position": "stretch"}
         window, position = self._given
         self.window = default["window"] if window is None else window
@@ -138,5 +138,7 @@ class WindowChooser:
     def _is_beyond(self, height: int, width: int) -> bool:
         if self._trained_size is None or self._model is None:
             return False
-        padding = int(self._model.stride.max())  # the engine's may add a stride, which makes no image a larger one
+        padding = max(
+            int(self._model.stride.max()), 32
+        )  # the engine's may add a stride, which makes no image a larger one
         return height > self._trained_size[0] + padding or width > self._trained_size[1] + padding

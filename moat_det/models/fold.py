@@ -40,19 +40,19 @@ def _drop(block: nn.Module, *norms: str) -> None:
 
 
 def _scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """A norm in evaluation is x * scale + shift: both in float64, by channel."""
+    """A norm in evaluation is x * scale + shift: both in float64, by channel, on the CPU (not every device has it)."""
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    return scale, norm.bias.double() - norm.running_mean.double() * scale
+    scale = norm.weight.cpu().double() / (norm.running_var.cpu().double() + norm.eps).sqrt()
+    return scale, norm.bias.cpu().double() - norm.running_mean.cpu().double() * scale
 
 
 def _fold_behind(conv: nn.Conv2d, norm: nn.Module) -> None:
     """Let `conv` do what it does with `norm` behind it."""
     scale, shift = _scale_and_shift(norm)
-    bias = 0 if conv.bias is None else conv.bias.double() * scale
-    _replace(conv, conv.weight.double() * scale.view(-1, 1, 1, 1), bias + shift)
+    bias = 0 if conv.bias is None else conv.bias.cpu().double() * scale
+    _replace(conv, conv.weight.cpu().double() * scale.view(-1, 1, 1, 1), bias + shift)
 
 
 def _fold_before(norm: nn.Module, conv: object) -> None:
@@ -60,12 +60,12 @@ def _fold_before(norm: nn.Module, conv: object) -> None:
     assert isinstance(conv, nn.Conv2d)
     assert conv.kernel_size == (1, 1)
     scale, shift = _scale_and_shift(norm)
-    weight = conv.weight.double()
-    bias = 0 if conv.bias is None else conv.bias.double()
+    weight = conv.weight.cpu().double()
+    bias = 0 if conv.bias is None else conv.bias.cpu().double()
     _replace(conv, weight * scale.view(1, -1, 1, 1), bias + weight.flatten(1) @ shift)
 
 
 def _replace(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
-    dtype = conv.weight.dtype
-    conv.weight = nn.Parameter(weight.detach().to(dtype), requires_grad=False)
-    conv.bias = nn.Parameter(bias.detach().to(dtype), requires_grad=False)
+    old = conv.weight
+    conv.weight = nn.Parameter(weight.detach().to(old), requires_grad=False)
+    conv.bias = nn.Parameter(bias.detach().to(old), requires_grad=False)

@@ -92,7 +92,7 @@ def available_memory(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return min([psutil.virtual_memory().available, *_control_group_headrooms()])
+    return max(0, min([psutil.virtual_memory().available, *_control_group_headrooms()]))
 
 
 def _control_group_headrooms(

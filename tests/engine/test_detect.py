@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from moat_det.engine import MOAT, cli
@@ -120,3 +121,13 @@ def test_the_batch_does_not_change_the_boxes(trained: Path, images: Path, tmp_pa
     for file, expected in zip(files, together, strict=True):
         alone = model(file, batch=1, **common)[0]
         assert np.allclose(alone.boxes.data, expected.boxes.data, atol=1e-2)
+
+
+def test_loaded_weights_are_those_that_predict(trained: Path, demo: Path, tmp_path: Path) -> None:
+    model, quiet = (MOAT(trained / "weights" / "best.pt") for _ in range(2))
+    for scores in quiet.model.head.cv3:
+        torch.nn.init.constant_(scores[-1].bias, -20.0)
+    quiet.save(tmp_path / "quiet.pt")
+    picture = str(next((demo.parent / "images" / "val").iterdir()))
+    assert len(model(picture, conf=0.0001)[0])
+    assert not len(model.load(tmp_path / "quiet.pt")(picture, conf=0.0001)[0])

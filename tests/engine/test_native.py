@@ -16,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from moat_det.backbones import attention, position_bias
+from moat_det.backbones.position_bias import fit_table
 from moat_det.data.images import large_images, read_header
 from moat_det.data.native import PADDING, NativeSize, batches_by_shape
 from moat_det.data.read import read_image
@@ -140,6 +142,13 @@ def test_max_pixels_keeps_boxes_in_the_files_pixels(
     assert "192 x 192 is scaled down to 96 x 96" in caplog.text
 
 
+def test_a_tensor_is_not_scaled(model: MOAT) -> None:
+    tensor = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    expected = boxes(model(tensor, **COMMON))[0]
+    assert len(expected)
+    assert np.array_equal(boxes(model(tensor, max_pixels=32 * 32, **COMMON))[0], expected)
+
+
 def test_validation_by_shape_gives_the_figures_of_single_images(model: MOAT, mixed: Path, tmp_path: Path) -> None:
     figures, files = [], []
     for batch in (1, 4):
@@ -242,6 +251,21 @@ def test_windows_as_a_user_writes_them(text: Any, window: Any) -> None:
 def test_windows_that_are_none(text: Any) -> None:
     with pytest.raises(UserError, match="window"):
         windows.read_window(text)
+
+
+def test_validation_remembers_the_tables_of_a_size(
+    model: MOAT, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = []
+
+    def count(table: torch.Tensor, *size: Any) -> torch.Tensor:
+        fitted.append(size)
+        return fit_table(table, *size)
+
+    monkeypatch.setattr(position_bias, "fit_table", count)
+    monkeypatch.setattr(attention, "fit_table", count)
+    model.val(data=str(demo), imgsz=96, batch=4, plots=False, project=str(tmp_path))
+    assert len(fitted) == 9  # once a block of attention, not once a batch
 
 
 def test_windows_are_chosen_for_the_size_of_the_image(
