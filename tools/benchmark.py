@@ -109,7 +109,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--heads", type=int, default=7, metavar="N", help="of attention alone (default: 7, as in tiny_moat2)")
     add("--batch", type=int, default=1, metavar="N", help="images in a pass (default: 1)")
     add("--repeats", type=int, default=3, metavar="N", help="passes whose median counts (default: 3)")
-    add("--threads", type=int, default=int(os.environ["OMP_NUM_THREADS"]), metavar="N", help="(default: all cores)")
+    add(
+        "--threads",
+        type=int,
+        default=int(os.environ["OMP_NUM_THREADS"].split(",")[0]),
+        metavar="N",
+        help="(default: all cores)",
+    )
     add(
         "--baseline",
         metavar="SETTING=VALUE",

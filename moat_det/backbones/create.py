@@ -9,6 +9,7 @@ from pathlib import Path
 from moat_det.backbones.moat import MOATBackbone
 from moat_det.backbones.variants import VARIANTS
 from moat_det.backbones.weights import load_pretrained
+from moat_det.backbones.weights.report import TABLES, part
 from moat_det.backbones.windows import WindowSpec
 from moat_det.errors import UserError
 
@@ -90,5 +91,5 @@ def create_backbone(
     if pretrained is not None:
         report = load_pretrained(backbone, pretrained)
         for line in report.lines():
-            logger.log(logging.WARNING if report.random else logging.INFO, line)
+            logger.log(logging.WARNING if report.random or TABLES in map(part, report.dropped) else logging.INFO, line)
     return backbone

@@ -34,7 +34,13 @@ def read_window(value: WindowSpec) -> WindowSpec:
         UserError: It is none of these.
     """
     window = _read_policy(value)
-    parse_windows(window, trained_size=(32, 32))
+    try:
+        parse_windows(window, trained_size=(32, 32))
+    except UserError:
+        raise UserError(
+            f"--window {value}: give full, auto, auto:TOKENS, trained, 14, 14x28 (rows x columns), or a list, "
+            "one for each stage, '[null, null, 14, full]'"
+        ) from None
     return window
 
 

@@ -43,6 +43,6 @@ def verify(path: Path) -> None:
     recorded, found = kept.read_text(encoding="utf-8", errors="replace").split()[:1], sha256(path)
     if recorded != [found]:
         raise UserError(
-            f"{path} is damaged or another file: its SHA-256 is {found}, and {kept.name} says {' '.join(recorded)}; "
-            "delete both to fetch it anew"
+            f"{path} is damaged or another file: its SHA-256 is {found}, and {kept.name} says "
+            f"{' '.join(recorded) or 'nothing'}; move both away to fetch it anew, or the latter alone if the file is right"
         )

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from moat_det.backbones.weights import checksum
+from moat_det.errors import UserError
 from moat_det.files import atomic_write_json
 
 logger = logging.getLogger(__name__)
@@ -51,13 +52,13 @@ def download(url: str, path: Path, check: Callable[[Path], None]) -> None:
     Args:
         url: Address, http or https.
         path: Where the file goes; its folder is made.
-        check: Called with the whole file before it gets its name; raises if it is not what it should be.
+        check: Called with the whole file before it gets its name; raises `UserError` if it is not what it should be.
 
     Raises:
         AbsentError: The server does not have the file.
         DownloadError: There is no connection, or it broke twice.
         OSError: The folder cannot be written.
-        Exception: What `check` raises; what was downloaded is deleted then.
+        UserError: What `check` raises; what was downloaded is deleted then, unless an error of the system is the cause.
     """
     if not url.startswith(("http://", "https://")):
         raise DownloadError("the address must begin with http:// or https://")
@@ -87,11 +88,14 @@ def _download(url: str, path: Path, check: Callable[[Path], None]) -> None:
         _transfer(url, part, version)
     try:
         check(part)
-        checksum.record(part, path)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-        version.unlink(missing_ok=True)
+    except UserError as error:
+        if not isinstance(error.__cause__, OSError):  # a full disk is no fault of the file's: it is kept
+            part.unlink(missing_ok=True)
+            version.unlink(missing_ok=True)
+        raise
+    checksum.record(part, path)
+    part.replace(path)
+    version.unlink(missing_ok=True)
 
 
 def _transfer(url: str, part: Path, version: Path) -> None:
@@ -99,6 +103,8 @@ def _transfer(url: str, part: Path, version: Path) -> None:
     headers = {"User-Agent": "moat_det", "Accept-Encoding": "identity"}
     begun = _read_version(version) if part.exists() else {}
     begun = begun if begun.get("url") == url else {}
+    if begun and begun["length"] == part.stat().st_size:
+        return
     if begun:
         headers["Range"] = f"bytes={part.stat().st_size}-"
         if begun["validator"]:

@@ -78,6 +78,8 @@ def _check(release: Release, url: str, path: Path) -> None:
         with open_weights(path) as file:
             found = identify(file), has_tables(file)
     except UserError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
         raise UserError(f"what {url} gives is no checkpoint, nothing was kept: {error}") from None
     if found != (release.variant, release.position_embedding):
         raise UserError(f"what {url} gives holds {_describe(*found)}, not {release.name}: nothing was kept")
