@@ -44,5 +44,5 @@ def verify(path: Path) -> None:
     if recorded != [found]:
         raise UserError(
             f"{path} is damaged or another file: its SHA-256 is {found}, and {kept.name} says "
-            f"{' '.join(recorded) or 'nothing'}; move both away to fetch it anew, or the latter alone if the file is right"
+            f"{' '.join(recorded) or 'nothing'}; move both away to fetch it anew, or that alone if the file is right"
         )
