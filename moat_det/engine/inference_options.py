@@ -10,6 +10,7 @@ from moat_det.engine.windows import POSITIONS, read_window
 from moat_det.errors import UserError
 
 NATIVE = "native"
+LEAST_PIXELS = 32 * 32  # one cell of the coarsest level
 INFERENCE_OPTIONS = ("max_pixels", "window", "position")
 
 
@@ -38,10 +39,12 @@ class InferenceOptions:
             raise UserError(f"--position {self.position}: must be {' or '.join(POSITIONS)}")
         if self.max_pixels is None:
             return
-        if type(self.max_pixels) is not int or self.max_pixels < 1:
-            raise UserError(f"--max-pixels {self.max_pixels}: must be a number of pixels, e.g. 20000000")
         if not self.native:
             raise UserError(f"--max-pixels {self.max_pixels}: it bounds the images' own size, so add --imgsz native")
+        if type(self.max_pixels) is not int or self.max_pixels < LEAST_PIXELS:
+            raise UserError(
+                f"--max-pixels {self.max_pixels}: must be {LEAST_PIXELS} pixels (32 x 32) or more, e.g. 20000000"
+            )
 
     @classmethod
     def take(cls, arguments: dict[str, Any]) -> InferenceOptions:

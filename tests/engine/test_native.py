@@ -301,6 +301,7 @@ def test_the_windows_of_a_training_are_in_its_checkpoint(demo: Path, model_yaml:
     [
         ({"max_pixels": 1000}, "--imgsz native"),
         ({"imgsz": "native", "max_pixels": 0}, "--max-pixels 0"),
+        ({"imgsz": "native", "max_pixels": 1023}, "--max-pixels 1023: must be 1024"),
         ({"window": "everything"}, "everything"),
         ({"position": "bend"}, "bend"),
         ({"imgsz": "natural"}, "natural"),

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import subprocess
 import sys
@@ -23,16 +22,6 @@ from moat_det.errors import UserError
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "benchmark.py"
 CASE = DetectorCase("tiny_moat0", "64", "whole", "full", "folded", "float32", "forward", "-", 1)
-
-
-@pytest.fixture
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark_tool", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_a_benchmark_from_end_to_end(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

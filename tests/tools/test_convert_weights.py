@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
+import shutil
 import tarfile
 from pathlib import Path
 from types import ModuleType
@@ -14,18 +14,7 @@ import torch
 from safetensors import safe_open
 
 from moat_det.backbones import create_backbone
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "convert_weights.py"
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("convert_weights", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from moat_det.backbones.weights import RELEASED
 
 
 @pytest.mark.parametrize("tables", [True, False])
@@ -73,6 +62,19 @@ def test_an_unpacked_checkpoint_and_other_bands(tool: ModuleType, shared: Path, 
     assert tool.main([str(tmp_path / "gray.pt"), "--out", str(tmp_path / "gray.safetensors")]) == 0
     again = create_backbone("tiny_moat0", pretrained=tmp_path / "gray.safetensors", in_channels=1)
     assert torch.equal(again.stem.conv_0.weight, gray.stem.conv_0.weight)
+
+
+def test_a_released_name_stands_for_the_archive_also_after_a_conversion(
+    tool: ModuleType, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOAT_DET_WEIGHTS", str(tmp_path))
+    archive = RELEASED["tiny_moat0"].archives[0]
+    shutil.copy(shared / "golden/tiny_moat_0/tiny_moat_0.tar.gz", tmp_path / archive)
+    out = tmp_path / "tiny_moat0.safetensors"
+    for _ in range(2):
+        assert tool.main(["tiny_moat0", "--out", str(out), "--force"]) == 0
+        with safe_open(out, framework="pt") as file:
+            assert file.metadata()["source"] == archive
 
 
 def test_an_existing_file_is_kept_without_force(tool: ModuleType, shared: Path, tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -9,17 +7,6 @@ from types import ModuleType
 import pytest
 
 from moat_det.backbones.tensorflow import CheckpointError
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "fuzz_checkpoints.py"
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fuzz_checkpoints", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fuzz_checkpoints"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_reader_stands_500_mutants(tool: ModuleType, tmp_path: Path) -> None:

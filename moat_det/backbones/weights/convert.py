@@ -14,9 +14,10 @@ from moat_det.backbones.create import create_backbone
 from moat_det.backbones.moat import MOATBackbone
 from moat_det.backbones.weights.checksum import sha256
 from moat_det.backbones.weights.files import FORMAT, WeightFile, open_weights
-from moat_det.backbones.weights.find import find_weights
+from moat_det.backbones.weights.find import find_release, find_weights
 from moat_det.backbones.weights.identify import bands_of, classes_of, has_tables, identify
 from moat_det.backbones.weights.load import load
+from moat_det.backbones.weights.releases import RELEASED
 from moat_det.backbones.weights.report import LoadReport
 from moat_det.errors import UserError
 from moat_det.files import atomic_path
@@ -44,7 +45,9 @@ def convert(source: str | Path, out: Path, *, variant: str | None = None, force:
         raise UserError(f"{out} exists: give another name, or --force to overwrite it")
     if str(source) == "imagenet":
         raise UserError("'imagenet' stands for a checkpoint of every variant: name one, tiny_moat2 for example")
-    path = find_weights(source)
+    # Not an earlier conversion: the metadata name the archive.
+    released = RELEASED.get(str(source))
+    path = find_release(released, converted=False) if released else find_weights(source)
     with open_weights(path) as file:
         variant = variant or identify(file)
         if variant is None:

@@ -32,20 +32,22 @@ def find_weights(source: str | Path) -> Path:
     return path
 
 
-def find_release(release: Release, base_url: str | None = None) -> Path:
+def find_release(release: Release, base_url: str | None = None, *, converted: bool = True) -> Path:
     """The file of a released checkpoint in `weights_dir()`: ours if it was converted, else the archive.
 
-    Without either, the archive is downloaded, by its newer name or, where the server lacks that, by the older.
+    Without one, the archive is downloaded, by its newer name or, where the server lacks that, by the older.
 
     Args:
         release: Which.
         base_url: The folder of the archives on a server; None: `$MOAT_DET_WEIGHTS_URL`, else Google's.
+        converted: Whether a converted file will do; to convert anew, the archive alone does.
 
     Raises:
         UserError: The file is not what it was when it was downloaded, or cannot be downloaded.
     """
     folder = weights_dir()
-    for name in (f"{release.name}.safetensors", *release.archives):
+    ours = (f"{release.name}.safetensors",) if converted else ()
+    for name in (*ours, *release.archives):
         if (folder / name).is_file():
             checksum.verify(folder / name)
             return folder / name
