@@ -10,7 +10,11 @@ import pytest
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "measure_loading.py"
 LOAD = """
-import json, runpy, sys, time
+import json, sys, time
+import numpy as np
+
+sys.path.insert(0, sys.argv[1])
+from measure_loading import measure
 
 kept = []
 
