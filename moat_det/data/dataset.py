@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from ultralytics.data.augment import Albumentations, Compose, LetterBox, Mosaic
+from ultralytics.data.augment import Compose, LetterBox
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.utils import get_split_fraction
 from ultralytics.utils import LOCAL_RANK, IterableSimpleNamespace, colorstr
 
+from moat_det.data.augment import training_transforms
 from moat_det.data.choose_intensity import choose_intensity
 from moat_det.data.index import ScanReport, open_index
 from moat_det.data.index.yolo import label_places
 from moat_det.data.intensity import Intensity
 from moat_det.data.native import NativeSize, batches_by_shape
 from moat_det.data.read import read_input
+from moat_det.data.seeds import image_seed, seeded
 from moat_det.errors import UserError
 
 _NO_FILE = Path(os.devnull, "none.npy")  # cannot exist
@@ -38,14 +39,17 @@ class DetectionDataset(YOLODataset):
         report: What the scan of the labels found.
         intensity: How images of more than 8 bits become the model's input; chosen here where it trains.
         native: The size of each image where it is not `imgsz`; for evaluation only.
+        seed: Of the random choices; with the epoch and the image it decides each.
+        epoch: To be set before an epoch's loader starts its workers.
     """
 
     report: ScanReport
     intensity: Intensity
     im_files: list[str]
+    epoch = 0
 
-    def __init__(self, *args: Any, native: NativeSize | None = None, **kwargs: Any) -> None:
-        """Scan the labels; takes the arguments of the engine's `YOLODataset`, and `native`.
+    def __init__(self, *args: Any, native: NativeSize | None = None, seed: int = 0, **kwargs: Any) -> None:
+        """Scan the labels; takes the arguments of the engine's `YOLODataset`, `native` and `seed`.
 
         Raises:
             UserError: No (readable) image, a malformed label file, no box to train on, or `cache="disk"`.
@@ -53,6 +57,7 @@ class DetectionDataset(YOLODataset):
         if str(kwargs.get("cache")).lower() == "disk":
             raise UserError("--cache disk would write into your data; use --cache ram, or none")
         self.native = native
+        self.seed = seed
         super().__init__(*args, **kwargs)
 
     @property
@@ -105,6 +110,11 @@ class DetectionDataset(YOLODataset):
         if self.augment and not any(len(label["cls"]) for label in self.labels):
             raise UserError(f"{self.img_path}: no box of the classes {include_class} to train on; correct 'classes'")
 
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Give a sample for training, or for evaluation."""
+        with seeded(image_seed(self.seed, self.epoch, index)):
+            return super().__getitem__(index)
+
     def set_rectangle(self) -> None:
         """Sort by aspect ratio, as the engine does, but keep the images' sizes in the labels.
 
@@ -131,19 +141,14 @@ class DetectionDataset(YOLODataset):
         return int(height), int(width)
 
     def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
-        """The engine's augmentations, made to depend on the seeds of `random` and numpy alone.
+        """The engine's steps with our changes; at native size the padding is at the bottom and the right.
 
-        Its mosaic draws partners from the images that were read last, which differ after a resume and in each worker:
-        ours draws from the whole index. And where albumentations happens to be installed it adds blur and others,
-        with a generator of their own: they go, unless the user asked for them. At native size the padding is at the
-        bottom and the right, as in prediction.
+        So it is in prediction, and no pixel moves.
         """
         transforms = super().build_transforms(hyp)
-        if getattr(hyp, "augmentations", None) is None:
-            transforms.transforms = [t for t in transforms.transforms if not isinstance(t, Albumentations)]
-        for transform in _flatten(transforms):
-            if isinstance(transform, Mosaic):
-                transform.buffer_enabled = False
+        if self.augment:
+            return training_transforms(transforms, given=getattr(hyp, "augmentations", None) is not None)
+        for transform in transforms.transforms:
             if isinstance(transform, LetterBox) and self.native is not None:
                 transform.center = False
         return transforms
@@ -195,12 +200,6 @@ class DetectionDataset(YOLODataset):
         return super().update_labels_info(label)
 
 
-def _flatten(transform: Any) -> Iterator[Any]:
-    yield transform
-    for part in getattr(transform, "transforms", ()):
-        yield from _flatten(part)
-
-
 def build_dataset(
     args: IterableSimpleNamespace,
     img_path: str | list[str],
@@ -250,4 +249,5 @@ def build_dataset(
         data=data,
         fraction=fraction,
         native=native,
+        seed=args.seed,
     )

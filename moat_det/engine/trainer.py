@@ -176,6 +176,7 @@ class Trainer(DetectionTrainer):
         np.random.seed(seed)
         torch.manual_seed(seed)
         self.train_loader.generator.manual_seed(seed)
+        self.train_loader.dataset.epoch = self.epoch
         self.train_loader.reset()
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
