@@ -13,10 +13,10 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+from moat_det.benchmark.measure import MIB, measure
 from moat_det.errors import UserError
 
 WAYS = {
@@ -61,19 +61,11 @@ def save(archive: Path, saved: Path) -> None:
         torch.save({name: torch.from_numpy(checkpoint.read(name)) for name in checkpoint.variables}, saved)
 
 
-def measure(load: Callable[[], int]) -> dict[str, float]:
+def measure_once(load: Callable[[], int]) -> dict[str, float]:
     """Load once: seconds, rise of the peak of the resident memory in MB, and MB of weights."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now
-    before, start = _resident("VmRSS"), time.perf_counter()
-    weights = load()
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "memory": (_resident("VmHWM") - before) / 1e6, "weights": weights / 1e6}
-
-
-def _resident(field: str) -> int:
-    """Bytes of a field of /proc/self/status."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+    weights: list[int] = []
+    result = measure(lambda: weights.append(load()), repeats=1, warm_up=False)
+    return {"seconds": result.seconds[0], "memory": result.growth * MIB / 1e6, "weights": weights[0] / 1e6}
 
 
 def run(*words: object) -> str:
@@ -120,7 +112,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         if arguments.way:
-            print(json.dumps(measure(prepare(arguments.way, arguments.archive, arguments.save))))
+            print(json.dumps(measure_once(prepare(arguments.way, arguments.archive, arguments.save))))
         elif arguments.save:
             save(arguments.archive, arguments.save)
         else:

@@ -14,7 +14,7 @@ import json, sys, time
 import numpy as np
 
 sys.path.insert(0, sys.argv[1])
-from measure_loading import measure
+from measure_loading import measure_once
 
 kept = []
 
@@ -24,7 +24,7 @@ def load():
     time.sleep(0.1)
     return 16_000_000
 
-print(json.dumps(measure(load)))
+print(json.dumps(measure_once(load)))
 """
 
 
