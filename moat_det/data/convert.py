@@ -87,22 +87,54 @@ def convert(
             something, lies within the source, or cannot be written.
     """
     out = Path(os.path.abspath(os.path.expanduser(out)))
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists and is not empty; name a new folder")
+    check_free(out)
     class_names, splits = _read_source(source, source_format, names, images)
     if train_share is not None:
         splits = _split_anew(splits, train_share, group, seed)
-    _check_target(out, splits)
-    try:
-        with atomic_folder(out) as folder:
-            content = _write(folder, target_format, class_names, splits)
-            (folder / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "utf-8")
-    except OSError as error:
-        place = error.filename or out
-        raise UserError(f"{out}: cannot be written ({place}: {error.strerror}); free some space or mend it") from error
+    write_dataset(out, target_format, class_names, splits)
     if "val" not in splits:
         LOGGER.warning(f"{out / 'data.yaml'}: has no 'val', which training needs; split the set, or add one")
     return out / "data.yaml"
+
+
+def check_free(out: Path) -> None:
+    """Raise `UserError` where a folder that is to be made exists and is not empty."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists and is not empty; name a new folder")
+
+
+def write_dataset(
+    out: Path,
+    target_format: str,
+    names: Mapping[int, str],
+    splits: Mapping[str, Sequence[Item]],
+    keys: Mapping[str, Any] | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> None:
+    """Write images, annotations and `data.yaml`, beside `out` first; it is renamed when whole.
+
+    Args:
+        out: The folder to make, absolute.
+        target_format: "yolo" or "coco".
+        names: Class id to name.
+        splits: The images of each split, which are copied.
+        keys: Further keys of the YAML.
+        texts: Further text files by name.
+
+    Raises:
+        UserError: `out` holds something, lies within the images, or cannot be written.
+    """
+    check_free(out)
+    _check_target(out, splits)
+    try:
+        with atomic_folder(out) as folder:
+            content = {**_write(folder, target_format, names, splits), **(keys or {})}
+            (folder / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "utf-8")
+            for name, text in (texts or {}).items():
+                (folder / name).write_text(text, "utf-8")
+    except OSError as error:
+        place = error.filename or out
+        raise UserError(f"{out}: cannot be written ({place}: {error.strerror}); free some space or mend it") from error
 
 
 def _read_source(

@@ -30,7 +30,7 @@ def choose_train(names: Sequence[str], share: float, group: str | None = None, s
         raise UserError(f"--split {share}: write the share of train, above 0 and below 1, such as 0.8")
     if seed < 0:
         raise UserError(f"--seed {seed}: write 0 or more")
-    groups = list(names) if group is None else [_group_of(name, group) for name in names]
+    groups = list(names) if group is None else [group_of(name, group) for name in names]
     keys, sizes = np.unique(np.array(groups, dtype=object), return_counts=True)
     if len(keys) < 2:
         raise UserError(f"all {len(names)} images are one group, which cannot be split; correct --group")
@@ -50,7 +50,8 @@ def choose_train(names: Sequence[str], share: float, group: str | None = None, s
     return [key in chosen for key in groups]
 
 
-def _group_of(name: str, group: str) -> str:
+def group_of(name: str, group: str) -> str:
+    """What the regular expression `group` finds in a name; raises `UserError` where it finds nothing, or is none."""
     try:
         match = re.search(group, name)
     except re.error as error:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 # Labels are written with few decimals: a box that leaves the image by less is clipped without a word.
-_EDGE_PIXELS = 0.5
+EDGE_PIXELS = 0.5
 # Thinner is no box but the rounding error of one.
-_SMALLEST_SIDE_PIXELS = 1e-2
+SMALLEST_SIDE_PIXELS = 1e-2
 
 
 @dataclass
@@ -98,8 +98,8 @@ def clean_boxes(
     if shares is not None:
         inner_shares = np.where((inside == corners).all(axis=1, keepdims=True), shares, inner_shares)
 
-    has_area = (high - low >= _SMALLEST_SIDE_PIXELS).all(axis=1)
-    passed = (np.abs(inside - corners) > _EDGE_PIXELS).any(axis=1)
+    has_area = (high - low >= SMALLEST_SIDE_PIXELS).all(axis=1)
+    passed = (np.abs(inside - corners) > EDGE_PIXELS).any(axis=1)
     cleaning = Cleaning(no_area=int((~has_area).sum()), clipped=int((passed & has_area).sum()))
     table = np.column_stack([classes, inner_shares, ignored])[has_area]
     first = np.sort(np.unique(table, axis=0, return_index=True)[1])

@@ -37,29 +37,29 @@ class CocoSource:
     format = "coco"
 
     def __init__(self, file: str, names: Mapping[int, str] | None, image_root: str | None) -> None:
-        self._file = file
+        self.file = file
         self._names = names
-        self._image_root = image_root
+        self.image_root = image_root
 
     def listing(self) -> Sequence[str]:
         """The JSON alone."""
-        return [self._file]
+        return [self.file]
 
     def records(self) -> list[Record]:
         """The JSON's images; those without an annotation are images without boxes."""
-        coco = read_coco(self._file)
-        images = self._check_images(coco["images"])
-        classes = self._check_categories(coco["categories"])
+        coco = read_coco(self.file)
+        images = self._images(coco["images"])
+        classes = self._categories(coco["categories"])
         rows: dict[int | str, list[tuple[int, list[float], bool]]] = {key: [] for key in images}
         seen: set[int | str] = set()
         for position, entry in enumerate(coco["annotations"]):
-            where = f"{self._file}: annotations[{position}]"
-            key = _check_id(entry, "id", where)
+            where = f"{self.file}: annotations[{position}]"
+            key = check_id(entry, "id", where)
             if key in seen:
                 raise UserError(f"{where}: the id {shown(key)} occurs twice; every annotation needs its own")
             seen.add(key)
-            where = f"{self._file}: annotation {shown(key)}"
-            image, category = _check_id(entry, "image_id", where), _check_id(entry, "category_id", where)
+            where = f"{self.file}: annotation {shown(key)}"
+            image, category = check_id(entry, "image_id", where), check_id(entry, "category_id", where)
             if image not in rows:
                 raise UserError(
                     f"{where}: no image has the id {shown(image)}; correct 'image_id' or remove the annotation"
@@ -69,49 +69,49 @@ class CocoSource:
             crowd = entry.get("iscrowd", 0)
             if crowd not in (0, 1):
                 raise UserError(f"{where}: 'iscrowd' is {shown(crowd)}; write 0 or 1")
-            rows[image].append((classes[category].of(where), _check_box(entry, where), bool(crowd)))
+            rows[image].append((classes[category].of(where), check_box(entry, where), bool(crowd)))
         self._check_unit(rows.values())
         names = [name for name, _ in images.values()]
-        root = self._image_root or find_image_root(self._file, names)
+        root = self.image_root or find_image_root(self.file, names)
         return [
             Record(os.path.normpath(os.path.join(root, name)), partial(_read, rows[key], declared))
             for key, (name, declared) in images.items()
         ]
 
-    def _check_images(self, entries: list[Any]) -> dict[int | str, tuple[str, tuple[int, int] | None]]:
+    def _images(self, entries: list[Any]) -> dict[int | str, tuple[str, tuple[int, int] | None]]:
         """Give file name and declared (height, width) by image id."""
         images: dict[int | str, tuple[str, tuple[int, int] | None]] = {}
         owners: dict[str, int | str] = {}
         for position, entry in enumerate(entries):
-            where = f"{self._file}: images[{position}]"
-            key = _check_id(entry, "id", where)
+            where = f"{self.file}: images[{position}]"
+            key = check_id(entry, "id", where)
             if key in images:
                 raise UserError(f"{where}: the id {shown(key)} occurs twice; every image needs its own")
-            name = _check_file_name(entry, where)
+            name = check_file_name(entry, where)
             if name in owners:
                 raise UserError(f"{where}: '{name}' is image {shown(owners[name])} too; list every file once")
             owners[name] = key
             size = entry.get("height"), entry.get("width")
-            images[key] = name, None if None in size else _check_size(size, where)
+            images[key] = name, None if None in size else check_size(size, where)
         if not images:
-            raise UserError(f"{self._file}: no image in its list 'images'; give the JSON of a split")
+            raise UserError(f"{self.file}: no image in its list 'images'; give the JSON of a split")
         return images
 
-    def _check_categories(self, entries: list[Any]) -> dict[int | str, _Category]:
+    def _categories(self, entries: list[Any]) -> dict[int | str, _Category]:
         ids = ClassIds(self._names)
         categories: dict[int | str, _Category] = {}
         for position, entry in enumerate(entries):
-            where = f"{self._file}: categories[{position}]"
-            key = _check_id(entry, "id", where)
+            where = f"{self.file}: categories[{position}]"
+            key = check_id(entry, "id", where)
             if key in categories:
                 raise UserError(f"{where}: the id {shown(key)} occurs twice; every category needs its own")
-            categories[key] = _Category(_check_name(entry, where), ids)
+            categories[key] = _Category(check_name(entry, where), ids)
         return categories
 
     def _check_unit(self, rows: Iterable[list[tuple[int, list[float], bool]]]) -> None:
         boxes = np.array([box for image in rows for _, box, _ in image]).reshape(-1, 4)
         if len(boxes) and boxes.max() <= 1:
-            raise UserError(f"{self._file}: every box lies within one pixel; COCO's 'bbox' is in pixels, not in shares")
+            raise UserError(f"{self.file}: every box lies within one pixel; COCO's 'bbox' is in pixels, not in shares")
 
 
 class _Category:
@@ -158,7 +158,7 @@ def coco_names(file: str | Path) -> list[str]:
     names: dict[int | str, str] = {}
     for position, entry in enumerate(read_coco(file)["categories"]):
         where = f"{file}: categories[{position}]"
-        key, name = _check_id(entry, "id", where), _check_name(entry, where)
+        key, name = check_id(entry, "id", where), check_name(entry, where)
         if key in names or name in names.values():
             raise UserError(
                 f"{where}: the id {shown(key)} or the name '{name}' occurs twice; every class needs its own"
@@ -212,7 +212,8 @@ def _read(rows: list[tuple[int, list[float], bool]], declared: tuple[int, int] |
     return labels
 
 
-def _check_id(entry: Any, key: str, where: str) -> int | str:
+def check_id(entry: Any, key: str, where: str) -> int | str:
+    """An id of an entry; raises `UserError` where it is missing, or neither a whole number nor a text."""
     value = _get(entry, key, where)
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise UserError(f"{where}: '{key}' is {shown(value)}; write a whole number")
@@ -227,27 +228,31 @@ def _get(entry: Any, key: str, where: str) -> Any:
     return entry[key]
 
 
-def _check_file_name(entry: Any, where: str) -> str:
+def check_file_name(entry: Any, where: str) -> str:
+    """An image's path as its entry has it; raises `UserError` where there is none."""
     name = _get(entry, "file_name", where)
     if not is_plain(name):
         raise UserError(f"{where}: 'file_name' is {shown(name)}; write the path of an image")
     return name if os.path.isfile(name) else name.replace("\\", "/")
 
 
-def _check_name(entry: Any, where: str) -> str:
+def check_name(entry: Any, where: str) -> str:
+    """A category's name; raises `UserError` where there is none."""
     name = _get(entry, "name", where)
     if not is_plain(name):
         raise UserError(f"{where}: 'name' is {shown(name)}; write the name of a class")
     return name.strip()
 
 
-def _check_size(size: tuple[Any, Any], where: str) -> tuple[int, int]:
+def check_size(size: tuple[Any, Any], where: str) -> tuple[int, int]:
+    """Height and width that an entry declares, in pixels; raises `UserError` where they are none."""
     if not all(_is_number(side) and side > 0 for side in size):
         raise UserError(f"{where}: 'height' and 'width' are {shown(size)}; write pixels, or leave them out")
     return int(size[0]), int(size[1])
 
 
-def _check_box(entry: Any, where: str) -> list[float]:
+def check_box(entry: Any, where: str) -> list[float]:
+    """An annotation's x, y, width, height in pixels; raises `UserError` where it has no proper box."""
     box = _get(entry, "bbox", where)
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         raise UserError(f"{where}: 'bbox' is {shown(box)}; write [x, y, width, height] in pixels")

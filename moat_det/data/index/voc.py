@@ -46,27 +46,27 @@ class VocSource:
     def __init__(
         self, files: Sequence[str], images: Sequence[str], names: Mapping[int, str] | None, image_root: str | None
     ) -> None:
-        self._files = files
-        self._images = images
+        self.files = files
+        self.images = images
         self._ids = ClassIds(names)
-        self._image_root = image_root
+        self.image_root = image_root
 
     def listing(self) -> Sequence[str]:
         """The XML files, and the images beside them."""
-        return [*self._files, *self._images]
+        return [*self.files, *self.images]
 
     def records(self) -> list[Record]:
         """The images of the XML files, then those beside them that have none."""
         records: dict[str, Record] = {}
-        for file in TQDM(self._files, "Reading XML", disable=True if LOCAL_RANK > 0 else None):
-            root = _parse(file)
-            image = find_image(file, root, self._image_root)
+        for file in TQDM(self.files, "Reading XML", disable=True if LOCAL_RANK > 0 else None):
+            root = parse_xml(file)
+            image = find_image(file, root, self.image_root)
             if image in records:
                 raise UserError(f"{file}: its image {image} belongs to {records[image].files[0]} too; remove one")
             classes, boxes = _read_objects(file, root, self._ids)
-            records[image] = Record(image, partial(_read, classes, boxes, _declared_size(root)), (file,))
+            records[image] = Record(image, partial(_read, classes, boxes, declared_size(root)), (file,))
         empty: tuple[list[int], list[list[float]]] = ([], [])
-        for image in self._images:
+        for image in self.images:
             records.setdefault(image, Record(image, partial(_read, *empty, None)))
         return list(records.values())
 
@@ -86,9 +86,9 @@ def find_image(file: str, root: ET.Element, image_root: str | None) -> str:
     folder, stem = os.path.split(os.path.splitext(file)[0])
     above = os.path.dirname(folder)
     folders = [image_root] if image_root else [folder, os.path.join(above, "JPEGImages"), os.path.join(above, "images")]
-    name = _text(root, "filename", file) or stem
+    name = child_text(root, "filename", file) or stem
     places = [os.path.join(place, name) for place in folders]
-    if not image_root and (path := _text(root, "path", file)):
+    if not image_root and (path := child_text(root, "path", file)):
         places.append(os.path.join(folder, path))
     found = next((place for place in places if os.path.isfile(place)), None)
     if not found:
@@ -110,7 +110,8 @@ class _TreeBuilder(ET.TreeBuilder):
         raise _DoctypeError
 
 
-def _parse(file: str) -> ET.Element:
+def parse_xml(file: str) -> ET.Element:
+    """Read an XML file; raises `UserError` where it cannot be read or is no VOC annotation."""
     try:
         with open(file, "rb") as content:
             parser = ET.XMLParser(target=_TreeBuilder())
@@ -130,8 +131,8 @@ def _parse(file: str) -> ET.Element:
     return root
 
 
-def _text(parent: ET.Element, tag: str, where: str) -> str | None:
-    """The text of a child; None where it is missing or empty."""
+def child_text(parent: ET.Element, tag: str, where: str) -> str | None:
+    """The text of a child; None where it is missing or empty. Raises `UserError` where it cannot be a name."""
     text = (parent.findtext(tag) or "").strip()
     if text and not is_plain(text):
         raise UserError(f"{where}: <{tag}> is {text[:40]!r}, which is no name; correct it")
@@ -142,15 +143,16 @@ def _read_objects(file: str, root: ET.Element, ids: ClassIds) -> tuple[list[int]
     classes, boxes = [], []
     for number, item in enumerate(root.findall("object"), 1):
         where = f"{file}: object {number}"
-        name = _text(item, "name", where)
+        name = child_text(item, "name", where)
         if name is None:
             raise UserError(f"{where}: no <name> in it; write the name of its class")
         classes.append(ids.of(name, where))
-        boxes.append(_read_box(item, where))
+        boxes.append(read_box(item, where))
     return classes, boxes
 
 
-def _read_box(item: ET.Element, where: str) -> list[float]:
+def read_box(item: ET.Element, where: str) -> list[float]:
+    """Give the x1, y1, x2, y2 of an object in pixels; raises `UserError` where it has no proper box."""
     box = item.find("bndbox")
     if box is None:
         raise UserError(f"{where}: no <bndbox> in it; write one, or remove the object")
@@ -175,7 +177,7 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) and abs(value) <= _LARGEST_PIXEL else None
 
 
-def _declared_size(root: ET.Element) -> tuple[int, int] | None:
+def declared_size(root: ET.Element) -> tuple[int, int] | None:
     """Height and width as `<size>` has them, (0, 0) for what is no number; None without `<size>`."""
     if root.find("size") is None:
         return None
@@ -195,8 +197,8 @@ def voc_names(folder: str) -> list[str]:
     """The names of the objects in a folder of VOC XML, sorted; raises `UserError` where one has none."""
     names: set[str] = set()
     for file in sorted(path for path in walk(folder) if path.lower().endswith(".xml")):
-        for number, item in enumerate(_parse(file).findall("object"), 1):
-            name = _text(item, "name", f"{file}: object {number}")
+        for number, item in enumerate(parse_xml(file).findall("object"), 1):
+            name = child_text(item, "name", f"{file}: object {number}")
             if name is not None:
                 names.add(name)
     if not names:

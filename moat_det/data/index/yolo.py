@@ -29,17 +29,17 @@ class YoloSource:
     format = "yolo"
 
     def __init__(self, images: Sequence[str], num_classes: int | None) -> None:
-        self._images = images
+        self.images = images
         self._num_classes = num_classes
 
     def listing(self) -> Sequence[str]:
         """The images."""
-        return self._images
+        return self.images
 
     def records(self) -> list[Record]:
         """The images; a label file that is missing means an image without boxes."""
         records = []
-        for image in self._images:
+        for image in self.images:
             places = label_places(image)
             label = next((place for place in places if os.path.isfile(place)), None)
             read = partial(read_labels, label, num_classes=self._num_classes)
@@ -77,9 +77,9 @@ def read_labels(file: str | None, header: ImageHeader, num_classes: int | None) 
     Raises:
         UserError: A row is malformed or its class id unknown; the message names the file and the line.
     """
-    lines = [] if file is None else _read_lines(file)
+    lines = [] if file is None else read_lines(file)
     lines_in_use = [(number, columns) for number, line in enumerate(lines, 1) if (columns := line.split())]
-    rows = [_parse_row(columns, f"{file}, line {number}", num_classes) for number, columns in lines_in_use]
+    rows = [parse_row(columns, f"{file}, line {number}", num_classes) for number, columns in lines_in_use]
     table = np.array(rows, dtype=np.float64).reshape(-1, 5)
     centre, side = table[:, 1:3], table[:, 3:]
     boxes = np.hstack([centre - side / 2, centre + side / 2]) * ([header.width, header.height] * 2)
@@ -88,7 +88,8 @@ def read_labels(file: str | None, header: ImageHeader, num_classes: int | None) 
     return labels
 
 
-def _read_lines(file: str) -> list[str]:
+def read_lines(file: str) -> list[str]:
+    """Give the lines of a label file; raises `UserError` where it is no UTF-8 text or cannot be read."""
     try:
         with open(file, encoding="utf-8-sig") as text:
             return text.read().splitlines()
@@ -98,8 +99,20 @@ def _read_lines(file: str) -> list[str]:
         raise UserError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _parse_row(columns: list[str], where: str, num_classes: int | None) -> list[float]:
-    """Give the class, centre x, centre y, width and height of a row."""
+def parse_row(columns: list[str], where: str, num_classes: int | None) -> list[float]:
+    """Read a row of a label file.
+
+    Args:
+        columns: The words of the row.
+        where: The file and the line, for the error.
+        num_classes: Class ids from this number on are refused; None accepts every id.
+
+    Returns:
+        The class, and centre x, centre y, width and height as shares of the image's sides.
+
+    Raises:
+        UserError: The row is malformed or its class id unknown.
+    """
     is_polygon = len(columns) >= 7 and len(columns) % 2 == 1
     if len(columns) != 5 and not is_polygon:
         raise UserError(

@@ -1,0 +1,113 @@
+"""The result of a check as one HTML file that needs no other."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from html import escape
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from moat_det.data.checks.faults import KINDS, Fault
+from moat_det.data.checks.plots import overview_png
+from moat_det.data.checks.recommend import command
+from moat_det.data.checks.report import printable, summary_rows
+from moat_det.data.checks.run import Check
+from moat_det.data.images import large_images
+from moat_det.data.intensity import Intensity
+from moat_det.data.read import read_input
+
+_PICTURES = 6  # of each kind of fault
+_LINES = 50
+_SIDE = 260  # pixels
+_MARKED, _OTHERS = (40, 40, 230), (60, 200, 60)  # BGR
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em; color: #222 }
+table { border-collapse: collapse } td, th { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd }
+td:first-child, th:first-child { text-align: left }
+section { margin: 1.5em 0; padding: .3em 1em; border-left: 6px solid #999; background: #f7f7f7 }
+section.error { border-color: #c0392b } section.warning { border-color: #e08e0b }
+figure { display: inline-block; margin: .4em; max-width: 540px; vertical-align: top }
+figcaption { font-size: 12px; overflow-wrap: anywhere; max-width: 540px }
+pre { background: #eee; padding: .8em; overflow-x: auto } li { overflow-wrap: anywhere } img.plot { max-width: 100% }
+"""
+
+
+def html_report(check: Check) -> str:
+    """Give the page: tables, plots, and of every kind of fault some pictures with the boxes drawn."""
+    return printable("\n".join(_page(check)))
+
+
+def _page(check: Check) -> Iterator[str]:
+    title = escape(check.data["yaml_file"])
+    yield f"<!DOCTYPE html><html lang=en><head><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style></head>"
+    yield f"<body><h1>{title}</h1>"
+    yield "<table><tr><th>split<th>images<th>unreadable<th>with boxes<th>good parts<th>boxes</tr>"
+    for row in summary_rows(check):
+        yield "<tr>" + "".join(f"<td>{cell}" for cell in row) + "</tr>"
+    yield "</table><table><tr><th>class" + "".join(f"<th>{split}" for split in check.counts) + "</tr>"
+    for cls, name in check.data["names"].items():
+        yield f"<tr><td>{escape(name)}" + "".join(f"<td>{found[cls]}" for found in check.counts.values()) + "</tr>"
+    yield "</table><h2>Found</h2>"
+    kinds = check.by_kind()
+    if not kinds:
+        yield "<p>Nothing.</p>"
+    for kind, faults in tqdm(kinds.items(), "Drawing", unit="kind", disable=None):
+        yield from _section(check, kind, faults)
+    yield "<h2>Recommended</h2><ul>"
+    for item in check.recommendations:
+        yield f"<li><b>{escape(item.topic)}</b>: {escape(item.advice)}. {escape(item.reason)}"
+    yield f"</ul><pre>{escape(command(check.data, check.recommendations))}</pre>"
+    yield f'<h2>The data</h2><img class=plot src="{_uri("png", overview_png(check))}"></body></html>'
+
+
+def _section(check: Check, kind: str, faults: list[Fault]) -> Iterator[str]:
+    level = KINDS[kind].severity.name.lower()
+    yield f'<section class="{level}"><h3>{level}: {len(faults)} {escape(KINDS[kind].title)}</h3>'
+    yield f"<p>{escape(KINDS[kind].advice)}</p>"
+    shown = [fault for fault in faults if fault.image]
+    for fault in shown[:: max(1, len(shown) // _PICTURES)][:_PICTURES]:
+        pictures = [_draw(check, fault, path) for path in (fault.image, fault.other) if path]
+        images = "".join(f'<img src="{_uri("jpeg", picture)}"> ' for picture in pictures if picture)
+        if images:
+            yield f"<figure>{images}<figcaption>{_line(fault)}</figcaption></figure>"
+    yield f"<details><summary>{min(len(faults), _LINES)} of {len(faults)}</summary><ul>"
+    yield from (f"<li>{_line(fault)}" for fault in faults[:_LINES])
+    yield "</ul></details></section>"
+
+
+def _line(fault: Fault) -> str:
+    return escape(f"{fault.split}: {fault.file}" + (f": {fault.detail}" if fault.detail else ""))
+
+
+def _draw(check: Check, fault: Fault, path: str) -> bytes | None:
+    """A small JPEG of an image with all its boxes, those at fault in red; None where it cannot be read."""
+    channels = check.data["channels"]
+    try:
+        with large_images():
+            image = read_input(path, Intensity("image"), channels)
+    except OSError:
+        return None
+    image = image if image.shape[2] == 3 else np.repeat(image[..., :1], 3, axis=2)
+    scale = _SIDE / max(image.shape[:2])
+    picture = cv2.resize(np.ascontiguousarray(image), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    for samples in check.samples.values():
+        for sample in samples:
+            if sample.image == path and (facts := sample.readable):
+                _rectangles(picture, sample.pixels(facts) * scale, _OTHERS)
+    if path == fault.image:
+        _rectangles(picture, np.array(fault.boxes).reshape(-1, 4) * scale, _MARKED)
+    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
+
+
+def _rectangles(picture: np.ndarray, boxes: np.ndarray, colour: tuple[int, int, int]) -> None:
+    limit = 4 * _SIDE  # OpenCV draws no coordinates beyond 16 bits
+    for x1, y1, x2, y2 in np.clip(boxes, -limit, limit).round().astype(int).tolist():
+        cv2.rectangle(picture, (x1, y1), (x2, y2), colour, 1)
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

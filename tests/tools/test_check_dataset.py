@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data/checks"))
+from dirt import write_clean, write_dirty
+
+from moat_det.engine.arguments import parse_arguments
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_clean_set(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_clean(tmp_path / "parts")
+    assert tool.main(["--data", str(file)]) == 0
+    assert tool.main(["--data", str(file)]) == 0
+    assert "0 errors, 0 warnings, 0 notes" in capsys.readouterr().out
+    assert {path.parent.name for path in (tmp_path / "runs/check").glob("*/report.html")} == {"parts", "parts-2"}
+
+
+def test_warnings_alone(tool: ModuleType, tmp_path: Path) -> None:
+    file = write_clean(tmp_path / "parts")
+    with (tmp_path / "parts/labels/train/part001.txt").open("a") as out:
+        out.write("0 0.5 0.5 0 0.1\n")
+    assert tool.main(["--data", str(file)]) == 1
+
+
+def test_reports_of_a_dirty_set(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, planted = write_dirty(tmp_path / "parts")
+    assert tool.main(["--data", str(file), "--out", "report", "--group", r"^(part\d+)", "--fix", "fixed"]) == 2
+    text = capsys.readouterr().out
+    report = json.loads((tmp_path / "report/report.json").read_text())
+    assert report["exit_code"] == 2
+    kinds = {kind for kind, _ in planted}
+    assert set(report["kinds"]) == kinds
+    assert sum(kind["count"] for kind in report["kinds"].values()) == planted.total() == len(report["faults"])
+    assert "part023.png" in text
+    assert (tmp_path / "fixed/data.yaml").is_file()
+    assert len((tmp_path / "fixed/changes.txt").read_text().splitlines()) > 20
+    page = (tmp_path / "report/report.html").read_text()
+    assert page.count("<section") == len(kinds)
+    assert page.count("data:image/jpeg;base64,") > 20
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)  # needs no other file
+    # what is recommended can be pasted
+    command = report["command"].split()
+    assert command[:2] == ["python", "train.py"]
+    assert parse_arguments("train", command[2:]).engine["data"] == str(file)
+
+
+def test_a_folder_that_holds_something_is_kept(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_clean(tmp_path / "parts")
+    assert tool.main(["--data", str(file), "--fix", str(tmp_path / "parts")]) == 2
+    assert "not empty" in capsys.readouterr().err
+
+
+def test_a_yaml_that_cannot_be_read(tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool.main(["--data", "absent/data.yaml"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
