@@ -11,6 +11,7 @@ import numpy as np
 
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
+from moat_det.pictures import sheet
 
 
 def contact_sheet(paths: list[Path], columns: int, side: int, gap: int = 6) -> np.ndarray:
@@ -28,20 +29,13 @@ def contact_sheet(paths: list[Path], columns: int, side: int, gap: int = 6) -> n
     Raises:
         UserError: A picture cannot be read.
     """
-    rows = -(-len(paths) // columns)
-    sheet = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, np.uint8)
-    for index, path in enumerate(paths):
+    pictures = []
+    for path in paths:
         picture = cv2.imread(str(path))
         if picture is None:
             raise UserError(f"{path} cannot be read as a picture")
-        scale = side / max(picture.shape[:2])
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method)
-        height, width = picture.shape[:2]
-        top = index // columns * (side + gap) + (side - height) // 2
-        left = index % columns * (side + gap) + (side - width) // 2
-        sheet[top : top + height, left : left + width] = picture
-    return sheet
+        pictures.append(picture)
+    return sheet(pictures, columns, (side, side), gap)
 
 
 def main() -> None:
@@ -55,8 +49,8 @@ def main() -> None:
     try:
         if min(arguments.columns, arguments.side) < 1 or arguments.out.suffix not in {".jpg", ".png"}:
             raise UserError("--columns and --side must be 1 or more, --out must end in .jpg or .png")
-        sheet = contact_sheet(arguments.pictures, arguments.columns, arguments.side)
-        atomic_write_bytes(arguments.out, cv2.imencode(arguments.out.suffix, sheet)[1].tobytes())
+        drawn = contact_sheet(arguments.pictures, arguments.columns, arguments.side)
+        atomic_write_bytes(arguments.out, cv2.imencode(arguments.out.suffix, drawn)[1].tobytes())
     except UserError as error:
         print(f"contact_sheet: {error}", file=sys.stderr)
         sys.exit(2)

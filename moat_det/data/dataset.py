@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import math
-import os
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from ultralytics.data.augment import Compose, LetterBox
-from ultralytics.data.dataset import YOLODataset
+from ultralytics.data.augment import Compose, Format
 from ultralytics.data.utils import get_split_fraction
 from ultralytics.utils import LOCAL_RANK, IterableSimpleNamespace, colorstr
 
-from moat_det.data.augment import training_transforms
+from moat_det.data.augment import CopyPaste, Preset, training_transforms
 from moat_det.data.choose_intensity import choose_intensity
 from moat_det.data.index import ScanReport, open_index
 from moat_det.data.index.yolo import label_places
-from moat_det.data.intensity import Intensity
+from moat_det.data.letterbox import Letterbox
+from moat_det.data.loader.broken import BrokenImages, OnBroken
+from moat_det.data.loader.images import ImageDataset
 from moat_det.data.native import NativeSize, batches_by_shape
-from moat_det.data.read import read_input
 from moat_det.data.seeds import image_seed, seeded
+from moat_det.data.shape import Shape
 from moat_det.errors import UserError
 
-_NO_FILE = Path(os.devnull, "none.npy")  # cannot exist
 
-
-class DetectionDataset(YOLODataset):
+class DetectionDataset(ImageDataset):
     """Images and boxes for training or evaluation.
 
     `labels[i]` describes `im_files[i]`, after `fraction`, `classes` and `single_cls`. Besides the engine's
@@ -37,37 +33,20 @@ class DetectionDataset(YOLODataset):
 
     Attributes:
         report: What the scan of the labels found.
-        intensity: How images of more than 8 bits become the model's input; chosen here where it trains.
-        native: The size of each image where it is not `imgsz`; for evaluation only.
-        seed: Of the random choices; with the epoch and the image it decides each.
-        epoch: To be set before an epoch's loader starts its workers.
+        preset: What training does to images beside the engine's augmentations.
     """
 
     report: ScanReport
-    intensity: Intensity
-    im_files: list[str]
-    epoch = 0
+    copy_paste: CopyPaste | None = None
 
-    def __init__(self, *args: Any, native: NativeSize | None = None, seed: int = 0, **kwargs: Any) -> None:
-        """Scan the labels; takes the arguments of the engine's `YOLODataset`, `native` and `seed`.
+    def __init__(self, *args: Any, preset: Preset | None = None, **kwargs: Any) -> None:
+        """Scan the labels; takes the arguments of `ImageDataset` and `preset`.
 
         Raises:
-            UserError: No (readable) image, a malformed label file, no box to train on, or `cache="disk"`.
+            UserError: No (readable) image, a malformed label file, or no box to train on.
         """
-        if str(kwargs.get("cache")).lower() == "disk":
-            raise UserError("--cache disk would write into your data; use --cache ram, or none")
-        self.native = native
-        self.seed = seed
+        self.preset = preset or Preset()
         super().__init__(*args, **kwargs)
-
-    @property
-    def npy_files(self) -> list[Path]:
-        """The image.npy caches beside the images: none, or the engine would read and rewrite them."""
-        return [_NO_FILE] * len(self.im_files)
-
-    @npy_files.setter
-    def npy_files(self, files: list[Path]) -> None:
-        pass
 
     def get_img_files(self, img_path: str | list[str]) -> list[str]:
         """Open the index of the split; the first images where `fraction` asks for a part."""
@@ -91,6 +70,7 @@ class DetectionDataset(YOLODataset):
                 way_out = "add objects to its annotations"
             images = self.report.images
             raise UserError(f"{self.img_path}: none of its {images} images has a box to train on; {way_out}")
+        self.broken = BrokenImages(len(self.im_files))
         return self.index.labels()
 
     def update_labels(self, include_class: list[int] | None) -> None:
@@ -118,8 +98,12 @@ class DetectionDataset(YOLODataset):
     def set_rectangle(self) -> None:
         """Sort by aspect ratio, as the engine does, but keep the images' sizes in the labels.
 
-        At native size each image has a shape of its own, which `batches` groups them by.
+        At native size each image has a shape of its own, which `batches` groups them by; a fixed shape is that of all.
         """
+        if self.fixed_shape:
+            self.batch = np.arange(self.ni) // self.batch_size
+            self.batch_shapes = np.tile(self.shape, (self.batch[-1] + 1, 1))
+            return
         if self.native is not None:
             self.batch_shapes = np.array([self.native.padded(*label["shape"]) for label in self.labels])
             self.batch = np.arange(self.ni)
@@ -141,57 +125,21 @@ class DetectionDataset(YOLODataset):
         return int(height), int(width)
 
     def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
-        """The engine's steps with our changes; at native size the padding is at the bottom and the right.
+        """The steps of a training sample, or the letterbox of evaluation.
 
-        So it is in prediction, and no pixel moves.
+        At native size the padding is at the bottom and the right, as in prediction, so that no pixel moves.
         """
-        transforms = super().build_transforms(hyp)
         if self.augment:
-            return training_transforms(transforms, given=getattr(hyp, "augmentations", None) is not None)
-        for transform in transforms.transforms:
-            if isinstance(transform, LetterBox) and self.native is not None:
-                transform.center = False
-        return transforms
+            mirror = (hyp.fliplr > 0, hyp.flipud > 0)
+            self.copy_paste = CopyPaste(self, hyp.copy_paste, mirror) if hyp.copy_paste else None
+            return training_transforms(self, hyp)
+        letterbox = Letterbox(self.shape, scaleup=False, center=self.native is None)
+        return Compose([letterbox, Format(bbox_format="xywh", normalize=True, batch_idx=True)])
 
-    def load_image(self, i: int) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]]:
-        """Read an image and scale its longer side to `imgsz`, or not at native size.
-
-        Returns:
-            The image (H, W, channels) uint8, BGR where there are three, its (h, w) in the file and its (h, w) now.
-
-        Raises:
-            UserError: The image cannot be read.
-        """
-        if self.ims[i] is not None:
-            return self.ims[i], self.im_hw0[i], self.im_hw[i]
-        try:
-            image = read_input(self.im_files[i], self.intensity, self.channels)
-        except OSError as error:
-            reason = f"{error.strerror or error}; replace the image, or take it out of the dataset"
-            raise UserError(f"{self.im_files[i]}: {reason}") from error
-        height, width = image.shape[:2]
-        scaled = self._scale(image) if self.native is None else self.native.scale(image)
-        if self.augment and self.cache != "ram":
-            self._keep(i, scaled, (height, width))
-        return scaled, (height, width), (scaled.shape[0], scaled.shape[1])
-
-    def _scale(self, image: np.ndarray) -> np.ndarray:
-        """Scale the longer side to `imgsz`, as the engine does."""
-        longest = np.max(self.imgsz)
-        ratio = longest / max(image.shape[:2])
-        if ratio == 1:
-            return image
-        height, width = (min(math.ceil(side * ratio), longest) for side in image.shape[:2])
-        scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        return scaled.reshape(height, width, -1)  # of one band, cv2 drops the axis
-
-    def _keep(self, i: int, scaled: np.ndarray, size: tuple[int, int]) -> None:
-        """Keep the images that were read last, as the engine does: a mosaic may want them again."""
-        self.ims[i], self.im_hw0[i], self.im_hw[i] = scaled, size, scaled.shape[:2]
-        self.buffer.append(i)
-        if 1 < len(self.buffer) >= self.max_buffer_length:
-            oldest = self.buffer.pop(0)
-            self.ims[oldest], self.im_hw0[oldest], self.im_hw[oldest] = None, None, None
+    def _single(self, index: int) -> dict[str, Any]:
+        """Give an image and its boxes, perhaps with a defect of another image: all that a mosaic takes from it."""
+        sample = super()._single(index)
+        return sample if self.copy_paste is None else self.copy_paste(sample, index)
 
     def update_labels_info(self, label: dict[str, Any]) -> dict[str, Any]:
         """Drop our keys: a batch stacks keys by position, and a mosaic would not have them."""
@@ -209,6 +157,9 @@ def build_dataset(
     rect: bool = False,
     stride: int = 32,
     native: NativeSize | None = None,
+    shape: Shape | None = None,
+    preset: Preset | None = None,
+    on_broken: OnBroken = "refuse",
 ) -> DetectionDataset:
     """Build the dataset of a split from the engine's arguments.
 
@@ -221,6 +172,9 @@ def build_dataset(
         rect: Batches of rectangles; also on with `args.rect`.
         stride: The model's largest stride, of which the sides of rectangles are multiples.
         native: Take each image at its own size instead of `args.imgsz`; needs `rect`.
+        shape: Height and width of every sample, instead of squares or rectangles of `args.imgsz`.
+        preset: What training does to images beside the engine's augmentations.
+        on_broken: What stands in for an image that can no longer be read.
 
     Returns:
         The dataset.
@@ -249,5 +203,8 @@ def build_dataset(
         data=data,
         fraction=fraction,
         native=native,
+        shape=shape,
+        preset=preset,
         seed=args.seed,
+        on_broken=on_broken,
     )

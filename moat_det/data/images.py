@@ -21,7 +21,7 @@ from moat_det.errors import UserError
 MAX_PIXELS = int(os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", 2**30))
 """The largest image that is read: what OpenCV decodes, 32,768 x 32,768 unless its environment variable says else."""
 
-_ORIENTATION_TAG = 274
+ORIENTATION_TAG = 274
 _SIDEWAYS = {5, 6, 7, 8}
 _END_MARKS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "JPEG2000": b"\xff\xd9", "PNG": b"IEND"}
 # Pillow's raw modes of more than 8 bits per sample; "BGR;16" of BMP is 16 bits per pixel and none of them.
@@ -143,9 +143,9 @@ def read_header(path: str | Path) -> ImageHeader:
         with _image_open(path) as image:
             bits = _bits_per_sample(image)
             width, height = image.size
-            sideways = image.getexif().get(_ORIENTATION_TAG) in _SIDEWAYS
+            sideways = image.getexif().get(ORIENTATION_TAG) in _SIDEWAYS
             turn_known = not sideways or image.format in {"JPEG", "MPO"}
-            sure = turn_known and bits < 32 and _is_whole(image, path)
+            sure = turn_known and bits < 32 and is_whole(image, path)
     except Exception:  # Pillow's parsers raise anything from SyntaxError to struct.error on a broken file.
         bits, sure = 8, False
     if not sure:
@@ -164,7 +164,7 @@ def _bits_per_sample(image: Image.Image) -> int:
     return {"I": 32, "F": 32}.get(image.mode, 16 if image.mode.startswith("I;16") else 8)
 
 
-def _is_whole(image: Image.Image, path: Path) -> bool:
+def is_whole(image: Image.Image, path: Path) -> bool:
     """Whether the file reaches as far as its header says. Some bytes may follow the end mark."""
     size = path.stat().st_size
     if isinstance(image, TiffImagePlugin.TiffImageFile):

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+
+from moat_det.data.resize import resize
 
 PADDING = 114  # the gray that the engine pads training images with
 
@@ -38,11 +39,7 @@ class NativeSize:
 
     def scale(self, image: np.ndarray) -> np.ndarray:
         """Scale an image (H, W, C) down if it has too many pixels; else it is returned as it is."""
-        height, width = self.scaled(*image.shape[:2])
-        if (height, width) == image.shape[:2]:
-            return image
-        scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        return scaled.reshape(height, width, -1)  # of one band, cv2 drops the axis
+        return resize(image, *self.scaled(*image.shape[:2]))
 
     def fit(self, image: np.ndarray) -> np.ndarray:
         """Scale and pad an image (H, W, C); padding is at the bottom and the right, so that no pixel moves."""

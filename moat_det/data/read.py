@@ -9,6 +9,7 @@ import numpy as np
 from ultralytics.utils.patches import PIL_FALLBACK_SUFFIXES, imread
 
 from moat_det.data.intensity import Intensity
+from moat_det.data.loader.reduced import reducing_flag
 from moat_det.errors import UserError
 
 # Unlike IMREAD_UNCHANGED these turn the image by EXIF and drop alpha, and unlike the others they keep depth and gray.
@@ -17,7 +18,7 @@ ARRAY_SUFFIX = ".npy"
 _DAMAGED = "it cannot be decoded: damaged, cut off, or of an unknown kind"
 
 
-def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
+def read_image(path: str | Path, channels: int = 3, factor: int = 1) -> np.ndarray:
     """Read an image file as it was stored.
 
     Alpha is dropped, not blended: what the camera saw is in the colours. Palettes, CMYK and one bit become colours
@@ -27,6 +28,7 @@ def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
         path: The image file; a .npy holds (H, W) or (H, W, C), of colour R, G, B.
         channels: What the model takes. 1 and 3 are gray or colour; any other number are bands, which are the pages of a
             TIFF or the last axis of a .npy.
+        factor: 2, 4 or 8 decodes a JPEG at that part of its height and width; other formats are read whole.
 
     Returns:
         (H, W, C) after the EXIF rotation, in the file's sample type. C is 1 for gray, 3 for colour (BGR), or
@@ -39,19 +41,20 @@ def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
     if path.suffix.lower() == ARRAY_SUFFIX:
         return _read_array(path, channels)
     try:
-        image = _read_picture(path) if channels in {1, 3} else _read_pages(path, channels)
+        image = _read_picture(path, factor) if channels in {1, 3} else _read_pages(path, channels)
     except cv2.error as error:  # its text spans lines
         raise OSError(str(error).strip().splitlines()[-1]) from error
     return image[..., None] if image.ndim == 2 else image
 
 
-def read_input(path: str | Path, intensity: Intensity, channels: int = 3) -> np.ndarray:
+def read_input(path: str | Path, intensity: Intensity, channels: int = 3, factor: int = 1) -> np.ndarray:
     """Read an image file as the model's input.
 
     Args:
         path: The image file.
         intensity: How more than 8 bits become 8.
         channels: 1, gray; 3, colour, with gray repeated; else bands, as in `read_image`.
+        factor: As in `read_image`.
 
     Returns:
         (H, W, channels) uint8; BGR where there are 3.
@@ -60,7 +63,7 @@ def read_input(path: str | Path, intensity: Intensity, channels: int = 3) -> np.
         OSError: As `read_image`.
         UserError: As `Intensity.to_uint8`.
     """
-    image = read_image(path, channels)
+    image = read_image(path, channels, factor)
     try:
         image = intensity.to_uint8(image)
     except UserError as error:
@@ -72,11 +75,12 @@ def read_input(path: str | Path, intensity: Intensity, channels: int = 3) -> np.
     return image
 
 
-def _read_picture(path: Path) -> np.ndarray:
+def _read_picture(path: Path, factor: int) -> np.ndarray:
     if path.suffix.lower() in PIL_FALLBACK_SUFFIXES:  # OpenCV does not turn them, the engine's reader does
         image = imread(path)
     else:
-        image = cv2.imdecode(_file_bytes(path), _AS_STORED)
+        content = _file_bytes(path)
+        image = cv2.imdecode(content, _AS_STORED | reducing_flag(content, factor))
     if image is None:
         raise OSError(_DAMAGED)
     return image

@@ -227,7 +227,9 @@ def _fits(option: Option, value: Any) -> bool:
 
 
 def _allowed(option: Option) -> str:
-    return " or ".join(_WORDS.get(kind, kind) for kind in sorted(option.types))
+    return " or ".join(
+        _WORDS.get(kind, kind) for kind in sorted(option.types, key=lambda kind: (kind not in _WORDS, kind))
+    )
 
 
 def _check_combination(command: Command, given: Mapping[str, Any]) -> None:

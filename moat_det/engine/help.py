@@ -23,6 +23,7 @@ _EXAMPLES: dict[Command, tuple[str, ...]] = {
     "train": (
         "train.py --data demo --epochs 20",
         "train.py --data defects.yaml --backbone tiny_moat2 --imgsz 1024 --device 0",
+        "train.py --data coils.yaml --imgsz 256 2048",
         "train.py --resume runs/train/weights/last.pt",
     ),
     "val": (
@@ -42,9 +43,18 @@ _MAIN: dict[Command, dict[str, str]] = {
         "data": "dataset YAML, or demo for the built-in demo set",
         "model": "model YAML of your own, instead of --backbone",
         "resume": "go on with the last run, or with that of the last.pt given",
+        "imgsz": "longer side of the images in pixels, or height and width, or auto: the median shape of the data",
+        "rect": "give each batch the shape of its images instead of a square",
+        "copy_paste": "how often an image gets a defect that is cut out of another",
     },
-    "val": {"data": "dataset YAML, or demo for the built-in demo set"},
-    "detect": {"source": "file, folder, glob (in quotes), list file, video, or camera number"},
+    "val": {
+        "data": "dataset YAML, or demo for the built-in demo set",
+        "imgsz": "longer side of the images in pixels, or height and width, or native: their own size",
+    },
+    "detect": {
+        "source": "file, folder, glob (in quotes), list file, video, or camera number",
+        "imgsz": "longer side of the images in pixels, or height and width, or native: their own size",
+    },
 }
 # Defaults that are not the engine's, beside those of cfg/training/default.yaml.
 _DEFAULTS: dict[Command, dict[str, Any]] = {
@@ -67,7 +77,7 @@ _SECTIONS: dict[Command, tuple[str, ...]] = {
 # For other tasks than detection, or said otherwise here: accepted, but no reader needs them explained.
 _UNEXPLAINED = (
     "model pretrained overlap_mask mask_ratio dropout retina_masks embed pose kobj rle angle dlog dgrad dlam "
-    "copy_paste copy_paste_mode auto_augment erasing"
+    "copy_paste_mode auto_augment erasing"
 )
 _WRITING = (
     "Options are written --name value or --name=value, with - or _. A boolean may stand bare, or be given "

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from moat_det.backbones.windows import WindowSpec
+from moat_det.data.shape import Shape
+from moat_det.engine.shapes import AUTO, take_shape
 from moat_det.engine.windows import POSITIONS, read_window
 from moat_det.errors import UserError
 
@@ -20,6 +22,8 @@ class InferenceOptions:
 
     Attributes:
         native: Take each image at its own size instead of scaling it to `imgsz`.
+        shape: Height and width in pixels that each image is scaled and padded to, instead of a rectangle with the
+            longer side `imgsz`.
         max_pixels: At native size, scale images of more pixels down to as many.
         window: Attention windows instead of those of the training (see `backbones.windows`).
         position: What becomes of the position tables in larger windows than the training's: "stretch" or "clamp".
@@ -29,6 +33,7 @@ class InferenceOptions:
     """
 
     native: bool = False
+    shape: Shape | None = None
     max_pixels: int | None = None
     window: WindowSpec | None = None
     position: str | None = None
@@ -48,11 +53,14 @@ class InferenceOptions:
 
     @classmethod
     def take(cls, arguments: dict[str, Any]) -> InferenceOptions:
-        """Take them out of keyword arguments; `imgsz="native"` is one of ours."""
+        """Take them out of keyword arguments; of `imgsz`, "native" and two numbers are ours."""
         native = arguments.get("imgsz") == NATIVE
         if native:
             del arguments["imgsz"]
+        if arguments.get("imgsz") == AUTO:
+            raise UserError("--imgsz auto is for training; the shape of the training is taken where none is given")
+        shape = take_shape(arguments)
         given = {name: arguments.pop(name, None) for name in INFERENCE_OPTIONS}
         if given["window"] is not None:
             given["window"] = read_window(given["window"])
-        return cls(native, **given)
+        return cls(native, shape, **given)

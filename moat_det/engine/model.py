@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 from ultralytics.engine.model import Model
 from ultralytics.engine.results import Results
-from ultralytics.utils import LOGGER
+from ultralytics.utils import DEFAULT_CFG, LOGGER
 
+from moat_det.data.augment import load_preset
 from moat_det.data.config import load_dataset
 from moat_det.data.intensity import Intensity
 from moat_det.engine.arguments import check_overrides
@@ -20,6 +21,7 @@ from moat_det.engine.device import choose_device
 from moat_det.engine.inference_options import INFERENCE_OPTIONS, NATIVE, InferenceOptions
 from moat_det.engine.options import training_defaults
 from moat_det.engine.predictor import Predictor
+from moat_det.engine.shapes import take_training_shape
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator
@@ -29,7 +31,7 @@ from moat_det.evaluation import CocoMetrics
 from moat_det.models.build import build_model, find_config, is_engine_config, with_window
 from moat_det.models.detector import Detector
 
-_TRAINING_OPTIONS = ("weights", "freeze_backbone", "layer_decay", "window")
+_TRAINING_OPTIONS = ("weights", "freeze_backbone", "layer_decay", "window", "augmentation")
 
 
 class MOAT(Model):
@@ -86,10 +88,30 @@ class MOAT(Model):
             **kwargs: `data`, and any training argument of the engine; `weights` ("imagenet", or a file), to start from;
                 `freeze_backbone`, the epochs at the start that hold the backbone still; `layer_decay`, a factor on the
                 learning rate for each layer of the backbone, from neck to stem; `window`, the attention windows,
-                instead of the configuration's.
+                instead of the configuration's; `augmentation`, a preset ("surface") or a YAML, which stands between
+                the arguments given here and the defaults. `imgsz` is one number, for squares, or height and width, or
+                "auto", the median shape of the data.
 
         Returns:
             The figures of the best epoch's model, which is the model from then on.
+
+        Raises:
+            UserError: An argument, the dataset or the checkpoint is not in order.
+        """
+        self.trainer = self.make_trainer(**kwargs)
+        try:
+            self.trainer.train()
+        except (UserError, KeyboardInterrupt):
+            self.trainer.discard_if_unused()
+            raise
+        best = self.trainer.best if self.trainer.best.exists() else self.trainer.last
+        self._load(str(best))
+        self.predictor = None
+        self.metrics = self.trainer.validator.coco
+        return self.metrics
+
+    def make_trainer(self, **kwargs: Any) -> Trainer:
+        """Give the trainer of a training that has not begun; its run's folder is there. Takes what `train` takes.
 
         Raises:
             UserError: An argument, the dataset or the checkpoint is not in order.
@@ -104,34 +126,29 @@ class MOAT(Model):
         if not resume and not kwargs.get("data"):
             raise UserError("training needs data, a dataset YAML; 'demo' is a set that the project draws itself")
         defaults = {} if is_engine_config(self._config) else training_defaults()
+        if "augmentation" in own and not resume:
+            preset = load_preset(own["augmentation"])
+            defaults, own["augmentation"] = {**defaults, **preset.engine}, preset.to_dict()
         overrides = {**defaults, **kwargs, **self._place(kwargs)}
         overrides.update(model=self.model_name, task="detect", mode="train", pretrained=False)
         choose_device(overrides.get("device"))
         if "," in str(overrides.get("device")):
             raise UserError(f"--device {overrides['device']}: training uses one device for now; name one")
         if not resume:
-            load_dataset(overrides["data"])  # a mistake in it shall not leave a run's folder behind
+            data = load_dataset(overrides["data"])  # a mistake in it shall not leave a run's folder behind
+            own["shape"] = take_training_shape(overrides, data, stride=max(int(self.model.stride.max()), 32))
         options = None if resume else self._train_options(own, nbs_given="nbs" in kwargs)
         if resume and own:
             LOGGER.warning(f"a resumed run keeps its own {', '.join(own)}; start a new run to change them")
-        self.trainer = Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)
-        try:
-            self.trainer.train()
-        except (UserError, KeyboardInterrupt):
-            self.trainer.discard_if_unused()
-            raise
-        best = self.trainer.best if self.trainer.best.exists() else self.trainer.last
-        self._load(str(best))
-        self.predictor = None
-        self.metrics = self.trainer.validator.coco
-        return self.metrics
+        return Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)
 
     def val(self, **kwargs: Any) -> CocoMetrics:
         """Measure the model on a split of a dataset.
 
         Args:
-            **kwargs: `data`, and any validation argument of the engine; `imgsz="native"`, and the others of
-                `InferenceOptions`; `annotations`, a COCO JSON to measure against.
+            **kwargs: `data`, and any validation argument of the engine; `imgsz`, the longer side, or height and width,
+                or "native", by default that of the training; the others of `InferenceOptions`; `annotations`, a COCO
+                JSON to measure against.
 
         Returns:
             The COCO figures; they and the detections are also in the run's folder.
@@ -141,8 +158,8 @@ class MOAT(Model):
         """
         kwargs = _with_settings(kwargs, own=("annotations", *INFERENCE_OPTIONS))
         annotations = kwargs.pop("annotations", None)
-        options = InferenceOptions.take(kwargs)
         args = {"rect": True, **self.overrides, **kwargs, **self._place(kwargs), "mode": "val"}
+        options = InferenceOptions.take(args)
         if not args.get("data"):
             raise UserError("validation needs data, a dataset YAML")
         validator = Validator(args=args, _callbacks=self.callbacks, annotations=annotations, options=options)
@@ -159,12 +176,14 @@ class MOAT(Model):
             source: Image, folder, glob, list file, video, camera number, array or tensor.
             stream: Give an iterator, which holds one result at a time, instead of a list.
             predictor: A predictor class instead of ours.
-            **kwargs: Any prediction argument of the engine; `imgsz="native"`, and the others of `InferenceOptions`.
+            **kwargs: Any prediction argument of the engine; `imgsz`, as `val` takes it, and the others of
+                `InferenceOptions`.
 
         Raises:
             UserError: An argument or the source is not in order, or an image needs more memory than there is.
         """
         kwargs = _with_settings(kwargs, own=INFERENCE_OPTIONS)
+        kwargs = {"imgsz": self.overrides.get("imgsz", DEFAULT_CFG.imgsz), **kwargs}  # that of the training
         options = InferenceOptions.take(kwargs)
         if options != self._inference:
             self._inference, self.predictor = options, None

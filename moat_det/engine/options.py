@@ -17,7 +17,7 @@ Command = Literal["train", "val", "detect"]
 # The script decides both.
 _FIXED = ("task", "mode")
 # Where the engine takes more, or less, than its comment says.
-_TYPES = {"imgsz": "int | list[int] | native", "resume": "bool | str"}
+_TYPES = {"imgsz": "int | list[int] | native | auto", "resume": "bool | str"}
 
 _SECTION = re.compile(r"# (?P<title>[A-Z].*?)(?: settings)?(?: -+)?$")
 _ENTRY = re.compile(r"(?P<name>\w+):.*?# \((?P<types>[^)]*)\) (?P<text>.*)$")
@@ -114,6 +114,7 @@ OWN: dict[Command, tuple[Option, ...]] = {
             default=1.0,
         ),
         _WINDOW,
+        _option("augmentation", "str", "what is done to training images: none, light, surface, board, or a YAML"),
         _DEBUG,
     ),
     "val": (

@@ -17,12 +17,14 @@ from ultralytics.models.yolo.detect import DetectionPredictor
 from ultralytics.utils import LOGGER, ops
 
 from moat_det.data.images import large_images
+from moat_det.data.letterbox import Letterbox
 from moat_det.data.native import NativeSize
 from moat_det.engine.device import check_compiler, choose_device, use_all_cores
 from moat_det.engine.image_files import ImageFiles, as_bytes, as_picture, named_arrays
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.shape_batches import ShapeBatches
+from moat_det.engine.shapes import multiple_of
 from moat_det.engine.windows import WindowChooser
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
@@ -69,6 +71,7 @@ class Predictor(DetectionPredictor):
         self._intensity = detector.intensity
         stride = max(int(detector.stride.max()), 32)
         self._native = NativeSize(stride, options.max_pixels) if options.native else None
+        self._shape = options.shape and multiple_of(options.shape, stride)
         self._windows = WindowChooser(detector, options.window, options.position)
         self._memory = MemoryCheck(detector, self._windows, options.native)
         self._ours = isinstance(detector, Detector)
@@ -79,6 +82,8 @@ class Predictor(DetectionPredictor):
         Raises:
             UserError: It does not exist, holds nothing to detect in, or cannot be opened.
         """
+        if self._shape is not None:
+            self.args.imgsz = list(self._shape)
         try:
             with large_images(), named_arrays(source):
                 super().setup_source(as_bytes(source, self._intensity, self.model.channels), stride)
@@ -126,9 +131,12 @@ class Predictor(DetectionPredictor):
         return batch
 
     def pre_transform(self, im: list[np.ndarray]) -> list[np.ndarray]:
-        """Scale and pad the images of a batch (H, W, C) to one shape: the engine's letterbox, or their own size."""
+        """Scale and pad the images of a batch (H, W, C) to one shape, or to their own."""
         if self._native is None:
-            return super().pre_transform(im)
+            # Where no shape was asked for, the padding of images of one shape goes no farther than the stride.
+            least = self._shape is None and self.args.rect and len({image.shape for image in im}) == 1
+            letterbox = Letterbox(self.imgsz, auto=least, stride=self.model.stride)
+            return [letterbox(image=image) for image in im]
         for file, image in zip(self.batch[0], im, strict=True):
             size, scaled = image.shape[:2], self._native.scaled(*image.shape[:2])
             if scaled != size and file not in self._scaled_files:

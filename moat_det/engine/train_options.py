@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from moat_det.data.shape import Shape
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
 from moat_det.models.build import is_engine_config
@@ -25,6 +26,10 @@ class TrainOptions:
         freeze_backbone: Epochs at the start in which the backbone is held still.
         layer_decay: Factor on the learning rate for each layer of the backbone on the way from the neck to the stem;
             1 is off.
+        shape: Height and width of every image in pixels, multiples of the model's stride; None for squares of the
+            engine's `imgsz`, or rectangles with its `rect`.
+        augmentation: What training does to images, as `moat_det.data.augment.Preset.to_dict` gives it; None for the
+            engine's augmentations alone.
 
     Raises:
         UserError: A value is out of its range, or is not for this model.
@@ -35,6 +40,8 @@ class TrainOptions:
     nbs_follows_batch: bool = False
     freeze_backbone: int = 0
     layer_decay: float = 1.0
+    shape: Shape | None = None
+    augmentation: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""

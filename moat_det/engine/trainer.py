@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -14,17 +15,23 @@ import torch
 from torch import nn
 from ultralytics.cfg import DEFAULT_CFG, get_cfg
 from ultralytics.models.yolo.detect import DetectionTrainer
-from ultralytics.utils import LOGGER
+from ultralytics.utils import LOCAL_RANK, LOGGER
+from ultralytics.utils.patches import override_configs
 from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 
+from moat_det.data.augment import Preset
+from moat_det.data.checks.quick import quick_check
 from moat_det.data.config import check_channels, load_dataset
 from moat_det.data.dataset import DetectionDataset, build_dataset
 from moat_det.data.intensity import Intensity
+from moat_det.data.loader.loader import Loader, default_workers, killed_workers_explained, make_loader
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, load_model, newest_run
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
+from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.results_csv import drop_rows_after
+from moat_det.engine.shapes import take_shape
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
@@ -35,8 +42,7 @@ from moat_det.models.precision import prepare
 # With fewer images a step, batch statistics say more about these images than about the data.
 MIN_IMAGES_FOR_BATCH_STATISTICS = 4
 
-# What may change when a run goes on: where and how it runs. (Each worker draws random numbers of its own, so another
-# number of workers gives another run.)
+# What may change when a run goes on: where and how it runs.
 _RESUMABLE = {"device", "workers", "cache", "patience", "save_period", "plots", "val", "time", "verbose"}
 
 
@@ -63,8 +69,11 @@ class Trainer(DetectionTrainer):
         options: TrainOptions | None = None,
     ) -> None:
         self._checkpoint: Checkpoint | None = None
+        self._workers: int | None = None
         super().__init__(cfg, overrides, _callbacks)
         use_all_cores()
+        # The engine has set none for a CPU, whatever was asked for.
+        self.args.workers = default_workers(self.device) if self._workers is None else self._workers
         if self._checkpoint is not None:
             assert self._checkpoint.training is not None
             options = TrainOptions(self._checkpoint.config, **self._checkpoint.training.get("options", {}))
@@ -95,11 +104,33 @@ class Trainer(DetectionTrainer):
         """Index the images and labels of a split."""
         stride = max(int(unwrap_model(self.model).stride.max()), 32)
         dataset = build_dataset(
-            self.args, img_path, batch or self.args.batch, self.data, mode=mode, rect=mode == "val", stride=stride
+            self.args,
+            img_path,
+            batch or self.args.batch,
+            self.data,
+            mode=mode,
+            rect=mode == "val",
+            stride=stride,
+            shape=self._options.shape,
+            preset=Preset(**self._options.augmentation) if self._options.augmentation else None,
+            on_broken="replace" if mode == "train" else "gray",
         )
         if mode == "train":
             self.data["intensity"] = dataset.intensity  # the validation's and the checkpoint's from here on
         return dataset
+
+    def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Loader:
+        """Make the batches of a split."""
+        dataset = self.build_dataset(dataset_path, mode, batch_size)
+        train = mode == "train"
+        return make_loader(
+            dataset,
+            batch_size,
+            self.args.workers,
+            self.device,
+            shuffle=train,
+            drop_last=train and bool(self.args.compile),
+        )
 
     def setup_model(self) -> Checkpoint | None:
         """Build the model; load the weights that it starts from, or goes on from.
@@ -120,7 +151,7 @@ class Trainer(DetectionTrainer):
             self.model.load_state_dict(self._checkpoint.training["weights"])
         else:
             if isinstance(self.model, Detector):
-                self.model.head.bias_init(self.args.imgsz)
+                self.model.head.bias_init(self._options.shape or self.args.imgsz)
             if self._options.weights is not None:
                 load_weights(self.model, self._options.weights, remap_classes=self.args.cls_remap)
         prepare(self.model, self.device, self.mixed, training=True)
@@ -136,7 +167,13 @@ class Trainer(DetectionTrainer):
         """The validator of each epoch and of the end."""
         args = copy(self.args)
         args.amp = self.mixed
-        return Validator(self.test_loader, save_dir=self.save_dir, args=args, _callbacks=self.callbacks)
+        return Validator(
+            self.test_loader,
+            save_dir=self.save_dir,
+            args=args,
+            _callbacks=self.callbacks,
+            options=InferenceOptions(shape=self._options.shape),
+        )
 
     def build_optimizer(
         self,
@@ -152,11 +189,25 @@ class Trainer(DetectionTrainer):
             return super().build_optimizer(model, name, lr, momentum, decay, iterations)
         return build_optimizer(unwrap_model(model), name, lr, momentum, decay, self._options.layer_decay)
 
+    def auto_batch(self) -> int:
+        """Find the batch that fills the GPU; the engine tries squares, so one of as many pixels as our shape."""
+        shape = self._options.shape or (self.args.imgsz, self.args.imgsz)
+        with override_configs(self.args, {"imgsz": round(math.sqrt(math.prod(shape)))}) as self.args:
+            return super().auto_batch()
+
     def _build_train_pipeline(self) -> None:
         """Make the loaders and the optimizer; the batch may have been chosen, or halved, only now."""
         if self._options.nbs_follows_batch:
             self.args.nbs = self.batch_size
         super()._build_train_pipeline()
+        if LOCAL_RANK in {-1, 0}:
+            indices = {"train": self.train_loader.dataset.index, self.args.split: self.test_loader.dataset.index}
+            for line in quick_check(indices, self.data["names"], self.args.imgsz):
+                LOGGER.warning(line)
+
+    def _do_train(self) -> None:
+        with killed_workers_explained():
+            super()._do_train()
 
     # One epoch
 
@@ -175,9 +226,7 @@ class Trainer(DetectionTrainer):
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-        self.train_loader.generator.manual_seed(seed)
-        self.train_loader.dataset.epoch = self.epoch
-        self.train_loader.reset()
+        self.train_loader.start_epoch(self.epoch)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move the batch to the device, and hold the BN statistics where it is too small to have any."""
@@ -207,7 +256,7 @@ class Trainer(DetectionTrainer):
             config=self._options.config,
             names=dict(model.names),
             weights=averaged.state_dict(),
-            args={**vars(self.args), "amp": self.mixed},
+            args={**vars(self.args), "amp": self.mixed, "imgsz": self._options.shape or self.args.imgsz},
             metrics={**self.metrics, "fitness": self.fitness},
             training={
                 "epoch": self.epoch,
@@ -231,6 +280,7 @@ class Trainer(DetectionTrainer):
     def check_resume(self, overrides: Mapping[str, Any]) -> None:
         """Take over the arguments of the run to resume."""
         self.resume = bool(self.args.resume)
+        self._workers = overrides.get("workers")
         if not self.resume:
             return
         named = self.args.resume if isinstance(self.args.resume, (str, Path)) else None
@@ -241,7 +291,9 @@ class Trainer(DetectionTrainer):
         kept = {key: value for key, value in overrides.items() if key in _RESUMABLE}
         # The run's folder may have been moved since.
         place = {"resume": str(path), "model": str(path), "save_dir": str(path.resolve().parents[1])}
-        self.args = get_cfg(DEFAULT_CFG, {**self._checkpoint.args, **kept, **place})
+        arguments = {**self._checkpoint.args, **kept, **place}
+        take_shape(arguments)  # it is among our options too
+        self.args = get_cfg(DEFAULT_CFG, arguments)
         ignored = sorted(
             key
             for key, value in overrides.items()

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER, TQDM
@@ -20,10 +19,12 @@ from ultralytics.utils.ops import Profile
 from moat_det.data.config import check_channels, load_dataset
 from moat_det.data.dataset import DetectionDataset, build_dataset
 from moat_det.data.intensity import Intensity
+from moat_det.data.loader.loader import default_workers, killed_workers_explained, make_loader
 from moat_det.data.native import NativeSize
 from moat_det.engine.device import choose_device, compile_model
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory_check import MemoryCheck
+from moat_det.engine.shapes import multiple_of
 from moat_det.engine.windows import WindowChooser
 from moat_det.errors import UserError
 from moat_det.evaluation import (
@@ -79,6 +80,7 @@ class Validator(DetectionValidator):
         self.options = options or InferenceOptions()
         self.args.save_json = False  # ours are always written, with ids that the ground truth shares
         self._annotations = annotations
+        self._workers = args.get("workers") if isinstance(args, dict) else None
         self._evaluator: CocoEvaluator | None = None
         self._found: list[tuple[Path, np.ndarray, np.ndarray, np.ndarray]] = []
 
@@ -91,7 +93,7 @@ class Validator(DetectionValidator):
         if trainer is not None:
             return super().__call__(trainer)
         assert model is not None
-        with torch.inference_mode():
+        with torch.inference_mode(), killed_workers_explained():
             return self._validate(model)
 
     def _validate(self, model: DetectionModel) -> dict[str, float]:
@@ -110,6 +112,7 @@ class Validator(DetectionValidator):
         self.args.quantize = None
         self.stride = max(int(model.stride.max()), 32)
         self.args.imgsz = check_imgsz(self.args.imgsz, stride=self.stride, max_dim=1)
+        self._shape = self.options.shape and multiple_of(self.options.shape, self.stride)
         self.names = model.names
         windows = WindowChooser(model, self.options.window, self.options.position)
         if self.dataloader is None:
@@ -167,20 +170,20 @@ class Validator(DetectionValidator):
             rect=True,
             stride=self.stride,
             native=native,
+            shape=self._shape,
         )
 
     def get_dataloader(self, dataset_path: str, batch_size: int) -> Any:
         """The split's batches; at native size each is of images of one shape."""
-        if not self.options.native:
-            return super().get_dataloader(dataset_path, batch_size)
+        workers = default_workers(self.device) if self._workers is None else self._workers
         dataset = self.build_dataset(dataset_path, batch=batch_size)
+        if not self.options.native:
+            return make_loader(dataset, batch_size, workers, self.device)
         scaled = sum(math.prod(label["shape"]) > (self.options.max_pixels or math.inf) for label in dataset.labels)
         if scaled:
             LOGGER.warning(f"{scaled} of {len(dataset)} images are scaled down by --max-pixels")
-        batches = dataset.batches()
-        # On the CPU the pass takes every core; elsewhere a few workers, since each holds whole images.
-        workers = 0 if self.device.type == "cpu" else min(self.args.workers, len(batches), 2)
-        return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=dataset.collate_fn)
+        # A few workers, since each holds whole images.
+        return make_loader(dataset, batch_size, min(workers, 2), self.device, batches=dataset.batches())
 
     def _check_memory(self, model: DetectionModel, windows: WindowChooser) -> None:
         """Refuse the run before its first pass if its largest batch would not fit; sizes are known by now."""

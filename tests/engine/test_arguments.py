@@ -86,7 +86,8 @@ def refused(*parts: str) -> AbstractContextManager[object]:
         ("--imgsz [640, 512]", {"imgsz": [640, 512]}, accepted()),
         ("--imgsz '[640, 512]'", {"imgsz": [640, 512]}, accepted()),
         ("--imgsz native", {"imgsz": "native"}, accepted()),
-        ("--imgsz int", None, refused("--imgsz int: must be an integer or several integers or native")),
+        ("--imgsz auto", {"imgsz": "auto"}, accepted()),
+        ("--imgsz int", None, refused("--imgsz int: must be an integer or several integers or auto or native")),
         ("--imgsz big", None, refused("--imgsz big: must be an integer or several integers")),
         ("--imgsz 640 big", None, refused("--imgsz 640,big: must be an integer")),
         ("--classes 0 2 3", {"classes": [0, 2, 3]}, accepted()),
@@ -207,7 +208,7 @@ def test_every_argument_of_the_engine_is_an_option() -> None:
     """The engine's default.yaml is read by its layout: an upgrade that changes the layout fails here."""
     known = engine_options()
     assert set(known) == set(DEFAULT_CFG_DICT) - {"task", "mode"}
-    kinds = {"bool", "int", "float", "str", "list", "list[int]", "tuple", "native"}
+    kinds = {"bool", "int", "float", "str", "list", "list[int]", "tuple", "native", "auto"}
     for option in known.values():
         assert option.types, option.name
         assert option.types <= kinds, option.name

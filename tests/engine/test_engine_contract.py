@@ -34,6 +34,7 @@ from moat_det.engine.device import use_all_cores
         "build_optimizer",
         "preprocess_batch",
         "_build_train_pipeline",
+        "auto_batch",
         "set_model_attributes",
         "get_validator",
         "_model_train",

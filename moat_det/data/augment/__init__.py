@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from moat_det.data.augment.copy_paste import CopyPaste
 from moat_det.data.augment.pipeline import training_transforms
+from moat_det.data.augment.presets import Preset, load_preset
 
-__all__ = ["training_transforms"]
+__all__ = ["CopyPaste", "Preset", "load_preset", "training_transforms"]

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from ultralytics.data.augment import Albumentations, Compose, Mosaic
+from ultralytics.data.augment import Compose, Format, RandomFlip, RandomHSV
+from ultralytics.utils import IterableSimpleNamespace
+
+from moat_det.data.augment.mixing import CutMix, MixUp
+from moat_det.data.augment.mosaic import Mosaic
+from moat_det.data.augment.perspective import Perspective
+from moat_det.data.augment.pixels import GivenTransforms, Pixels
+from moat_det.data.augment.quarter_turns import QuarterTurns
 
 
-def training_transforms(transforms: Compose, given: bool) -> Compose:
-    """Make the engine's augmentations depend on the seeds of `random` and NumPy alone.
+def training_transforms(dataset: Any, hyp: IterableSimpleNamespace) -> Compose:
+    """Build the steps of a training sample.
 
-    Its mosaic draws partners from the images that were read last, which differ after a resume and in each worker:
-    ours draws from the whole index. And where albumentations happens to be installed it adds blur and others,
-    with a generator of their own: they go, unless the user asked for them.
+    Every choice depends on the seeds of `random` and NumPy alone: partners come from the whole index, not, as with the
+    engine, from the images that were read last, which differ after a resume and in each worker; and albumentations,
+    whose generator is its own, only run where the user asked for them.
 
     Args:
-        transforms: The engine's, which are changed in place.
-        given: Whether the user asked for albumentations.
+        dataset: The `DetectionDataset`, where partners come from. Its `shape` is that of the sample, unless it gives an
+            image a `rect_shape`; its `preset` names what is done beside the engine's augmentations.
+        hyp: The engine's arguments `mosaic`, `mixup`, `degrees`, `fliplr` and so on.
     """
-    if not given:
-        transforms.transforms = [t for t in transforms.transforms if not isinstance(t, Albumentations)]
-    for transform in _flatten(transforms):
-        if isinstance(transform, Mosaic):
-            transform.buffer_enabled = False
-    return transforms
-
-
-def _flatten(transform: Any) -> Iterator[Any]:
-    yield transform
-    for part in getattr(transform, "transforms", ()):
-        yield from _flatten(part)
+    height, width = dataset.shape
+    affine = Perspective(hyp.degrees, hyp.translate, hyp.scale, hyp.shear, hyp.perspective, size=(width, height))
+    single = Compose([Mosaic(dataset, dataset.shape, hyp.mosaic), affine])
+    steps = [single, MixUp(dataset, single, hyp.mixup), CutMix(dataset, single, hyp.cutmix)]
+    preset = dataset.preset
+    if (given := getattr(hyp, "augmentations", None)) is not None:
+        steps.append(GivenTransforms(transforms=given))
+    elif preset.transforms:
+        steps.append(Pixels(preset.transforms, dataset.channels))
+    steps += [
+        RandomHSV(hyp.hsv_h, hyp.hsv_s, hyp.hsv_v),
+        RandomFlip(hyp.flipud, "vertical"),
+        RandomFlip(hyp.fliplr, "horizontal"),
+    ]
+    if preset.quarter_turns:
+        steps.append(QuarterTurns(preset.quarter_turns))
+    steps.append(Format(bbox_format="xywh", normalize=True, batch_idx=True, bgr=hyp.bgr))
+    return Compose(steps)

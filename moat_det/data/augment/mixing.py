@@ -1,0 +1,53 @@
+"""Mix-up and cut-mix, and what every step that takes other images beside the one at hand has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ultralytics.data.augment import BaseMixTransform
+from ultralytics.data.augment import CutMix as EngineCutMix
+from ultralytics.data.augment import MixUp as EngineMixUp
+
+from moat_det.data.resize import resize
+from moat_det.data.shape import fit
+
+
+class Partners(BaseMixTransform):
+    """The base of the engine's mixing steps; with `--rect` the partners take the shape of the batch they come into."""
+
+    def get_params(self, labels: dict[str, Any]) -> dict[str, Any]:
+        """Give the partners as `mix_labels`, after `pre_transform`."""
+        indexes = self.get_indexes()
+        partners = [self.dataset.get_image_and_label(i) for i in ([indexes] if isinstance(indexes, int) else indexes)]
+        if (shape := labels.get("rect_shape")) is not None:
+            for partner in partners:
+                partner["rect_shape"] = shape
+                partner["img"] = _shrink(partner["img"], shape)
+        if self.pre_transform is not None:
+            partners = [self.pre_transform(partner) for partner in partners]
+        labels["mix_labels"] = partners
+        return {"mix_labels": partners}
+
+
+class MixUp(EngineMixUp, Partners):
+    """Lays another sample over this one.
+
+    Source: mixup (Zhang et al., 2018), with the weights and the boxes of both as in YOLOX (Ge et al., 2021).
+    """
+
+
+class CutMix(EngineCutMix, Partners):
+    """Puts a rectangle of another sample, and its boxes there, at the same place of this one.
+
+    Source: CutMix (Yun et al., 2019).
+    """
+
+
+def _shrink(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Scale an image (H, W, C) down if it is larger than `shape`."""
+    height, width = image.shape[:2]
+    if height <= shape[0] and width <= shape[1]:
+        return image
+    return resize(image, *fit(height, width, shape))

@@ -1,0 +1,56 @@
+"""The height and width that images go through the model with, when it is no square of `imgsz`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+Shape = tuple[int, int]
+"""Height and width in pixels."""
+
+MOST_PIXELS = 1280 * 1280
+"""The most that `median_shape` gives: beyond it a training step needs more memory than most machines have."""
+
+
+def fit(height: int, width: int, shape: Sequence[int]) -> Shape:
+    """Give the size of an image that is scaled to fit into `shape` and keeps its aspect.
+
+    Args:
+        height: Of the image.
+        width: Of the image.
+        shape: Height and width to fit into; one of the two is reached.
+
+    Returns:
+        Height and width, rounded as the engine's letterbox rounds, so that validation and detection see the same.
+    """
+    ratio = min(shape[0] / height, shape[1] / width)
+    return max(round(height * ratio), 1), max(round(width * ratio), 1)
+
+
+def round_up(shape: Sequence[float], stride: int) -> Shape:
+    """Give the next multiples of `stride`."""
+    height, width = (max(math.ceil(side / stride), 1) * stride for side in shape)
+    return height, width
+
+
+def median_shape(sizes: np.ndarray, stride: int) -> tuple[Shape, str]:
+    """Find the shape that suits images of these sizes.
+
+    Args:
+        sizes: (N, 2), height and width of each image in pixels.
+        stride: The model's largest stride in pixels, of which both sides are multiples.
+
+    Returns:
+        The median height and width, scaled down where they have more than `MOST_PIXELS`, and rounded up to the stride;
+        and the reason in words.
+    """
+    height, width = (float(side) for side in np.median(sizes, axis=0))
+    reason = f"the median of {len(sizes)} training images is {height:g} x {width:g}"
+    if height * width > MOST_PIXELS:
+        ratio = math.sqrt(MOST_PIXELS / (height * width))
+        # Downwards, so that the bound holds.
+        height, width = (side * ratio // stride * stride for side in (height, width))
+        reason += f", which was scaled down to {MOST_PIXELS / 1e6:.1f} megapixels: give --imgsz H W for more"
+    return round_up((height, width), stride), reason

@@ -1,0 +1,76 @@
+"""Pictures for people: boxes with their names drawn on an image, and images side by side on a sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+# Okabe and Ito's palette, which the colour-blind can tell apart, without its black.
+_COLOURS = ("#D55E00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#E69F00", "#0072B2")
+
+
+def draw_boxes(image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], classes: Sequence[int]) -> np.ndarray:
+    """Draw boxes with a text at each.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        boxes: (N, 4), xyxy in pixels.
+        texts: N of them, in any script.
+        classes: N numbers, each a colour.
+
+    Returns:
+        A new image, (H, W, 3) uint8, RGB.
+    """
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    pen = ImageDraw.Draw(picture)
+    height, width = image.shape[:2]
+    font = _font(int(np.clip(round(min(height, width) / 40), 10, 40)))
+    line = max(round(max(height, width) / 640), 1)
+    for (x1, y1, x2, y2), text, number in zip(boxes.tolist(), texts, classes, strict=True):
+        colour = _COLOURS[int(number) % len(_COLOURS)]
+        # The pixels just outside the box: what lies within stays visible, down to a defect of one pixel.
+        pen.rectangle((x1 - line, y1 - line, x2 - 1 + line, y2 - 1 + line), outline=colour, width=line)
+        if text:
+            left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+            x = min(max(x1 - line, 0), max(width - right, 0))
+            y = y1 - line - bottom if y1 - line - bottom >= 0 else min(y2 + line, height - bottom)
+            pen.rectangle((x + left, y + top, x + right, y + bottom), fill=colour)
+            pen.text((x, y), text, fill="black", font=font)
+    return np.asarray(picture)
+
+
+def sheet(pictures: Sequence[np.ndarray], columns: int, cell: tuple[int, int], gap: int = 6) -> np.ndarray:
+    """Put pictures in rows, each scaled to fit a cell and centred on white.
+
+    Args:
+        pictures: (H, W, 3) uint8 each, in reading order.
+        columns: Pictures in a row.
+        cell: Height and width of a cell in pixels.
+        gap: White between cells, in pixels.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    rows, (high, wide) = -(-len(pictures) // columns), cell
+    canvas = np.full((rows * (high + gap) - gap, columns * (wide + gap) - gap, 3), 255, np.uint8)
+    for index, picture in enumerate(pictures):
+        scale = min(high / picture.shape[0], wide / picture.shape[1])
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        size = [max(round(side * scale), 1) for side in picture.shape[1::-1]]
+        picture = picture if scale == 1 else cv2.resize(picture, size, interpolation=method)
+        height, width = picture.shape[:2]
+        top = index // columns * (high + gap) + (high - height) // 2
+        left = index % columns * (wide + gap) + (wide - width) // 2
+        canvas[top : top + height, left : left + width] = picture
+    return canvas
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
