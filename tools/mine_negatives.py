@@ -82,23 +82,35 @@ class NegativeList:
         atomic_write_text(self.path, "".join(f"{image}\n" for image in self.images))
 
 
-def good_images(source: str, data: dict[str, Any] | None) -> tuple[list[str], dict[str, int]]:
+def known_images(data: dict[str, Any]) -> dict[str, str]:
+    """Give the images of a dataset's splits, links resolved, and why each is none to mine."""
+    known: dict[str, str] = {}
+    for split in SPLITS:
+        places = data.get(split, [])
+        places = places if isinstance(places, list) else [places]
+        if not places or not all(map(os.path.exists, places)):  # a test split need not be there
+            continue
+        index = open_index(places, data["names"], data.get("image_roots"))
+        for path, boxes in zip(index.paths, np.diff(index.starts).tolist(), strict=True):
+            known[os.path.realpath(path)] = f"they {'carry boxes' if boxes else 'are already'} in {split}"
+    return known
+
+
+def good_images(source: str, known: dict[str, str]) -> tuple[list[str], dict[str, int]]:
     """Find the images that are good parts and that no split knows yet.
 
     Args:
         source: A folder, a list of images, or an image.
-        data: The dataset, as `load_dataset` gives it.
+        known: As `known_images` gives it.
 
     Returns:
         Absolute paths, and how many were left out for which reason.
+
+    Raises:
+        UserError: `source` is not there or holds no image.
     """
-    known: dict[str, str] = {}
-    for split in SPLITS if data else ():
-        if data is not None and split in data:
-            index = open_index(data[split], data["names"], data.get("image_roots"))
-            for path, boxes in zip(index.paths, np.diff(index.starts).tolist(), strict=True):
-                reason = f"they carry boxes in {split}" if boxes else f"they are in {split} already"
-                known[os.path.realpath(path)] = reason
+    if not os.path.exists(source):
+        raise UserError(f"--source {source}: no such folder, list of images or image")
     images, left_out = [], dict[str, int]()
     for path in map(str, find_images(source)):
         reason = known.get(os.path.realpath(path), "")
@@ -190,7 +202,7 @@ def run(ours: argparse.Namespace, words: Sequence[str]) -> None:
     listing = NegativeList(Path(os.path.abspath(ours.out)))
     data = load_dataset(ours.data) if ours.data is not None else None
     extended = extended_yaml(data, listing.path, ours.write_yaml) if data is not None and ours.write_yaml else None
-    images, left_out = good_images(source, data)
+    images, left_out = good_images(source, known_images(data) if data is not None else {})
     for reason, count in left_out.items():
         print(f"{count} images of {source} are left out: {reason}")
     if not images:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ def copied(demo: Path, tmp_path: Path) -> Path:
     return source
 
 
+@pytest.fixture
+def log_file(tmp_path: Path) -> Iterator[Path]:
+    """Where the engine's logger writes, in workers too."""
+    handler = logging.FileHandler(tmp_path / "log.txt")
+    logging.getLogger("ultralytics").addHandler(handler)
+    yield tmp_path / "log.txt"
+    logging.getLogger("ultralytics").removeHandler(handler)
+
+
 def open_set(source: Path, mode: str, on_broken: Any, **settings: Any) -> DetectionDataset:
     data = load_dataset(source)
     args = get_cfg(overrides={"imgsz": 64, **settings})
@@ -44,7 +54,7 @@ def open_set(source: Path, mode: str, on_broken: Any, **settings: Any) -> Detect
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("damage", [DELETE, cut])
 def test_training_goes_on_and_names_the_broken_ones_once(
-    copied: Path, model_yaml: Path, tmp_path: Path, damage: Callable[[Path], None], workers: int, capfd: Any
+    copied: Path, model_yaml: Path, tmp_path: Path, damage: Callable[[Path], None], workers: int, log_file: Path
 ) -> None:
     model = MOAT(str(model_yaml))
     images = sorted((copied.parent / "images/train").iterdir())
@@ -57,8 +67,7 @@ def test_training_goes_on_and_names_the_broken_ones_once(
     model.add_callback("on_train_start", break_two)
     words = {"imgsz": 64, "batch": 8, "plots": False, "workers": workers, "project": str(tmp_path), "epochs": 2}
     model.train(data=str(copied), **words)
-    said = capfd.readouterr()
-    lines = (said.out + said.err).splitlines()
+    lines = log_file.read_text().splitlines()
     for path, split, total in ((images[3], "train", 24), (judged, "val", 12)):
         assert sum(f"broken image: {path}: " in line for line in lines) == 1
         assert sum(f"1 of {total} images are broken: {path}" in line for line in lines) == 1, split

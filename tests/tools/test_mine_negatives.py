@@ -86,7 +86,7 @@ def test_a_second_round_adds_to_the_list(tool: ModuleType, line: Path, weights: 
     second = (line / "negatives.txt").read_text().splitlines()
     assert second == [*first, str(line / "good/part9.png")]
     assert yaml.safe_load((line / "next.yaml").read_text())["train"].count(str(line / "negatives.txt")) == 1
-    assert "they are in train already" in capsys.readouterr().out
+    assert "they are already in train" in capsys.readouterr().out
 
 
 def test_without_a_dataset_the_last_line_says_what_to_write(

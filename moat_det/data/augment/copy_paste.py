@@ -23,8 +23,8 @@ _CUTS = 4  # defects that are tried before an image stays as it is
 _PLACES = 512  # places that are compared for a defect
 _NEAR_PLACES = 64  # of those, places about where it lay in its own image
 _NEAR = 0.01  # share of the image's sides that they are off by, as aligned parts are
-_FINALISTS = 32  # of all places, those that are compared in more pixels
-_FEW, _MANY = 32, 256  # pixels of the margin that are compared: of all places, of the finalists
+_FINALISTS = 16  # of all places, those that are compared in more pixels
+_FEW, _MANY = 24, 128  # pixels of the margin that are compared: of all places, of the finalists
 _MOST_DIFFERENCE = 32.0  # gray levels between the margins, on average, from which on a place is none
 _MOST_GRAIN = 0.5  # by which share of the larger one the grains of the margins may differ,
 _LEAST_GRAIN = 2.0  # and by how many gray levels always
@@ -94,28 +94,30 @@ class CopyPaste:
         image, row = pool[np.random.randint(len(pool))].tolist()
         label = self._dataset.labels[image]
         try:
-            pixels, (height, width), _ = self._dataset.load_image(image)
+            pixels = self._dataset.load_image(image)[0]
         except BrokenImageError:
             return None
-        scale = np.array([pixels.shape[1] / width, pixels.shape[0] / height] * 2)
+        (height, width), sides = label["shape"], np.array([pixels.shape[1], pixels.shape[0]])
+        scale = np.tile(sides / [width, height], 2)
         box = label["boxes_xyxy"][row] * scale
         low, high = np.split(_with_margin(label["boxes_xyxy"][row], label["shape"]) * scale, 2)
         x1, y1 = np.ceil(low).astype(int).tolist()
         x2, y2 = np.floor(high).astype(int).tolist()
+        if min(x2 - x1, y2 - y1) < 3:
+            return None
         stretch = np.exp(np.random.uniform(*np.log(_SCALES)))
-        rows, columns = max(round((y2 - y1) * stretch), 1), max(round((x2 - x1) * stretch), 1)
+        rows, columns = round((y2 - y1) * stretch), round((x2 - x1) * stretch)
         mirror = [np.random.random() < 0.5 and allowed for allowed in self._mirror]
         inside = box - [x1, y1, x1, y1]
         inside *= [columns / (x2 - x1), rows / (y2 - y1)] * 2
         if min(inside[0], inside[1], columns - inside[2], rows - inside[3]) < 1:
-            return None  # scaled down to a few pixels, it has no margin left
+            return None  # no margin is left
         cut = resize(pixels[y1:y2, x1:x2], rows, columns)
         if mirror[0]:
             cut, inside = cut[:, ::-1], np.array([columns - inside[2], inside[1], columns - inside[0], inside[3]])
         if mirror[1]:
             cut, inside = cut[::-1], np.array([inside[0], rows - inside[3], inside[2], rows - inside[1]])
-        centre = (box[:2] + box[2:]) / 2 / [pixels.shape[1], pixels.shape[0]]
-        return _Cutting(cut, inside, centre, float(label["cls"][row, 0]))
+        return _Cutting(cut, inside, (box[:2] + box[2:]) / 2 / sides, float(label["cls"][row, 0]))
 
     def _taken(self, index: int, shape: Sequence[int]) -> np.ndarray:
         """Give the regions of an image that are not to be pasted on, (N, 4), in pixels of the scaled image."""
@@ -165,7 +167,7 @@ def find_place(image: np.ndarray, cutting: _Cutting, taken: np.ndarray) -> tuple
     ys, xs = _ring(cutting)
     few, many = np.random.randint(0, len(ys), _FEW), np.random.randint(0, len(ys), _MANY)
     middle = image.shape[2] // 2  # one band will do to leave out most
-    there = _look_up(image[..., middle], places, ys[few], xs[few])
+    there = _look_up(image, places, ys[few], xs[few], slice(middle, middle + 1))[..., 0]
     differences = np.abs(there - cutting.image[ys[few], xs[few], middle]).mean(axis=1)
     places = places[np.argsort(differences, kind="stable")[:_FINALISTS]]
 
@@ -183,9 +185,13 @@ def find_place(image: np.ndarray, cutting: _Cutting, taken: np.ndarray) -> tuple
     return x, y
 
 
-def _look_up(image: np.ndarray, places: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
-    """Give the values of an image (H, W, ...) at n pixels of a cutting that lies at each of the places (N, 2)."""
-    return image[places[:, 1:] + ys, places[:, :1] + xs].astype(np.float32)
+def _look_up(
+    image: np.ndarray, places: np.ndarray, ys: np.ndarray, xs: np.ndarray, bands: slice = slice(None)
+) -> np.ndarray:
+    """Give the values of an image (H, W, C) at n pixels of a cutting that lies at each of N places: (N, n, C)."""
+    width = image.shape[1]
+    numbers = (places[:, 1] * width + places[:, 0])[:, None] + (ys * width + xs)
+    return image.reshape(-1, image.shape[2])[:, bands].take(numbers, axis=0).astype(np.float32)
 
 
 def _paste(sample: dict[str, Any], cutting: _Cutting, place: tuple[int, int]) -> dict[str, Any]:

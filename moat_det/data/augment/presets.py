@@ -57,7 +57,7 @@ def load_preset(name: str | Path) -> Preset:
     Raises:
         UserError: There is no such preset, or a key, a value, a transform or an argument of it is wrong.
     """
-    file = Path(name)
+    file = Path(str(name))
     if file.suffix.lower() in {".yaml", ".yml"}:
         if not file.is_file():
             raise UserError(f"--augmentation {name}: no such file; give a YAML or one of {', '.join(preset_names())}")

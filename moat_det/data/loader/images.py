@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from moat_det.data.resize import resize
 from moat_det.data.shape import Shape, fit
 from moat_det.errors import UserError
 
+_KEPT_BYTES = 512 << 20  # of the images that were read last, in each worker
 _NO_FILE = Path(os.devnull, "none.npy")  # cannot exist
 
 
@@ -67,6 +69,10 @@ class ImageDataset(YOLODataset):
         self.on_broken: OnBroken = "gray" if on_broken == "replace" else on_broken
         super().__init__(*args, imgsz=imgsz, cache=None if on_disk else cache, **kwargs)
         self.on_broken = on_broken
+        if self.augment:
+            # The engine's is eight batches, whatever they take.
+            largest = math.prod(self.shape) * self.channels
+            self.max_buffer_length = min(max(_KEPT_BYTES // largest, 1), self.ni)
         if on_disk:
             targets = np.array([self._scaled_size(label["shape"]) for label in self.labels])
             settings = [self.intensity.to_dict(), self.augment]

@@ -198,6 +198,15 @@ def test_an_image_without_room_stays_as_it_is(make_parts: MakeParts) -> None:
     assert np.array_equal(image, plain)
 
 
+@pytest.mark.parametrize("imgsz", [8, 32, 64])
+def test_defects_that_shrink_to_nothing_are_left_alone(make_parts: MakeParts, imgsz: int) -> None:
+    dataset = open_parts(make_parts([[(0, 30, 30, 34, 33)], [(1, 60, 60, 90, 62)], GOOD]), imgsz=imgsz)
+    for seed in range(40):
+        _, classes, boxes = single(dataset, 2, seed)
+        assert (boxes[:, 2:] > boxes[:, :2]).all()
+        assert len(classes) == 0 or imgsz == 64
+
+
 @pytest.mark.parametrize(("fliplr", "flipud"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5)])
 def test_defects_are_mirrored_where_images_are(make_parts: MakeParts, fliplr: float, flipud: float) -> None:
     source = make_parts([[(0, 60, 60, 80, 80)], GOOD])
