@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 from ultralytics.utils.files import increment_path
@@ -40,6 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.fix:
             check_free(Path(args.fix))
+        if args.out:
+            _check_writable(Path(args.out))
         check = check_dataset(args.data, args.group)
         print(text_report(check))
         out = Path(args.out or increment_path(Path("runs/check", _name(check.data["yaml_file"]))))
@@ -55,9 +58,18 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"{parser.prog}: error: {error.filename or args.out}: {error.strerror}", file=sys.stderr)
+        place = args.out or "runs/check"
+        reason = error.strerror or error
+        print(f"{parser.prog}: error: {place}: cannot be written ({reason}); name another --out", file=sys.stderr)
         return 2
     return int(check.severity)
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise `OSError` where no file can be written in `folder`, before the images are read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def _name(file: str) -> str:

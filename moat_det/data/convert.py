@@ -21,6 +21,7 @@ from moat_det.data.index import SplitIndex, open_index
 from moat_det.data.index.coco import coco_names
 from moat_det.data.index.sources import find_sources
 from moat_det.data.index.voc import voc_names
+from moat_det.data.read import ARRAY_SUFFIX
 from moat_det.errors import UserError
 from moat_det.files import atomic_folder
 
@@ -216,7 +217,7 @@ def _write(
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(item.path, copy)
         if target_format == "yolo":
-            content[split] = f"images/{split}"
+            content[split] = _yolo_split(folder, split, targets)
             _write_yolo(folder / "labels" / split, items, targets)
         else:
             content[split] = f"annotations/instances_{split}.json"
@@ -226,6 +227,14 @@ def _write(
     if target_format == "coco":
         content["images"] = {split: f"images/{split}" for split in splits}
     return {**content, "names": dict(names)}
+
+
+def _yolo_split(folder: Path, split: str, targets: Sequence[str]) -> str:
+    """What the YAML names: the folder of the images, or a list of them, since arrays in a folder do not count."""
+    if not any(target.lower().endswith(ARRAY_SUFFIX) for target in targets):
+        return f"images/{split}"
+    (folder / f"{split}.txt").write_text("".join(f"images/{split}/{target}\n" for target in targets), "utf-8")
+    return f"{split}.txt"
 
 
 def _name_files(items: Sequence[Item], target_format: str) -> list[str]:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from ultralytics.utils.patches import PIL_FALLBACK_SUFFIXES, imread
 
+from moat_det.data.gray import squeeze
 from moat_det.data.intensity import Intensity
 from moat_det.data.loader.reduced import reducing_flag
 from moat_det.errors import UserError
@@ -47,7 +48,9 @@ def read_image(path: str | Path, channels: int = 3, factor: int = 1) -> np.ndarr
     return image[..., None] if image.ndim == 2 else image
 
 
-def read_input(path: str | Path, intensity: Intensity, channels: int = 3, factor: int = 1) -> np.ndarray:
+def read_input(
+    path: str | Path, intensity: Intensity, channels: int = 3, factor: int = 1, keep_gray: bool = False
+) -> np.ndarray:
     """Read an image file as the model's input.
 
     Args:
@@ -55,6 +58,7 @@ def read_input(path: str | Path, intensity: Intensity, channels: int = 3, factor
         intensity: How more than 8 bits become 8.
         channels: 1, gray; 3, colour, with gray repeated; else bands, as in `read_image`.
         factor: As in `read_image`.
+        keep_gray: With 3 channels, give gray images as one band, also those that are stored as three equal ones.
 
     Returns:
         (H, W, channels) uint8; BGR where there are 3.
@@ -68,6 +72,8 @@ def read_input(path: str | Path, intensity: Intensity, channels: int = 3, factor
         image = intensity.to_uint8(image)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    if channels == 3 and keep_gray:
+        return squeeze(image)
     if channels == 3 and image.shape[2] == 1:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     if channels == 1 and image.shape[2] == 3:

@@ -13,6 +13,8 @@ Shape = tuple[int, int]
 MOST_PIXELS = 1280 * 1280
 """The most that `median_shape` gives: beyond it a training step needs more memory than most machines have."""
 
+_LEAST_FILLED = 2 / 3  # of a shape by the images, on average: below it, they are of several shapes
+
 
 def fit(height: int, width: int, shape: Sequence[int]) -> Shape:
     """Give the size of an image that is scaled to fit into `shape` and keeps its aspect.
@@ -44,10 +46,14 @@ def median_shape(sizes: np.ndarray, stride: int) -> tuple[Shape, str]:
 
     Returns:
         The median height and width, scaled down where they have more than `MOST_PIXELS`, and rounded up to the stride;
-        and the reason in words.
+        and the reason in words, with a warning where the images are of so many shapes that none is theirs.
     """
     height, width = (float(side) for side in np.median(sizes, axis=0))
     reason = f"the median of {len(sizes)} training images is {height:g} x {width:g}"
+    ratios = np.min([height, width] / sizes, axis=1)
+    filled = float((sizes.prod(axis=1) * ratios**2).mean() / (height * width))
+    if filled < _LEAST_FILLED:
+        reason += f" (they fill {filled:.0%} of it, the rest is padding: --rect with one number suits them better)"
     if height * width > MOST_PIXELS:
         ratio = math.sqrt(MOST_PIXELS / (height * width))
         # Downwards, so that the bound holds.

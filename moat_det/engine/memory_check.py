@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
+from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.windows import WindowChooser
 from moat_det.errors import UserError
 from moat_det.models.memory import available_memory, predict_memory
@@ -30,13 +31,13 @@ class MemoryCheck:
     Args:
         model: On its device, in evaluation mode.
         windows: What chooses the model's windows.
-        native: Whether images have their own size, so that `--max-pixels` is the way out instead of `--imgsz`.
+        options: They say what makes an image smaller: `--max-pixels`, or `--imgsz` with one number or two.
     """
 
-    def __init__(self, model: DetectionModel, windows: WindowChooser, native: bool) -> None:
+    def __init__(self, model: DetectionModel, windows: WindowChooser, options: InferenceOptions) -> None:
         self._model = model
         self._windows = windows
-        self._native = native
+        self._options = options
         self._stride = max(int(model.stride.max()), 32)
         self._device = next(model.parameters()).device
         self._passed = 0
@@ -85,8 +86,11 @@ class MemoryCheck:
         share = _shrink(needed, free, lambda share: predict(batch, *self._reduced(height, width, share)))
         if share:
             rows, columns = (round(side * math.sqrt(share)) for side in (height, width))
-            if self._native:
+            if self._options.native:
                 yield f"--max-pixels {_two_digits(rows * columns)} (about {columns} x {rows})"
+            elif self._options.shape is not None:
+                rows, columns = self._reduced(height, width, share)
+                yield f"--imgsz {rows} {columns}"
             else:
                 yield f"--imgsz {max(rows, columns) // self._stride * self._stride}"
         for other in self._windows.others():

@@ -73,7 +73,7 @@ class Predictor(DetectionPredictor):
         self._native = NativeSize(stride, options.max_pixels) if options.native else None
         self._shape = options.shape and multiple_of(options.shape, stride)
         self._windows = WindowChooser(detector, options.window, options.position)
-        self._memory = MemoryCheck(detector, self._windows, options.native)
+        self._memory = MemoryCheck(detector, self._windows, options)
         self._ours = isinstance(detector, Detector)
 
     def setup_source(self, source: Any, stride: int | None = None) -> None:

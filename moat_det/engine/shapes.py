@@ -16,17 +16,18 @@ AUTO = "auto"
 
 
 def take_shape(arguments: dict[str, Any]) -> Shape | None:
-    """Take height and width out of `imgsz`, which becomes the longer side; None where it is one number.
+    """Take height and width out of `imgsz`, which becomes the longer side; None where it is one number, or not given.
 
     Raises:
         UserError: It has more numbers, or others than whole ones above 0.
     """
-    sides = arguments.get("imgsz")
-    if not isinstance(sides, (list, tuple)):
+    if "imgsz" not in arguments:
         return None
+    given = arguments["imgsz"]
+    sides = given if isinstance(given, (list, tuple)) else [given]
     if not 1 <= len(sides) <= 2 or any(type(side) is not int or side < 1 for side in sides):
         raise UserError(
-            f"--imgsz {' '.join(map(str, sides))}: give the longer side, --imgsz 640, or height and width, "
+            f"--imgsz {' '.join(map(repr, sides))}: give the longer side, --imgsz 640, or height and width, "
             "--imgsz 256 2048"
         )
     arguments["imgsz"] = max(sides)

@@ -22,6 +22,7 @@ from moat_det.data.intensity import Intensity
 from moat_det.data.loader.loader import default_workers, killed_workers_explained, make_loader
 from moat_det.data.native import NativeSize
 from moat_det.engine.device import choose_device, compile_model
+from moat_det.engine.ground_truth import dataset_ground_truth
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.shapes import multiple_of
@@ -30,7 +31,6 @@ from moat_det.errors import UserError
 from moat_det.evaluation import (
     CocoEvaluator,
     CocoMetrics,
-    GroundTruthImage,
     coco_ground_truth,
     confusion_matrix,
     load_annotations,
@@ -192,7 +192,7 @@ class Validator(DetectionValidator):
         height, width = dataset.padded_shape(largest[0])
         windows.set(height, width)
         dtype = torch.uint8 if isinstance(model, Detector) else torch.float32
-        check = MemoryCheck(model, windows, self.options.native)
+        check = MemoryCheck(model, windows, self.options)
         check.check((len(largest), dataset.channels, height, width), dtype, dataset.im_files[largest[0]])
 
     def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -294,18 +294,3 @@ class Validator(DetectionValidator):
             )
         times = ", ".join(f"{time:.1f} ms {name}" for name, time in self.speed.items())
         LOGGER.info(f"\n{metrics_table(self.coco)}\n\n{times} per image\nResults in {self.save_dir}")
-
-
-def dataset_ground_truth(dataset: DetectionDataset) -> list[GroundTruthImage]:
-    """The labels of an indexed split in the form that evaluation takes."""
-    return [
-        GroundTruthImage(
-            path=Path(label["im_file"]),
-            height=label["shape"][0],
-            width=label["shape"][1],
-            boxes=np.concatenate([label["boxes_xyxy"], label["ignored_xyxy"]]),
-            classes=np.concatenate([label["cls"], label["ignored_cls"]]).reshape(-1).astype(int),
-            ignored=np.repeat([False, True], [len(label["cls"]), len(label["ignored_cls"])]),
-        )
-        for label in dataset.labels
-    ]

@@ -48,7 +48,12 @@ def test_the_users_files_stay_as_they_are(make_set: MakeSet) -> None:
         (folder / "0.npy").write_bytes(b"the user's own")
         np.save(folder / "1.npy", np.zeros((HEIGHT, WIDTH), np.uint16))
     before = contents(source.parent)
-    for mode, rect, cache in (("train", False, False), ("train", False, "ram"), ("train", False, "disk"), ("val", True, False)):
+    for mode, rect, cache in (
+        ("train", False, False),
+        ("train", False, "ram"),
+        ("train", False, "disk"),
+        ("val", True, False),
+    ):
         dataset = open_set(source, mode, rect, cache=cache)
         for i in range(len(dataset)):
             dataset[i]

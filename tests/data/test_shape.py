@@ -41,12 +41,15 @@ def test_an_image_fits_as_the_letterbox_scales_it(height: int, width: int, rows:
         ([(10, 20)], (32, 32), "10 x 20"),
         ([(3000, 4000)], (1088, 1472), "scaled down to 1.6 megapixels"),
         ([(8, 200_000)], (32, 200_000), "8 x 200000"),
+        ([(100, 300), (300, 100)], (224, 224), "they fill 33% of it"),
+        ([(100, 300)] * 6 + [(300, 100)] * 5, (128, 320), "they fill 60% of it"),
     ],
 )
 def test_the_median_shape(sizes: list[tuple[int, int]], expected: tuple[int, int], words: str) -> None:
     shape, reason = median_shape(np.array(sizes), 32)
     assert shape == expected
     assert words in reason
+    assert ("--rect" in reason) == ("fill" in words)
 
 
 @given(st.integers(1, 9000), st.integers(1, 9000))

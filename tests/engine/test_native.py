@@ -187,7 +187,7 @@ def test_a_video(trained: Path, pictures: list[Path], tmp_path: Path) -> None:
     assert list((tmp_path / "runs" / "detect").glob("strip.*"))
 
 
-@pytest.mark.parametrize("words", [["--imgsz", "native"], ["--imgsz", "480"]])
+@pytest.mark.parametrize("words", [["--imgsz", "native"], ["--imgsz", "480"], ["--imgsz", "320", "480"]])
 @pytest.mark.parametrize("command", ["detect", "val"])
 def test_a_pass_that_does_not_fit_is_refused_with_what_would(
     command: str,
@@ -218,8 +218,9 @@ def test_a_pass_that_does_not_fit_is_refused_with_what_would(
     assert (", 2 images at once," in line) == (command == "val")
     # What it offers does fit.
     option = "--max-pixels" if "native" in words else "--imgsz"
-    offered = line.partition(option)[2].split()[0]
-    smaller = [*words, option, offered] if "native" in words else [option, offered]
+    numbers = len(words) - 1
+    offered = line.partition(option)[2].split()[:numbers]
+    smaller = [*words, option, *offered] if "native" in words else [option, *offered]
     getattr(cli, command)([*begin, *smaller, "--debug"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -171,24 +172,22 @@ def test_a_resumed_training_keeps_the_shape_bit_for_bit(
 ) -> None:
     everything = "--mixup 0.5 --cutmix 0.5 --degrees 10 --perspective 0.001 --fraction 6 --single-cls --freeze 1"
     words = ["--model", str(model_yaml), "--imgsz", "32", "128", "--close-mosaic", "0", "--epochs", "2"]
-    common = ["--data", str(strips), *SMALL, *words, *everything.split()]
-    cli.train([*common, "--project", str(tmp_path / "whole")])
-    save = Trainer.save_model
+    save, cut = Trainer.save_model, tmp_path / "cut"
 
-    def save_and_stop(self: Trainer) -> bool:
-        save(self)
-        raise KeyboardInterrupt
+    def save_and_copy(self: Trainer) -> bool:
+        saved = save(self)
+        if self.epoch == 0:
+            shutil.copytree(self.save_dir, cut)
+        return saved
 
-    monkeypatch.setattr(Trainer, "save_model", save_and_stop)
-    with pytest.raises(SystemExit):
-        cli.train([*common, "--project", str(tmp_path / "cut")])
-    monkeypatch.undo()
-    last = tmp_path / "cut" / "train" / "weights" / "last.pt"
+    monkeypatch.setattr(Trainer, "save_model", save_and_copy)
+    cli.train(["--data", str(strips), "--project", str(tmp_path / "whole"), *SMALL, *words, *everything.split()])
+    last = cut / "weights" / "last.pt"
     cli.train(["--resume", str(last), "--debug"])
-    whole, resumed = load_checkpoint(tmp_path / "whole" / "train" / "weights" / "last.pt"), load_checkpoint(last)
+    uncut, resumed = load_checkpoint(tmp_path / "whole" / "train" / "weights" / "last.pt"), load_checkpoint(last)
     assert resumed.args["imgsz"] == [32, 128]
     assert sizes(seen["train"]) == sizes(seen["val"]) == {(32, 128)}
-    for name, value in whole.weights.items():
+    for name, value in uncut.weights.items():
         assert torch.equal(value, resumed.weights[name]), name
 
 
@@ -216,6 +215,8 @@ def test_rectangles_of_batches(strips: Path, model_yaml: Path, tmp_path: Path, s
     [
         ("train", "--imgsz 64 256 3", "--imgsz 64 256 3: give the longer side"),
         ("train", "--imgsz 0 256", "--imgsz 0 256"),
+        ("train", "--imgsz 0", "--imgsz 0"),
+        ("val", "--imgsz -64", "--imgsz -64"),
         ("train", "--imgsz 64 256 --rect", "--rect"),
         ("train", "--imgsz native", "--imgsz native"),
         ("val", "--imgsz auto", "--imgsz auto"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from ultralytics.utils import LOCAL_RANK, LOGGER
 from ultralytics.utils.instance import Instances
 
+from moat_det.data.gray import spread
 from moat_det.data.loader.broken import BrokenImageError
 from moat_det.data.resize import resize
 
@@ -84,9 +85,13 @@ class CopyPaste:
         pool = self._pools[np.random.choice(len(self._pools), p=self._shares)]
         for _ in range(_CUTS):
             cutting = self._cut(pool)
-            place = None if cutting is None else find_place(sample["img"], cutting, taken)
-            if cutting is not None and place is not None:
-                return _paste(sample, cutting, place)
+            if cutting is None:
+                continue
+            bands = max(sample["img"].shape[2], cutting.image.shape[2])  # gray beside colour becomes colour
+            image, cutting = spread(sample["img"], bands), replace(cutting, image=spread(cutting.image, bands))
+            place = find_place(image, cutting, taken)
+            if place is not None:
+                return _paste({**sample, "img": image}, cutting, place)
         return sample
 
     def _cut(self, pool: np.ndarray) -> _Cutting | None:

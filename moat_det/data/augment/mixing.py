@@ -10,6 +10,7 @@ from ultralytics.data.augment import BaseMixTransform
 from ultralytics.data.augment import CutMix as EngineCutMix
 from ultralytics.data.augment import MixUp as EngineMixUp
 
+from moat_det.data.gray import spread
 from moat_det.data.resize import resize
 from moat_det.data.shape import fit
 
@@ -43,6 +44,14 @@ class CutMix(EngineCutMix, Partners):
 
     Source: CutMix (Yun et al., 2019).
     """
+
+    def apply_image(self, labels: dict[str, Any], params: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Copy the rectangle; gray beside colour becomes colour."""
+        both = [labels, *labels["mix_labels"]]
+        bands = max(each["img"].shape[2] for each in both)
+        for each in both:
+            each["img"] = spread(each["img"], bands)
+        return super().apply_image(labels, params)
 
 
 def _shrink(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:

@@ -50,7 +50,8 @@ class Mosaic(Partners):
     def apply_image(self, labels: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
         """Put the images together; in between is the gray of the padding."""
         rows, columns = params["canvas"]
-        canvas = np.full((rows, columns, labels["img"].shape[2]), PADDING, np.uint8)
+        bands = max(part["img"].shape[2] for part in params["parts"])  # gray beside colour becomes colour
+        canvas = np.full((rows, columns, bands), PADDING, np.uint8)
         params["sizes"] = [part["img"].shape[:2] for part in params["parts"]]
         for part, (top, left), (height, width) in zip(params["parts"], params["corners"], params["sizes"], strict=True):
             y1, y2, x1, x2 = max(top, 0), min(top + height, rows), max(left, 0), min(left + width, columns)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ultralytics.data.augment import Compose, Format, RandomFlip, RandomHSV
+from ultralytics.data.augment import Compose, Format, RandomFlip
 from ultralytics.utils import IterableSimpleNamespace
 
+from moat_det.data.augment.bands import Hsv, Spread
 from moat_det.data.augment.mixing import CutMix, MixUp
 from moat_det.data.augment.mosaic import Mosaic
 from moat_det.data.augment.perspective import Perspective
@@ -21,6 +22,8 @@ def training_transforms(dataset: Any, hyp: IterableSimpleNamespace) -> Compose:
     engine, from the images that were read last, which differ after a resume and in each worker; and albumentations,
     whose generator is its own, only run where the user asked for them.
 
+    A gray image comes as one band, and is one until the last step.
+
     Args:
         dataset: The `DetectionDataset`, where partners come from. Its `shape` is that of the sample, unless it gives an
             image a `rect_shape`; its `preset` names what is done beside the engine's augmentations.
@@ -32,15 +35,15 @@ def training_transforms(dataset: Any, hyp: IterableSimpleNamespace) -> Compose:
     steps = [single, MixUp(dataset, single, hyp.mixup), CutMix(dataset, single, hyp.cutmix)]
     preset = dataset.preset
     if (given := getattr(hyp, "augmentations", None)) is not None:
-        steps.append(GivenTransforms(transforms=given))
+        steps += [Spread(dataset.channels), GivenTransforms(transforms=given)]
     elif preset.transforms:
         steps.append(Pixels(preset.transforms, dataset.channels))
     steps += [
-        RandomHSV(hyp.hsv_h, hyp.hsv_s, hyp.hsv_v),
+        Hsv(hyp.hsv_h, hyp.hsv_s, hyp.hsv_v, dataset.channels),
         RandomFlip(hyp.flipud, "vertical"),
         RandomFlip(hyp.fliplr, "horizontal"),
     ]
     if preset.quarter_turns:
         steps.append(QuarterTurns(preset.quarter_turns))
-    steps.append(Format(bbox_format="xywh", normalize=True, batch_idx=True, bgr=hyp.bgr))
+    steps += [Spread(dataset.channels), Format(bbox_format="xywh", normalize=True, batch_idx=True, bgr=hyp.bgr)]
     return Compose(steps)

@@ -58,8 +58,8 @@ def check_transforms(entries: Any, where: str) -> list[dict[str, dict[str, Any]]
 class Pixels:
     """Applies transforms, each with its probability, in their order.
 
-    An image of three equal bands goes through as one band, so that it stays gray. What cannot work on one band, or on
-    as many as the images have, is left out there.
+    A gray image comes as one band, and so stays gray. What cannot work on one band, or on as many as the images have,
+    is left out there.
 
     Args:
         entries: As `check_transforms` gives them.
@@ -79,10 +79,7 @@ class Pixels:
         """Change `labels["img"]`, (H, W, C) uint8, BGR where there are three bands."""
         image = labels["img"]
         colour = image.shape[2] == 3
-        gray = colour and _is_gray(image)
-        if gray:
-            image = np.ascontiguousarray(image[..., :1])
-        elif colour:
+        if colour:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         for probability, transform in self._steps[image.shape[2]]:
             if random.random() < probability:
@@ -90,7 +87,7 @@ class Pixels:
                 transform.set_random_seed(random.getrandbits(32))
                 image = transform(image=image)["image"]
         if colour:
-            image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR if gray else cv2.COLOR_RGB2BGR)
+            image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         labels["img"] = image
         return labels
 
@@ -107,11 +104,6 @@ class GivenTransforms(Albumentations):
             return super().__call__(labels)
         finally:
             generator.set_state(state)
-
-
-def _is_gray(image: np.ndarray) -> bool:
-    blue, green, red = cv2.split(image)
-    return np.array_equal(blue, green) and np.array_equal(blue, red)
 
 
 def _able(entries: Sequence[dict[str, dict[str, Any]]], channels: int) -> list[tuple[float, ImageOnlyTransform]]:

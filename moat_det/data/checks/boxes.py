@@ -37,7 +37,7 @@ def box_faults(sample: Sample) -> Iterator[Fault]:
     classes = np.array([row.cls for row in sample.rows])
     ignored = np.array([row.ignored for row in sample.rows])
     table = np.column_stack([classes, inside.round(3), ignored])
-    first = np.unique(table, axis=0, return_index=True)[1]
+    first = set(np.unique(table, axis=0, return_index=True)[1].tolist())
 
     def fault(kind: str, index: int, detail: str) -> Fault:
         where = f"{sample.rows[index].where}: {detail}"
@@ -67,14 +67,15 @@ def box_faults(sample: Sample) -> Iterator[Fault]:
             yield fault("box_of_two_classes", int(b), detail)
 
 
-def _same_boxes(boxes: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of boxes that are the same but for rounding."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(axis=2)
+def _same_boxes(boxes: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Pairs of boxes that are the same but for rounding; row by row, as an image may have thousands."""
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    same = common >= _SAME_BOX * (areas[:, None] + areas[None] - common)
-    return [(int(i), int(j)) for i, j in np.argwhere(np.triu(same, 1))]
+    for i in range(len(boxes) - 1):
+        low = np.maximum(boxes[i, :2], boxes[i + 1 :, :2])
+        high = np.minimum(boxes[i, 2:], boxes[i + 1 :, 2:])
+        common = np.clip(high - low, 0, None).prod(axis=1)
+        same = common >= _SAME_BOX * (areas[i] + areas[i + 1 :] - common)
+        yield from ((i, i + 1 + int(offset)) for offset in np.flatnonzero(same))
 
 
 def _describe(box: np.ndarray) -> str:

@@ -54,7 +54,9 @@ def collect(data: dict[str, Any]) -> Collection:
         try:
             sources = find_sources(data[split], data["names"], data.get("image_roots"))
         except UserError as error:
-            found.faults.append(Fault("split_unusable", split, str(data[split]), str(error)))
+            found.faults.append(
+                Fault("split_unusable", split, str(data[split]), str(error).removeprefix(f"{data[split]}: "))
+            )
             continue
         for source in sources:
             if isinstance(source, YoloSource):

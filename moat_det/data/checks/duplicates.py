@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from moat_det.data.checks.decode import ImageFacts
 from moat_det.data.checks.faults import Fault
@@ -24,8 +25,8 @@ _LARGEST_ASPECT_RATIO = 1.02
 # So many other parts of one layout tell what is common to all; more than that make it no clearer.
 _ENOUGH_OTHERS = 3
 _MOST_OTHERS = 15
-_LEAST_OWN_CORRELATION = 0.4
-_CHUNK = 1024
+_LEAST_OWN_CORRELATION = 0.6
+_CHUNK = 256
 
 
 def same_pictures(samples: Sequence[Sample]) -> list[list[Sample]]:
@@ -45,7 +46,7 @@ def duplicate_faults(samples: Sequence[Sample]) -> Iterator[Fault]:
             kind = "duplicate_across_splits" if first.split != other.split else "duplicate_image"
             if not same_labels(first, other):
                 kind = "duplicates_disagree"
-            yield _pair(kind, first, other, "the same pixels")
+            yield _pair(kind, first, other, "the same file" if first.image == other.image else "the same pixels")
     for first, other, likeness in near_pairs(samples):
         kind = "near_duplicate_across_splits" if first.split != other.split else "near_duplicate"
         agree = same_labels(first, other)
@@ -75,8 +76,8 @@ def near_pairs(samples: Sequence[Sample]) -> Iterator[tuple[Sample, Sample, floa
     """Give each sample that is nearly an earlier one, with that one and their correlation.
 
     Candidates correlate in coarse fingerprints; each is confirmed on fine ones, where no block may differ: a defect on
-    one of two boards of the same layout does. Where more parts look like both, what they have in common is taken out
-    first: two good parts of one layout share no more than that, two copies share their noise too.
+    one of two boards of the same layout does. Where more parts look like both, what those most like them have in common
+    is taken out first: two good parts of one layout share no more than that, two copies share their noise too.
     """
     unique = {facts.digest: (s, facts) for s in reversed(samples) if (facts := s.readable) and facts.detail is not None}
     known = list(unique.values())[::-1]
@@ -84,22 +85,54 @@ def near_pairs(samples: Sequence[Sample]) -> Iterator[tuple[Sample, Sample, floa
         return
     pooled = np.stack([_pooled(facts) for _, facts in known])
     seen: set[int] = set()
-    for start in range(0, len(known), _CHUNK):
-        alike = pooled[start : start + _CHUNK] @ pooled.T >= _LEAST_POOLED
-        for row in range(len(alike)):
-            i = start + row
-            near = np.flatnonzero(alike[row])
-            for j in near[near > i].tolist():
+    for start in tqdm(range(0, len(known), _CHUNK), "Comparing", unit="chunk", disable=None):
+        for i, nearest, candidates in _candidates(pooled, start):
+            for j in candidates:
                 if j in seen:
                     continue
-                others = [_detail(known[k][1]) for k in near if k not in (i, j)][:_MOST_OTHERS]
+                others = [known[k][1] for k in nearest if k not in (i, j)][:_MOST_OTHERS]
                 correlation = _confirm(known[i][1], known[j][1], others)
                 if correlation is not None:
                     seen.add(j)
                     yield known[i][0], known[j][0], correlation
 
 
-def _confirm(a: ImageFacts, b: ImageFacts, others: Sequence[np.ndarray]) -> float | None:
+def _candidates(pooled: np.ndarray, start: int) -> Iterator[tuple[int, list[int], list[int]]]:
+    """Compare a chunk of coarse fingerprints with all.
+
+    On a line that takes pictures of one layout all are alike: there the common part is taken out here too, so that the
+    pairs to be confirmed do not grow with the square of the images.
+
+    Args:
+        pooled: (N, 1024), each of length 1.
+        start: The first row of the chunk.
+
+    Yields:
+        A row, the few rows most like it, the most alike first, and the later rows that may be copies of it.
+    """
+    chunk = pooled[start : start + _CHUNK]
+    likeness = chunk @ pooled.T
+    alike = likeness >= _LEAST_POOLED
+    few = min(_MOST_OTHERS + 2, len(pooled))  # the row itself, its copy, and the others
+    nearest = np.argpartition(likeness, len(pooled) - few, axis=1)[:, len(pooled) - few :]
+    crowded = np.flatnonzero(alike.sum(axis=1) > few)
+    if len(crowded):
+        common = (pooled[nearest[crowded]].sum(axis=1) - chunk[crowded]) / (few - 1)
+        with_all, with_self = common @ pooled.T, (common * chunk[crowded]).sum(axis=1, keepdims=True)
+        square = (common**2).sum(axis=1, keepdims=True)
+        product = likeness[crowded] - with_all - with_self + square
+        lengths = (1 - 2 * with_all + square) * (1 - 2 * with_self + square)
+        alike[crowded] &= product >= _LEAST_OWN_CORRELATION * np.sqrt(np.maximum(lengths, 1e-12))
+    for offset in np.flatnonzero(alike.sum(axis=1) > 1).tolist():
+        i = start + offset
+        later = i + 1 + np.flatnonzero(alike[offset, i + 1 :])
+        if len(later):
+            likest = later[np.argsort(-likeness[offset, later], kind="stable")][:_MOST_OTHERS]
+            order = nearest[offset][np.argsort(-likeness[offset, nearest[offset]], kind="stable")]
+            yield i, order[likeness[offset, order] >= _LEAST_POOLED].tolist(), likest.tolist()
+
+
+def _confirm(a: ImageFacts, b: ImageFacts, others: Sequence[ImageFacts]) -> float | None:
     """The correlation of two pictures; None if they are not nearly the same."""
     aspect = a.width / a.height * b.height / b.width
     if max(aspect, 1 / aspect) > _LARGEST_ASPECT_RATIO:
@@ -110,7 +143,7 @@ def _confirm(a: ImageFacts, b: ImageFacts, others: Sequence[np.ndarray]) -> floa
     if correlation < _LEAST_CORRELATION or blocks.max() > _LARGEST_BLOCK:
         return None
     if len(others) >= _ENOUGH_OTHERS:
-        common = np.median(others, axis=0)
+        common = np.median([_detail(other) for other in others], axis=0)
         if np.corrcoef((x - common).ravel(), (y - common).ravel())[0, 1] < _LEAST_OWN_CORRELATION:
             return None
     return correlation

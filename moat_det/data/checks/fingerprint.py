@@ -31,10 +31,16 @@ def fingerprint(gray: np.ndarray) -> np.ndarray | None:
     return np.clip(np.rint((detail - detail.mean()) * (_STEPS / spread)), -32767, 32767).astype(np.int16)
 
 
+def scale_to(image: np.ndarray, side: int) -> np.ndarray:
+    """Scale an image so that its longer side has `side` pixels; the shorter one has at least one."""
+    scale = side / max(image.shape[:2])
+    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
 def axis_share(gray: np.ndarray) -> float:
     """The share of the strongest gradients that point within 10 degrees of the rows or columns; 0.22 is chance."""
-    scale = min(1.0, 320 / max(gray.shape))
-    small = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else gray
+    small = scale_to(gray, 320) if max(gray.shape) > 320 else gray
     gx, gy = cv2.Sobel(small, cv2.CV_32F, 1, 0), cv2.Sobel(small, cv2.CV_32F, 0, 1)
     strength = np.hypot(gx, gy)
     strong = strength > np.quantile(strength, 0.9)

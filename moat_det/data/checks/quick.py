@@ -12,19 +12,20 @@ from moat_det.data.checks.balance import class_faults
 from moat_det.data.checks.boxes import LARGEST_ASPECT, SMALLEST_SIDE
 from moat_det.data.checks.faults import KINDS
 from moat_det.data.index import SplitIndex
+from moat_det.data.shape import Shape
 
 _FEW_LABELLED = 0.1
 _SHOWN = 3
 _MOST_LINES = 8
 
 
-def quick_check(indices: Mapping[str, SplitIndex], names: Mapping[int, str], imgsz: int) -> list[str]:
+def quick_check(indices: Mapping[str, SplitIndex], names: Mapping[int, str], shape: Shape) -> list[str]:
     """Tell what is suspicious about a dataset, in a few lines.
 
     Args:
         indices: By split.
         names: Class id to name.
-        imgsz: Pixels that the longer side of an image is scaled to.
+        shape: Height and width in pixels that an image is scaled to fit into.
 
     Returns:
         A line for each thing, the worst first, at most eight; the last one names the full check. Empty where nothing is
@@ -34,24 +35,25 @@ def quick_check(indices: Mapping[str, SplitIndex], names: Mapping[int, str], img
         *_class_lines(indices, names),
         *_shared_lines(indices),
         *_label_lines(indices),
-        *_box_lines(indices, imgsz),
+        *_box_lines(indices, shape),
     ][: _MOST_LINES - 1]
     if lines:
         lines.append("tools/check_dataset.py --data ... looks at all of it, images too, and shows pictures")
     return lines
 
 
-def _box_lines(indices: Mapping[str, SplitIndex], imgsz: int) -> Iterator[str]:
+def _box_lines(indices: Mapping[str, SplitIndex], shape: Shape) -> Iterator[str]:
     tiny = long = 0
     for index in indices.values():
         boxes = index.boxes[~index.ignored]
         sides = boxes[:, 2:] - boxes[:, :2]
-        scales = np.repeat(imgsz / index.shapes.max(axis=1), np.diff(index.starts))[~index.ignored]
+        scales = np.repeat(np.min(shape / index.shapes, axis=1), np.diff(index.starts))[~index.ignored]
         short, longer = sides.min(axis=1), sides.max(axis=1)
         tiny += int((short * scales < SMALLEST_SIDE).sum())
         long += int((longer > LARGEST_ASPECT * short).sum())
     if tiny:
-        yield f"{tiny} boxes have a side under {SMALLEST_SIDE:g} px at --imgsz {imgsz}: train larger, or look at them"
+        size = f"{shape[0]} x {shape[1]}"
+        yield f"{tiny} boxes have a side under {SMALLEST_SIDE:g} px at {size}: train larger, or look at them"
     if long:
         yield f"{long} boxes are longer than {LARGEST_ASPECT:g} times their width"
 

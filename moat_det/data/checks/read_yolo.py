@@ -21,7 +21,7 @@ def collect_yolo(source: YoloSource, split: str, num_classes: int, faults: list[
     samples = []
     for image in source.images:
         if not os.path.isfile(image):
-            faults.append(Fault("image_missing", split, image, "named by a list of images"))
+            faults.append(Fault("image_missing", split, image, "named by a list of images, or a link to nothing"))
             continue
         labels = next((place for place in label_places(image) if os.path.isfile(place)), None)
         sample = Sample(split, image, labels, in_shares=True)

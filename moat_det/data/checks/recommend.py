@@ -71,7 +71,7 @@ def recommend(
     advice = _choose_levels(sides * size, size)
     unit = 64 if any("-p6" in word for item in advice for word in item.options) else 32
     advice.insert(0, _choose_shape(shapes, size, unit, size_reason))
-    advice += _choose_window(shapes)
+    advice += _choose_window(shapes, sides[:, 0], size)
     advice += _choose_intensity(data, images)
     advice.append(_choose_augmentation(images))
     advice += _choose_copy_paste(data["names"], counts)
@@ -126,19 +126,26 @@ def _choose_levels(sides: np.ndarray, size: int) -> list[Recommendation]:
     if long >= _FEW:
         return [Recommendation("levels", "add P6", f"{wide}, {narrow}", ("--model", "cfg/tiny_moat0-p6.yaml"))]
     reason = f"{narrow}, {wide}: P2 and P6 would cost time for nothing"
-    return [Recommendation("levels", "the usual P3 to P5", reason, ("--model", "cfg/tiny_moat0.yaml"))]
+    return [Recommendation("levels", "the usual P3 to P5", reason)]
 
 
-def _choose_window(shapes: np.ndarray) -> list[Recommendation]:
+def _choose_window(shapes: np.ndarray, short_sides: np.ndarray, size: int) -> list[Recommendation]:
+    """Detect at the scale of the training; the window matters where that is the images' own."""
     pixels = int(shapes.prod(axis=1).max())
     height, width = shapes[shapes.prod(axis=1).argmax()]
     if max(height, width) <= _SIZES[-1]:
         return []
-    advice = "val.py and detect.py: --imgsz native --window trained"
-    reason = f"images reach {height} x {width} px, more than the training takes; see docs/large-images.md"
+    native = "--imgsz native --window trained"
+    if len(short_sides) and (short_sides * size >= _ENOUGH_SIDE).mean() < _MOST:
+        advice = f"train on crops at their own scale, of up to {_SIZES[-1]} px; then val.py and detect.py: {native}"
+        reason = f"images reach {height} x {width} px, and scaled to {size} px many boxes are too small"
+    else:
+        advice = f"val.py and detect.py at the size of the training; {native} after a training on crops"
+        times = max(height, width) / size
+        reason = f"images reach {height} x {width} px: native, objects are {times:.1f} times as large as in training"
     if pixels > _FULL_WINDOW_PIXELS:
-        reason += "; attention over the whole of it (full) takes a minute an image and more on a CPU"
-    return [Recommendation("large images", advice, reason)]
+        reason += "; attention over a whole image (full) takes a minute and more on a CPU"
+    return [Recommendation("large images", advice, f"{reason}; see docs/large-images.md")]
 
 
 def _choose_intensity(data: Mapping[str, Any], facts: Sequence[ImageFacts]) -> list[Recommendation]:

@@ -27,7 +27,7 @@ def summary_rows(check: Check) -> list[tuple[str, int, int, int, int, int]]:
 
 def text_report(check: Check) -> str:
     """The report for the terminal."""
-    lines = [check.data["yaml_file"], "", *_table(check), ""]
+    lines = [check.data["yaml_file"], "", *_table(check), *([""] if check.faults else [])]
     for kind, faults in check.by_kind().items():
         splits = Counter(fault.split for fault in faults)
         where = ", ".join(f"{split} {count}" for split, count in splits.items())
@@ -38,7 +38,13 @@ def text_report(check: Check) -> str:
         if len(faults) > _SHOWN:
             lines.append(f"{'':16}... and {len(faults) - _SHOWN} more")
     counts = Counter(fault.severity for fault in check.faults)
-    lines += ["", ", ".join(f"{counts[level]} {level.name.lower()}s" for level in sorted(Severity, reverse=True))]
+    lines += [
+        "",
+        ", ".join(
+            f"{counts[level]} {level.name.lower()}{'s' * (counts[level] != 1)}"
+            for level in sorted(Severity, reverse=True)
+        ),
+    ]
     if check.recommendations:
         lines += ["", "Recommended:"]
         lines += [f"  {item.topic}: {item.advice}. {item.reason}" for item in check.recommendations]

@@ -46,8 +46,10 @@ class Check:
 
     def by_kind(self) -> dict[str, list[Fault]]:
         """The faults of each kind that was found, the worst first."""
-        kinds = dict.fromkeys(fault.kind for fault in self.faults)
-        return {kind: [fault for fault in self.faults if fault.kind == kind] for kind in kinds}
+        kinds: dict[str, list[Fault]] = {}
+        for fault in self.faults:
+            kinds.setdefault(fault.kind, []).append(fault)
+        return kinds
 
 
 def check_dataset(source: str | Path, group: str | None = None) -> Check:
@@ -66,18 +68,18 @@ def check_dataset(source: str | Path, group: str | None = None) -> Check:
     data = load_dataset(source)
     found = collect(data)
     samples = found.all_samples
+    faults = list(found.faults)
+    if group is not None:
+        faults += group_faults(samples, group)  # before the images: a wrong expression shall not cost their time
     facts = inspect_images([sample.image for sample in samples], data["channels"])
     for sample in samples:
         sample.facts = facts[sample.image]
-    faults = list(found.faults)
     for split, members in found.samples.items():
         faults += image_faults(members, data["intensity"].kind)
         faults += good_part_faults(split, members, data["yaml_file"])
     for sample in tqdm(samples, "Checking boxes", unit="image", disable=None):
         faults += box_faults(sample)
     faults += duplicate_faults(samples)
-    if group is not None:
-        faults += group_faults(samples, group)
     counts = {split: count_classes(members, data["nc"]) for split, members in found.samples.items()}
     present = {split: boxes for split, boxes in counts.items() if found.samples[split]}
     faults += class_faults(present, data["names"], data["yaml_file"]) if present else []

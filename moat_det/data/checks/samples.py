@@ -10,7 +10,7 @@ from moat_det.data.checks.decode import ImageFacts
 from moat_det.data.index.boxes import Labels, clean_boxes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One box as the annotation file has it.
 

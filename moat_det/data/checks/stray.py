@@ -31,8 +31,8 @@ def stray_labels(samples: Sequence[Sample]) -> Iterator[Fault]:
             if not file.lower().endswith(".txt") or file in used or file in seen:
                 continue
             seen.add(file)
-            stem = os.path.splitext(os.path.basename(file))[0]
-            if stem in stems(os.path.dirname(file)) | stems(_image_folder(os.path.dirname(file))):
+            place, stem = os.path.dirname(file), os.path.splitext(os.path.basename(file))[0]
+            if stem in stems(place) or stem in stems(_image_folder(place)):
                 continue  # the label of an image that no split names
             is_label = _is_label(file)
             yield Fault("label_without_image" if is_label else "text_beside_labels", split, file)

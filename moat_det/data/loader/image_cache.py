@@ -26,7 +26,7 @@ from moat_det.data.index.cache import files_state, is_settled
 from moat_det.files import atomic_path
 from moat_det.paths import user_cache
 
-VERSION = 1
+VERSION = 2
 """Counts up with every change of how images are read or scaled, or of how they are kept."""
 
 _AT_ONCE = 64  # images in memory while the cache is made
@@ -84,7 +84,7 @@ def open_image_cache(
     Args:
         files: The images.
         targets: (N, 2), their heights and widths after scaling.
-        channels: Of the scaled images.
+        channels: Of the scaled images, at most.
         settings: Plain types: whatever else `read` depends on.
         read: Gives the image of an index; may be called in threads, and raise `OSError`.
         prefix: Of the lines in the log.
@@ -111,7 +111,8 @@ def open_image_cache(
             "folder"
         )
         return None
-    LOGGER.info(f"{prefix}cached images: {place.with_suffix('.pixels')}, {_gigabytes(needed)}")
+    data = place.with_suffix(".pixels")
+    LOGGER.info(f"{prefix}cached images: {data}, {_gigabytes(data.stat().st_size)}")
     return cache
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -64,15 +63,12 @@ class ImageDataset(YOLODataset):
         self.fixed_shape = shape is not None
         self.seed = seed
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._kept_bytes = 0
         on_disk = str(cache).lower() == "disk"
         # What is broken already when the images are put into memory cannot be replaced there, but when it is asked for.
         self.on_broken: OnBroken = "gray" if on_broken == "replace" else on_broken
         super().__init__(*args, imgsz=imgsz, cache=None if on_disk else cache, **kwargs)
         self.on_broken = on_broken
-        if self.augment:
-            # The engine's is eight batches, whatever they take.
-            largest = math.prod(self.shape) * self.channels
-            self.max_buffer_length = min(max(_KEPT_BYTES // largest, 1), self.ni)
         if on_disk:
             targets = np.array([self._scaled_size(label["shape"]) for label in self.labels])
             settings = [self.intensity.to_dict(), self.augment]
@@ -121,7 +117,8 @@ class ImageDataset(YOLODataset):
         """Read an image and scale it to fit into `shape`, or not at native size.
 
         Returns:
-            The image (H, W, channels) uint8, BGR where there are three, its (h, w) in the file and its (h, w) now.
+            The image (H, W, channels) uint8, BGR where there are three; in training a gray one has one band. Its (h, w)
+            in the file and its (h, w) now.
 
         Raises:
             BrokenImageError: The image cannot be read and is to be replaced.
@@ -147,12 +144,12 @@ class ImageDataset(YOLODataset):
         file, size = self.im_files[i], self.labels[i]["shape"]
         # In training alone: what validation sees is what detection sees.
         factor = decoding_factor(size, self._scaled_size(size)) if self.augment else 1
-        image = read_input(file, self.intensity, self.channels, factor)
+        image = read_input(file, self.intensity, self.channels, factor, keep_gray=self.augment)
         if factor > 1:
             if (image.shape[0] * factor, image.shape[1] * factor) == size:
                 return resize(image, *self._scaled_size(size)), size
             if image.shape[:2] != size:  # another image than the one that was indexed
-                image = read_input(file, self.intensity, self.channels)
+                image = read_input(file, self.intensity, self.channels, keep_gray=self.augment)
         size = (image.shape[0], image.shape[1])
         return resize(image, *self._scaled_size(size)), size
 
@@ -171,9 +168,11 @@ class ImageDataset(YOLODataset):
         return np.full((*self._scaled_size(size), self.channels), PADDING, np.uint8), size
 
     def _keep(self, i: int, scaled: np.ndarray, size: Shape) -> None:
-        """Keep the images that were read last, as the engine does: a mosaic may want them again."""
+        """Keep the images that were read last: a mosaic may want them again. The engine keeps eight batches."""
         self.ims[i], self.im_hw0[i], self.im_hw[i] = scaled, size, scaled.shape[:2]
         self.buffer.append(i)
-        if 1 < len(self.buffer) >= self.max_buffer_length:
+        self._kept_bytes += scaled.nbytes
+        while self._kept_bytes > _KEPT_BYTES and len(self.buffer) > 1:
             oldest = self.buffer.pop(0)
+            self._kept_bytes -= self.ims[oldest].nbytes
             self.ims[oldest], self.im_hw0[oldest], self.im_hw[oldest] = None, None, None

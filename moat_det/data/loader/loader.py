@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,6 +38,9 @@ class Loader(DataLoader):
         except UserError as error:
             # Of a worker's error torch gives the traceback's text, whose last line is the message.
             raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
+        except (ConnectionError, EOFError, FileNotFoundError) as error:
+            time.sleep(1)  # the signal of its death comes a moment later, and torch raises from it wherever we are
+            raise RuntimeError("DataLoader worker was killed while it handed over a batch") from error
         self.dataset.broken.report(self.dataset.im_files, self.dataset.prefix)
 
     def start_epoch(self, epoch: int) -> None:

@@ -90,7 +90,7 @@ def test_a_pasted_defect_is_where_its_box_says_and_nothing_else_changes(
         image, classes, boxes = single(dataset, 3, seed)
         assert classes.tolist() == [0]
         assert image.dtype == np.uint8
-        assert image.shape == (height, width, 3 if bands == 1 else bands)
+        assert image.shape == (height, width, bands)
         x1, y1, x2, y2 = boxes[0].tolist()
         assert 12 * 0.75 < x2 - x1 < 12 * 1.3
         assert 24 * 0.75 < y2 - y1 < 24 * 1.3

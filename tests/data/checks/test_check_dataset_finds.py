@@ -9,11 +9,28 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from dirt import BOX, Planted, found, save, surface, write_clean, write_dirty, write_good_parts, write_text
+from dirt import (
+    BOX,
+    GROUP,
+    Planted,
+    board,
+    found,
+    save,
+    surface,
+    write_clean,
+    write_dirty,
+    write_good_parts,
+    write_text,
+)
 
+from moat_det.data.checks import duplicates
+from moat_det.data.checks.decode import ImageFacts
 from moat_det.data.checks.faults import KINDS, Severity
+from moat_det.data.checks.fingerprint import fingerprint
 from moat_det.data.checks.fix import write_fixed
+from moat_det.data.checks.html import html_report
 from moat_det.data.checks.run import Check, check_dataset
+from moat_det.data.checks.samples import Sample
 from moat_det.data.config import load_dataset
 from moat_det.data.index import open_index
 from moat_det.errors import UserError
@@ -26,13 +43,13 @@ def digests(root: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Planted, Check]:
     file, planted = write_dirty(tmp_path_factory.mktemp("dirty"))
-    return file, planted, check_dataset(file)
+    return file, planted, check_dataset(file, GROUP)
 
 
 def test_the_clean_set_has_no_fault(tmp_path: Path) -> None:
-    file = write_clean(tmp_path)
-    assert not found(file)
-    assert check_dataset(file).severity is Severity.NOTE
+    check = check_dataset(write_clean(tmp_path), GROUP)
+    assert not check.faults
+    assert check.severity is Severity.NOTE
 
 
 @pytest.mark.parametrize("write", [write_dirty, write_good_parts])
@@ -123,11 +140,11 @@ def boxes_of_size(root: Path, side: float, image: int = 320) -> Path:
     return root / "data.yaml"
 
 
-@pytest.mark.parametrize(("side", "model"), [(6, "tiny_moat0-p2"), (40, "tiny_moat0"), (600, "tiny_moat0-p6")])
+@pytest.mark.parametrize(("side", "model"), [(6, "tiny_moat0-p2"), (40, ""), (600, "tiny_moat0-p6")])
 def test_levels_follow_the_boxes(tmp_path: Path, side: float, model: str) -> None:
     check = check_dataset(boxes_of_size(tmp_path, side, 640))
     options = [word for item in check.recommendations for word in item.options]
-    assert f"cfg/{model}.yaml" in options
+    assert [word for word in options if word.startswith("cfg/")] == ([f"cfg/{model}.yaml"] if model else [])
     assert options[options.index("--imgsz") + 1] == "640"
 
 
@@ -178,3 +195,41 @@ def test_the_same_picture_of_neu_det_with_different_labels(shared: Path, tmp_pat
     (fault,) = kinds["duplicates_disagree"]
     assert (Path(fault.file).stem, Path(fault.other or "").stem) == ("patches_105", "patches_101")
     assert not kinds.keys() & {"near_duplicate", "near_duplicate_across_splits"}
+
+
+def test_a_strip_of_two_rows_is_checked_and_drawn(tmp_path: Path) -> None:
+    file = boxes_of_size(tmp_path, 20)
+    for split, seed in (("train", 1), ("val", 2)):
+        save(tmp_path / f"images/{split}/{seed}.png", np.resize(surface(seed), (2, 5000)))
+    check = check_dataset(file)
+    assert set(check.by_kind()) == {"tiny_box"}
+    assert html_report(check).count("data:image/jpeg") == 4  # each whole, and from near
+
+
+def test_arrays_stay_readable_in_a_corrected_copy(tmp_path: Path) -> None:
+    for split, seed in (("train", 1), ("val", 2)):
+        write_text(tmp_path / f"set/labels/{split}/{seed}.txt", f"0 {BOX}\n")
+        (tmp_path / f"set/images/{split}").mkdir(parents=True)
+        np.save(tmp_path / f"set/images/{split}/{seed}.npy", np.dstack([surface(seed)] * 5))
+        write_text(tmp_path / f"set/{split}.txt", f"images/{split}/{seed}.npy\n")
+    write_text(tmp_path / "set/data.yaml", "train: train.txt\nval: val.txt\nnames: [a]\nchannels: 5\n")
+    write_fixed(check_dataset(tmp_path / "set"), tmp_path / "fixed")
+    assert check_dataset(tmp_path / "fixed").counts["train"].tolist() == [1]
+
+
+def test_what_is_compared_on_a_line_of_one_layout_does_not_grow_with_the_square(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def sample(name: str, picture: np.ndarray) -> Sample:
+        detail = fingerprint(picture.astype(np.float32))
+        facts = ImageFacts(height=120, width=120, channels=1, dtype="uint8", digest=name, detail=detail)
+        return Sample("train", name, None, facts=facts)
+
+    samples = [sample(str(number), board(number, spot=False)) for number in range(300)]
+    copy = np.clip(board(7, spot=False) * 0.9 + 10, 0, 255).astype(np.uint8)
+    samples.append(sample("copy", copy))
+    confirmed = []
+    confirm = duplicates._confirm
+    monkeypatch.setattr(duplicates, "_confirm", lambda *pair: confirmed.append(pair) or confirm(*pair))
+    assert [(a.image, b.image) for a, b, _ in duplicates.near_pairs(samples)] == [("7", "copy")]
+    assert len(confirmed) < len(samples)  # of 45,150 pairs, all of them alike

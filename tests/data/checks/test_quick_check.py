@@ -22,7 +22,7 @@ def indices(file: Path) -> dict[str, SplitIndex]:
 
 
 def test_nothing_is_said_of_a_clean_set(tmp_path: Path) -> None:
-    assert quick_check(indices(write_clean(tmp_path)), CLASSES, 128) == []
+    assert quick_check(indices(write_clean(tmp_path)), CLASSES, (128, 128)) == []
 
 
 def test_each_thing_is_told_in_a_line(tmp_path: Path) -> None:
@@ -35,21 +35,22 @@ def test_each_thing_is_told_in_a_line(tmp_path: Path) -> None:
     for kind, suffix in (("images", "png"), ("labels", "txt")):
         copy = tmp_path / kind / f"val/part000.{suffix}"
         copy.write_bytes((tmp_path / kind / f"train/part000.{suffix}").read_bytes())
-    lines = quick_check(indices(file), {**CLASSES, 3: "burr"}, 128)
+    lines = quick_check(indices(file), {**CLASSES, 3: "burr"}, (128, 128))
     assert len(lines) == 6
     parts = ("1: pit", "3: burr", "1 images are in two splits", "1 boxes have a side under 2 px", "1 boxes are longer")
     for line, part in zip(lines, (*parts, "tools/"), strict=True):
         assert part in line
     assert "part000.png" in lines[2]
-    # half the size, more of them are small
-    assert any("2 boxes have a side under 2 px" in line for line in quick_check(indices(file), CLASSES, 64))
+    # Half the size, more of them are small; squares in a strip are scaled to its height.
+    for shape in ((64, 64), (64, 512)):
+        assert any("2 boxes have a side under 2 px" in line for line in quick_check(indices(file), CLASSES, shape))
 
 
 def test_forgotten_labels_are_told(tmp_path: Path) -> None:
     file = write_clean(tmp_path)
     for label in sorted((tmp_path / "labels/train").glob("*.txt"))[4:]:
         label.unlink()
-    assert "93% of the images of train have no box" in " ".join(quick_check(indices(file), CLASSES, 128))
+    assert "93% of the images of train have no box" in " ".join(quick_check(indices(file), CLASSES, (128, 128)))
 
 
 def test_a_hundred_thousand_images_take_a_second() -> None:
@@ -72,5 +73,5 @@ def test_a_hundred_thousand_images_take_a_second() -> None:
 
     given = {"train": split(0, 80_000), "val": split(80_000, 20_000)}
     start = time.process_time()
-    assert quick_check(given, CLASSES, 640) == []
+    assert quick_check(given, CLASSES, (640, 640)) == []
     assert time.process_time() - start < 1

@@ -15,7 +15,7 @@ from ultralytics.utils.torch_utils import init_seeds
 from moat_det.data.config import load_dataset
 from moat_det.data.dataset import build_dataset
 from moat_det.data.index import SplitIndex, open_index
-from moat_det.engine.validator import dataset_ground_truth
+from moat_det.engine.ground_truth import dataset_ground_truth
 from moat_det.errors import UserError
 from moat_det.evaluation import coco_ground_truth
 

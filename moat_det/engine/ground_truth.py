@@ -1,0 +1,25 @@
+"""The labels of a split as evaluation takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from moat_det.data.dataset import DetectionDataset
+from moat_det.evaluation import GroundTruthImage
+
+
+def dataset_ground_truth(dataset: DetectionDataset) -> list[GroundTruthImage]:
+    """Give the boxes and the ignored regions of each image, in pixels of its file."""
+    return [
+        GroundTruthImage(
+            path=Path(label["im_file"]),
+            height=label["shape"][0],
+            width=label["shape"][1],
+            boxes=np.concatenate([label["boxes_xyxy"], label["ignored_xyxy"]]),
+            classes=np.concatenate([label["cls"], label["ignored_cls"]]).reshape(-1).astype(int),
+            ignored=np.repeat([False, True], [len(label["cls"]), len(label["ignored_cls"])]),
+        )
+        for label in dataset.labels
+    ]
