@@ -86,9 +86,9 @@ def find_image(file: str, root: ET.Element, image_root: str | None) -> str:
     folder, stem = os.path.split(os.path.splitext(file)[0])
     above = os.path.dirname(folder)
     folders = [image_root] if image_root else [folder, os.path.join(above, "JPEGImages"), os.path.join(above, "images")]
-    name = child_text(root, "filename", file) or stem
+    name = _path_text(root, "filename", file) or stem
     places = [os.path.join(place, name) for place in folders]
-    if not image_root and (path := child_text(root, "path", file)):
+    if not image_root and (path := _path_text(root, "path", file)):
         places.append(os.path.join(folder, path))
     found = next((place for place in places if os.path.isfile(place)), None)
     if not found:
@@ -136,7 +136,13 @@ def child_text(parent: ET.Element, tag: str, where: str) -> str | None:
     text = (parent.findtext(tag) or "").strip()
     if text and not is_plain(text):
         raise UserError(f"{where}: <{tag}> is {text[:40]!r}, which is no name; correct it")
-    return text.replace("\\", "/") or None
+    return text or None
+
+
+def _path_text(root: ET.Element, tag: str, file: str) -> str | None:
+    """The text of a child that is a path, of Windows too."""
+    text = child_text(root, tag, file)
+    return text and text.replace("\\", "/")
 
 
 def _read_objects(file: str, root: ET.Element, ids: ClassIds) -> tuple[list[int], list[list[float]]]:
