@@ -56,10 +56,11 @@ _MAIN: dict[Command, dict[str, str]] = {
         "imgsz": "longer side of the images in pixels, or height and width, or native: their own size",
     },
 }
+_WORKERS = "one per core up to 8 with a GPU, none on a CPU"
 # Defaults that are not the engine's, beside those of cfg/training/default.yaml.
 _DEFAULTS: dict[Command, dict[str, Any]] = {
-    "train": {"nbs": "that of --batch"},
-    "val": {"imgsz": "as trained", "conf": 0.001, "rect": True},
+    "train": {"nbs": "that of --batch", "workers": _WORKERS},
+    "val": {"imgsz": "as trained", "conf": 0.001, "rect": True, "workers": _WORKERS},
     "detect": {"imgsz": "as trained", "conf": 0.25, "batch": 1},
 }
 # What leads each command's help of the engine's options, and the engine's sections that follow.
