@@ -8,38 +8,47 @@ from __future__ import annotations
 import argparse
 import shutil
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+
+import moat_det.offline  # noqa: F401  # isort: skip  # before the engine's import
 from ultralytics.cfg import get_cfg
 from ultralytics.data.augment import Albumentations
 from ultralytics.data.build import build_dataloader, build_yolo_dataset
 
-import moat_det.offline  # noqa: F401  # before the engine's import
 from moat_det.data.config import load_dataset
 from moat_det.data.dataset import build_dataset
 from moat_det.data.index import open_index
 from moat_det.data.index.yolo import label_places
 from moat_det.data.loader.loader import make_loader
+from moat_det.errors import UserError
 
 CPU = torch.device("cpu")
 
 
 def link_images(data: dict[str, Any], folder: Path) -> Path:
-    """Link the training images into a folder of the engine's layout, and copy their labels."""
-    for image in open_index(data["train"], data["names"], data.get("image_roots")).paths:
+    """Link the training images into a folder of the engine's layout, and copy their labels, under numbers for names.
+
+    Raises:
+        UserError: None of them has a YOLO label file.
+    """
+    images, labels = folder / "images" / "train", folder / "labels" / "train"
+    images.mkdir(parents=True)
+    labels.mkdir(parents=True)
+    for number, image in enumerate(open_index(data["train"], data["names"], data.get("image_roots")).paths):
+        (images / f"{number:06}{Path(image).suffix}").symlink_to(image)
         label = next((place for place in map(Path, label_places(image)) if place.is_file()), None)
-        for kind, source in (("images", Path(image)), ("labels", label)):
-            (folder / kind / "train").mkdir(parents=True, exist_ok=True)
-            if source is not None and kind == "images":
-                (folder / kind / "train" / source.name).symlink_to(source)
-            elif source is not None:
-                shutil.copy(source, folder / kind / "train" / f"{Path(image).stem}.txt")
-    return folder / "images" / "train"
+        if label is not None:
+            shutil.copy(label, labels / f"{number:06}.txt")
+    if not any(labels.iterdir()):
+        raise UserError(f"{data['yaml_file']}: no training image has a YOLO label file, as the engine needs them")
+    return images
 
 
 def measure(loader: Iterable[dict[str, Any]], batches: int) -> float:
@@ -52,23 +61,19 @@ def measure(loader: Iterable[dict[str, Any]], batches: int) -> float:
     return images / (time.perf_counter() - start)
 
 
-def main() -> None:
-    """Measure, and print medians and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, help="dataset YAML or folder, with YOLO labels")
-    parser.add_argument("--imgsz", type=int, default=640)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--batches", type=int, default=20, help="in each turn")
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--mosaic", type=float, default=1.0, help="probability")
-    parser.add_argument("--cache", choices=["ram", "disk"], help="of both")
-    words = parser.parse_args()
+def compare(words: argparse.Namespace) -> dict[str, list[float]]:
+    """Measure both loaders in turns; gives the images per second of each turn, of "ours" and of "engine".
+
+    Raises:
+        UserError: The dataset is not in order, or has too few images.
+    """
     data = load_dataset(words.data)
     args = get_cfg(overrides={"imgsz": words.imgsz, "batch": words.batch, "mosaic": words.mosaic, "cache": words.cache})
     with tempfile.TemporaryDirectory() as folder:
         linked = str(link_images(data, Path(folder)))
         ours = build_dataset(args, data["train"], words.batch, data)
+        if len(ours) < 2 * words.batch:
+            raise UserError(f"--batch {words.batch}: two batches are needed, there are {len(ours)} images; give less")
         engines = build_yolo_dataset(args, linked, words.batch, data, mode="train")
         steps = engines.transforms
         steps.transforms = [step for step in steps.transforms if not isinstance(step, Albumentations)]
@@ -82,6 +87,29 @@ def main() -> None:
                 loader = ways[name]()
                 speeds[name].append(measure(loader, min(words.batches, len(loader) - 1)))
                 loader.close()
+    return speeds
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, and print medians and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--data", required=True, help="dataset YAML or folder, with YOLO labels")
+    parser.add_argument("--imgsz", type=int, default=640, help="side of a training image, in pixels (640)")
+    parser.add_argument("--batch", type=int, default=16, help="images in a batch (16)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that read images (1)")
+    parser.add_argument("--batches", type=int, default=20, help="in each turn (20)")
+    parser.add_argument("--turns", type=int, default=5, help="of either loader (5)")
+    parser.add_argument("--mosaic", type=float, default=1.0, help="its probability (1)")
+    parser.add_argument("--cache", choices=["ram", "disk"], help="of both")
+    words = parser.parse_args(argv)
+    try:
+        for name in ("imgsz", "batch", "batches", "turns"):
+            if getattr(words, name) < 1:
+                raise UserError(f"--{name} {getattr(words, name)}: must be 1 or more")
+        speeds = compare(words)
+    except UserError as error:
+        print(f"measure_loader: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     for name, values in speeds.items():
         print(f"{name:7}{medians[name]:8.1f} images/s   {' '.join(f'{value:.1f}' for value in values)}")

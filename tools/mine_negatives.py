@@ -1,4 +1,4 @@
-"""List the good images on which a model fires, so that the next training learns that they are good.
+r"""List the good images on which a model fires, so that the next training learns that they are good.
 
     python tools/mine_negatives.py --weights best.pt --source good/ --out negatives.txt --data defects.yaml \
         --write-yaml defects-2.yaml
@@ -186,6 +186,16 @@ def _picture(image: np.ndarray, detections: Sequence[dict[str, Any]], classes: S
     return draw_boxes(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), boxes, texts, classes)
 
 
+def _check_writable(file: Path) -> None:
+    """Raise `UserError` where nothing can be written beside `file`, before hours of detection."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written: {error.strerror or error}; choose another place") from error
+
+
 def run(ours: argparse.Namespace, words: Sequence[str]) -> None:
     """Do what the command line says.
 
@@ -202,6 +212,8 @@ def run(ours: argparse.Namespace, words: Sequence[str]) -> None:
     listing = NegativeList(Path(os.path.abspath(ours.out)))
     data = load_dataset(ours.data) if ours.data is not None else None
     extended = extended_yaml(data, listing.path, ours.write_yaml) if data is not None and ours.write_yaml else None
+    for file in (listing.path, *([ours.write_yaml] if extended is not None else [])):
+        _check_writable(file)
     images, left_out = good_images(source, known_images(data) if data is not None else {})
     for reason, count in left_out.items():
         print(f"{count} images of {source} are left out: {reason}")
@@ -238,6 +250,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         run(ours, words)
     except UserError as error:
         print(f"mine_negatives: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # a full disk, in most cases; what was written is whole
+        print(f"mine_negatives: {error.filename or ours.out}: {error.strerror or error}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -34,13 +34,13 @@ def batches(arguments: Arguments, epochs: Sequence[int]) -> Iterator[tuple[dict[
 
     Args:
         arguments: Those of train.py.
-        epochs: Numbers from 0 on.
+        epochs: Numbers from 0 on, in ascending order.
 
     Yields:
         The engine's batch (`img` uint8 (B, C, H, W), `cls`, `bboxes`, `batch_idx`, ...) and the names of the classes.
 
     Raises:
-        UserError: An argument or the dataset is not in order.
+        UserError: An argument or the dataset is not in order, or the training has no such epoch.
     """
     engine, own = dict(arguments.engine), dict(arguments.own)
     if engine.pop("resume", None):
@@ -53,8 +53,10 @@ def batches(arguments: Arguments, epochs: Sequence[int]) -> Iterator[tuple[dict[
         trainer.model = model.model
         loader = trainer.get_dataloader(trainer.data["train"], trainer.batch_size, rank=-1, mode="train")
         trainer.train_loader = loader
+        if max(epochs) >= trainer.epochs:
+            raise UserError(f"--epoch {max(epochs)}: the epochs of this training are 0 to {trainer.epochs - 1}")
         closing = trainer.epochs - trainer.args.close_mosaic
-        for epoch in sorted(epochs):
+        for epoch in epochs:
             if trainer.args.close_mosaic and epoch >= closing:
                 trainer._close_dataloader_mosaic()
             loader.reset()
@@ -90,11 +92,11 @@ def draw(batch: dict[str, Any], names: dict[int, str], note: str = "") -> list[n
     return pictures
 
 
-def _numbers(text: str) -> list[int]:
-    epochs = [int(part) for part in text.split(",")]
-    if min(epochs) < 0:
-        raise ValueError
-    return epochs
+def _epochs(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"--epoch {text}: give numbers from 0 on, such as 0,1,99")
+    return sorted(map(int, parts))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -104,9 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", required=True, type=Path, help="the picture to write, .jpg or .png")
-    parser.add_argument(
-        "--epoch", type=_numbers, default=[0], help="which epochs, from 0 on, such as 0,1,99 (default: 0)"
-    )
+    parser.add_argument("--epoch", default="0", help="which epochs, from 0 on, such as 0,1,99 (default: 0)")
     parser.add_argument("--columns", type=int, help="pictures in a row (default: as makes the sheet a square)")
     ours, rest = parser.parse_known_args(words)
     try:
@@ -114,16 +114,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise UserError(f"--out {ours.out}: must end in .jpg or .png")
         if ours.columns is not None and ours.columns < 1:
             raise UserError(f"--columns {ours.columns}: must be 1 or more")
-        pictures = []
-        drawn_epochs = batches(parse_arguments("train", rest), ours.epoch)
-        for epoch, (batch, names) in zip(sorted(ours.epoch), drawn_epochs, strict=True):
-            pictures += draw(batch, names, f"epoch {epoch}" if len(ours.epoch) > 1 else "")
+        epochs, pictures = _epochs(ours.epoch), []
+        drawn_epochs = batches(parse_arguments("train", rest), epochs)
+        for epoch, (batch, names) in zip(epochs, drawn_epochs, strict=True):
+            pictures += draw(batch, names, f"epoch {epoch}" if len(epochs) > 1 else "")
         height, width = pictures[0].shape[:2]
         scale = min(_SIDE / max(height, width), 1)
         columns = ours.columns or max(round(math.sqrt(len(pictures) * height / width)), 1)
         drawn = sheet(pictures, columns, (round(height * scale), round(width * scale)))
         encoded = cv2.imencode(ours.out.suffix, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))[1]
-        atomic_write_bytes(ours.out, encoded.tobytes())
+        try:
+            atomic_write_bytes(ours.out, encoded.tobytes())
+        except OSError as error:
+            raise UserError(f"--out {ours.out}: cannot be written: {error.strerror or error}; name another") from error
         print(f"{len(pictures)} images of {height} x {width} (height x width) drawn in {ours.out}")
     except UserError as error:
         print(f"show_batch: {' '.join(str(error).split())}", file=sys.stderr)

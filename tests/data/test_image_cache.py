@@ -112,6 +112,23 @@ def test_another_process_maps_the_file_itself(source: Path, folder: Path) -> Non
     assert np.array_equal(pickle.loads(content).get(3)[0], cache.get(3)[0])
 
 
+@pytest.mark.parametrize("change", [Path.unlink, lambda pixels: pixels.write_bytes(b"another training's")])
+def test_without_the_file_another_process_reads_the_images_themselves(
+    source: Path, folder: Path, reads: list[int], change: Callable[[Path], Any]
+) -> None:
+    dataset = open_set(source)
+    expected, content = dataset.image_cache.get(3)[0], pickle.dumps(dataset.image_cache)
+    (pixels,) = folder.glob("*.pixels")
+    pixels.rename(pixels.with_suffix(".away"))  # what is mapped stays
+    pixels.touch()
+    change(pixels)
+    assert np.array_equal(dataset.load_image(3)[0], expected)
+    reads.clear()
+    dataset.image_cache = pickle.loads(content)
+    assert np.array_equal(dataset.load_image(3)[0], expected)
+    assert reads == [3]
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -129,6 +129,7 @@ def test_a_list_changed_by_hand_stays(tool: ModuleType, line: Path, weights: Pat
         (["--out", "list.csv"], "must end in .txt"),
         (["--out", "n.txt", "--write-yaml", "new.yaml"], "--write-yaml needs --data"),
         (["--out", "n.txt", "--data", "set/data.yaml", "--write-yaml", "set/data.yaml"], "it is there"),
+        (["--out", "set/data.yaml/n.txt"], "cannot be written"),
         (["--out", "n.txt", "--source", "absent"], "absent: no such folder"),
         (["--out", "n.txt", "--source", "set/images/train", "--data", "set/data.yaml"], "no good image is left"),
     ],

@@ -92,6 +92,9 @@ def test_boxes_are_drawn_around_what_they_enclose(tool: ModuleType) -> None:
     [
         (["--out", "batch.gif"], "must end in .jpg or .png"),
         (["--out", "b.png", "--columns", "0"], "--columns 0"),
+        (["--out", "b.png", "--epoch", "0,x"], "--epoch 0,x"),
+        (["--out", "b.png", "--epoch", "0,1000"], "--epoch 1000: the epochs of this training are 0 to"),
+        (["--out", f"{__file__}/b.png"], "cannot be written"),
         (["--out", "b.png", "--augmentation", "surfaces"], "did you mean 'surface'"),
         (["--out", "b.png", "--batch", "-1"], "--batch -1"),
         (["--out", "b.png", "--resume", "last.pt"], "--resume"),

@@ -67,7 +67,7 @@ class Pixels:
     """
 
     def __init__(self, entries: Sequence[dict[str, dict[str, Any]]], channels: int) -> None:
-        self._steps = {bands: _able(entries, bands) for bands in sorted({1, channels})}
+        self._steps = {bands: _able(entries, bands) for bands in ((1, 3) if channels == 3 else (channels,))}
         for bands, steps in self._steps.items():
             able = {type(transform).__name__ for _, transform in steps}
             absent = [name for entry in entries for name in entry if name not in able]

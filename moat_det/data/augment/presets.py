@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,15 +77,16 @@ def load_preset(name: str | Path) -> Preset:
         if key not in keys:
             way_out = "it belongs under 'engine'" if key in ENGINE_KEYS else f"write {', '.join(keys)}"
             raise UserError(f"{file}: unknown key {shown(key)}{suggest(str(key), keys)}; {way_out}")
-    turns = content.get("quarter_turns") or 0.0
+    content = {key: value for key, value in content.items() if value is not None}
+    turns = content.get("quarter_turns", 0.0)
     if isinstance(turns, bool) or not isinstance(turns, (int, float)) or not 0 <= turns <= 1:
         raise UserError(
             f"{file}: 'quarter_turns: {shown(turns)}' is no share of the images; write a number from 0 to 1"
         )
     return Preset(
-        engine=_check_engine(content.get("engine") or {}, file),
+        engine=_check_engine(content.get("engine", {}), file),
         quarter_turns=float(turns),
-        transforms=check_transforms(content.get("transforms") or [], str(file)),
+        transforms=check_transforms(content.get("transforms", []), str(file)),
     )
 
 
@@ -101,7 +103,7 @@ def _check_engine(arguments: Any, file: Path) -> dict[str, Any]:
                 f"{file}: 'engine' has {shown(key)}, which is no augmentation of the engine's"
                 f"{suggest(str(key), ENGINE_KEYS)}; it has {', '.join(sorted(ENGINE_KEYS))}"
             )
-        if isinstance(value, (bool, str)):
+        if isinstance(value, (bool, str)) or (isinstance(value, float) and not math.isfinite(value)):
             raise UserError(f"{file}: 'engine' has '{key}: {shown(value)}'; write a number")
     arguments = dict(arguments)
     try:

@@ -44,16 +44,20 @@ class ImageCache:
         starts: (N + 1,), where each image begins, in bytes; images that could not be read have none.
         shapes: (N, 3), height, width and channels.
         sizes: (N, 2), height and width in the image's own file.
+
+    Raises:
+        OSError: The file of pixels is gone.
     """
 
     def __init__(self, data: Path, starts: np.ndarray, shapes: np.ndarray, sizes: np.ndarray) -> None:
         self._data, self._starts, self._shapes, self._sizes = data, starts, shapes, sizes
-        self._open()
+        self._state = _data_state(data)
+        self._pixels = self._map()
 
     def get(self, index: int) -> Image | None:
         """Give an image, which is the caller's to change; None where the cache has none."""
         start, end = self._starts[index], self._starts[index + 1]
-        if start == end:
+        if start == end or self._pixels is None:
             return None
         height, width = self._sizes[index].tolist()
         return np.array(self._pixels[start:end]).reshape(self._shapes[index]), (height, width)
@@ -63,12 +67,15 @@ class ImageCache:
         return {name: value for name, value in self.__dict__.items() if name != "_pixels"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Map the file again."""
+        """Map the file again; where it was deleted or made anew meanwhile, the images are read from their own files."""
         self.__dict__.update(state)
-        self._open()
+        try:
+            self._pixels = self._map() if _data_state(self._data) == self._state else None
+        except OSError:
+            self._pixels = None
 
-    def _open(self) -> None:
-        self._pixels = np.memmap(self._data, np.uint8, "r") if self._starts[-1] else np.zeros(0, np.uint8)
+    def _map(self) -> np.ndarray | None:
+        return np.memmap(self._data, np.uint8, "r") if self._starts[-1] else None
 
 
 def open_image_cache(
@@ -103,7 +110,7 @@ def open_image_cache(
                 free = shutil.disk_usage(place.parent).free
                 if free < needed * _MARGIN:
                     raise OSError(errno.ENOSPC, f"it needs {_gigabytes(needed)}, {_gigabytes(free)} are free")
-                _make(place, files, read, f"{prefix}caching images ({_gigabytes(needed)} on the disk)")
+                _make(place, files, read, f"{prefix}caching images (up to {_gigabytes(needed)} on the disk)")
                 cache = _load(place, files, fresh=True)
     except OSError as error:
         LOGGER.warning(

@@ -39,6 +39,8 @@ class Loader(DataLoader):
             # Of a worker's error torch gives the traceback's text, whose last line is the message.
             raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
         except (ConnectionError, EOFError, FileNotFoundError) as error:
+            if not self.num_workers:
+                raise
             time.sleep(1)  # the signal of its death comes a moment later, and torch raises from it wherever we are
             raise RuntimeError("DataLoader worker was killed while it handed over a batch") from error
         self.dataset.broken.report(self.dataset.im_files, self.dataset.prefix)

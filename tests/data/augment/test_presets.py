@@ -55,6 +55,8 @@ def test_each_preset_says_for_whom_it_is_and_survives_a_checkpoint(name: str) ->
         ("quarterturn: 0.5", "unknown key 'quarterturn' .did you mean 'quarter_turns'"),
         ("mosaic: 0.5", "unknown key 'mosaic'; it belongs under 'engine'"),
         ("quarter_turns: 2", "'quarter_turns: 2' is no share"),
+        ("engine: 0", "'engine' is 0; write the engine's arguments"),
+        ("engine: {degrees: .inf}", "'degrees: inf'; write a number"),
         ("quarter_turns: true", "'quarter_turns: True' is no share"),
         ("engine: [1]", "'engine' is"),
         ("engine: {lr0: 0.1}", "'lr0', which is no augmentation"),
