@@ -13,6 +13,13 @@ from pathlib import Path
 from typing import Any
 
 
+def check_writable(folder: str | Path) -> None:
+    """Raise `OSError` where no file can be written in `folder`, which is made when it is missing."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path in the folder of `path`; rename it over `path` when the block ends well.

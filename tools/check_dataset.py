@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 from ultralytics.utils.files import increment_path
@@ -16,7 +15,7 @@ from moat_det.data.checks.report import json_report, text_report
 from moat_det.data.checks.run import check_dataset
 from moat_det.data.convert import check_free
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_json, atomic_write_text
+from moat_det.files import atomic_write_json, atomic_write_text, check_writable
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.fix:
             check_free(Path(args.fix))
         if args.out:
-            _check_writable(Path(args.out))
+            check_writable(Path(args.out))  # before the images are read
         check = check_dataset(args.data, args.group)
         print(text_report(check))
         out = Path(args.out or increment_path(Path("runs/check", _name(check.data["yaml_file"]))))
@@ -63,13 +62,6 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{parser.prog}: error: {place}: cannot be written ({reason}); name another --out", file=sys.stderr)
         return 2
     return int(check.severity)
-
-
-def _check_writable(folder: Path) -> None:
-    """Raise `OSError` where no file can be written in `folder`, before the images are read."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
 
 
 def _name(file: str) -> str:

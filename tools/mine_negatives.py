@@ -32,7 +32,7 @@ from moat_det.data.strict_yaml import read_yaml
 from moat_det.engine.arguments import parse_arguments
 from moat_det.engine.model import MOAT
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_bytes, atomic_write_json, atomic_write_text
+from moat_det.files import atomic_write_bytes, atomic_write_json, atomic_write_text, check_writable
 from moat_det.pictures import draw_boxes, sheet
 
 _MAKER = "moat_det tools/mine_negatives.py"
@@ -189,9 +189,7 @@ def _picture(image: np.ndarray, detections: Sequence[dict[str, Any]], classes: S
 def _check_writable(file: Path) -> None:
     """Raise `UserError` where nothing can be written beside `file`, before hours of detection."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=file.parent):
-            pass
+        check_writable(file.parent)
     except OSError as error:
         raise UserError(f"{file}: cannot be written: {error.strerror or error}; choose another place") from error
 
