@@ -65,7 +65,7 @@ def default_workers(device: torch.device) -> int:
     """How many processes read images where nobody says: on a GPU one for each core, up to 8; on a CPU none.
 
     There the model takes every core, and each of its steps waits for the thread that a worker took the core of: one
-    worker on two cores made training slower (docs/data.md).
+    worker on two cores made training slower (docs/results.md).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, _MOST_WORKERS) if device.type == "cuda" else 0
