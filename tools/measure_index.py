@@ -19,6 +19,7 @@ from tqdm import tqdm
 from moat_det.benchmark.measure import measure
 from moat_det.data.config import load_dataset
 from moat_det.data.index import open_index
+from moat_det.errors import UserError
 
 OBJECT = (
     "<object><name>{}</name><bndbox><xmin>{:.0f}</xmin><ymin>{:.0f}</ymin><xmax>{:.0f}</xmax><ymax>{:.0f}</ymax>"
@@ -75,7 +76,7 @@ def run(folder: Path, source: str) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code 0."""
+    """The command line; returns the exit code: 0, or 2 after one line on stderr."""
     parser = argparse.ArgumentParser(
         description="Repeat the first 24 validation images of a dataset by hard links and index them as YOLO, COCO and "
         "VOC, cold and from the cache, each in a process of its own; the files are in the system's cache.",
@@ -92,10 +93,16 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(open_once(args.folder, args.source)))
         return 0
     rows = ["| format | images | cold, s | MiB | from the cache, s | MiB |", "|---|---|---|---|---|---|"]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make_set(load_dataset(args.data), folder, args.count)
-        rows += [row(title, folder, source, args.repeats) for title, source in SOURCES.items()]
+    try:
+        if min(args.count, args.repeats) < 1:
+            raise UserError(f"--count {args.count}, --repeats {args.repeats}: give 1 or more")
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            make_set(load_dataset(args.data), folder, args.count)
+            rows += [row(title, folder, source, args.repeats) for title, source in SOURCES.items()]
+    except UserError as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 2
     print("\n".join(rows))
     return 0
 

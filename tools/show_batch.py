@@ -47,7 +47,7 @@ def batches(arguments: Arguments, epochs: Sequence[int]) -> Iterator[tuple[dict[
         raise UserError("--resume: give the options of the run instead, which are in its args.yaml and options.yaml")
     model = MOAT(engine.pop("model", None) or own.pop("backbone", None) or DEFAULT_BACKBONE)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = model.make_trainer(**engine, **own, project=folder)
+        trainer = model.make_trainer(**{**engine, **own, "project": folder, "name": None})  # whatever the run is called
         if trainer.batch_size < 1:
             raise UserError(f"--batch {trainer.batch_size}: give the number of images, here")
         trainer.model = model.model

@@ -72,9 +72,7 @@ def _show_own_log() -> None:
 
 
 def _complain(command: Command, message: str) -> int:
-    # A loader's worker hands its error over as the text of a traceback, whose last line is the message.
-    line = message.rpartition("UserError: ")[2]
-    print(f"{command}: {' '.join(line.split())}", file=sys.stderr)
+    print(f"{command}: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 

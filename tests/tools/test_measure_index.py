@@ -39,3 +39,15 @@ def test_the_table(
     title, images, *figures = (cell.strip() for cell in last.strip("|").split("|"))
     assert (title, images) == ("VOC", "6")
     assert len([float(figure) for figure in figures]) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), [(["--data", "gone.yaml"], "no such dataset YAML"), (["--count", "0"], "--count 0")]
+)
+def test_mistakes_are_one_line(
+    tool: ModuleType, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tool.main(words) == 2
+    line = capsys.readouterr().err
+    assert message in line
+    assert line.count("\n") == 1

@@ -44,14 +44,15 @@ def test_it_shows_what_the_training_sees(
             raise Enough
         return whole(self, batch)
 
-    arguments = parse_arguments("train", words)
+    arguments = parse_arguments("train", [*words, "--project", str(tmp_path / "runs"), "--name", "seen"])
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "preprocess_batch", remember)
         engine = dict(arguments.engine)
         with pytest.raises(Enough):
-            MOAT(engine.pop("model")).train(**engine, **arguments.own, project=tmp_path, plots=False)
+            MOAT(engine.pop("model")).train(**engine, **arguments.own, plots=False)
     shown = list(tool.batches(arguments, [0, 1]))  # mosaic is closed in the second epoch
     assert len(shown) == len(seen) == 2
+    assert [run.name for run in (tmp_path / "runs").iterdir()] == ["seen"]  # drawing left none
     for (batch, names), trained in zip(shown, seen, strict=True):
         assert len(names) > 1
         for key in ("img", "cls", "bboxes", "batch_idx"):
