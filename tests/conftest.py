@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import moat_det.offline  # noqa: F401  (before any test imports the engine)
+from helpers.dataset_files import noise
 
 REPO = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("MOAT_DET_SHARED", REPO.parent / "shared"))
@@ -29,3 +31,45 @@ def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOAT_DET_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture
+def make_set(tmp_path: Path) -> Callable[[dict[str, str | None]], Path]:
+    """Write a set from {image: label text, or None for no file} for both splits; gives its data.yaml."""
+
+    def make(files: dict[str, str | None]) -> Path:
+        root = tmp_path / "set"
+        for split in ("train", "val"):
+            for seed, (name, text) in enumerate(files.items()):
+                image = root / "images" / split / name
+                image.parent.mkdir(parents=True, exist_ok=True)
+                noise(seed=seed).save(image)
+                if text is not None:
+                    label = (root / "labels" / split / name).with_suffix(".txt")
+                    label.parent.mkdir(parents=True, exist_ok=True)
+                    label.write_text(text)
+        (root / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [scratch, pit, stain]\n")
+        return root / "data.yaml"
+
+    return make
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What our modules log during the test."""
+    messages: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    logger, handler = logging.getLogger("moat_det"), Collect()
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
+
+
+@pytest.fixture(autouse=True)
+def log_everything() -> None:
+    """Log what a user of `MOAT` sees, also where only a module of the data is tested."""
+    logging.getLogger("moat_det").setLevel(logging.INFO)

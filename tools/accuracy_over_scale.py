@@ -15,11 +15,11 @@ from typing import Any
 
 import yaml
 
-from moat_det.data.demo import generate_demo
+from moat_det.demo import generate_demo
+from moat_det.detector.config import load_config
 from moat_det.engine import MOAT
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_json, atomic_write_text
-from moat_det.models.config import load_config
 
 # Name -> (which of the two detectors, the settings of its attention).
 POLICIES: dict[str, tuple[str, dict[str, str]]] = {

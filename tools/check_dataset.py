@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ultralytics.utils.files import increment_path
 
-from moat_det.data.checks.fix import write_fixed
-from moat_det.data.checks.html import html_report
-from moat_det.data.checks.report import json_report, text_report
-from moat_det.data.checks.run import check_dataset
+from moat_det.checks.fix import write_fixed
+from moat_det.checks.html import html_report
+from moat_det.checks.report import json_report, text_report
+from moat_det.checks.run import check_dataset
 from moat_det.data.convert import check_free
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_json, atomic_write_text, check_writable

@@ -11,7 +11,7 @@ import numpy as np
 
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
-from moat_det.pictures import sheet
+from moat_det.report.pictures import sheet
 
 
 def contact_sheet(paths: list[Path], columns: int, side: int, gap: int = 6) -> np.ndarray:

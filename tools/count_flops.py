@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from moat_det.backbones import create_backbone
-from moat_det.backbones.flops import count_multiply_adds
+from moat_det.backbones.moat.flops import count_multiply_adds
 from moat_det.backbones.weights import RELEASED, Release
 
 HEADER = (

@@ -26,10 +26,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from moat_det.backbones.tensorflow import CheckpointError, open_checkpoint
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "backbones" / "tensorflow_checkpoints"))
-from bundle_writer import Bundle, sample, table, tar, varint  # type: ignore[import-not-found]  # noqa: E402
+from tools.bundle_writer import Bundle, sample, table, tar, varint
 
 MEMORY_RATIO, MEMORY_FLOOR = 10, 1 << 20
 EXTREMES = [0, 1, 2, 15, 16, 127, 128, 255, 1 << 14, 1 << 20, 1 << 31, 1 << 32, 1 << 40, 1 << 62, 1 << 63]
@@ -106,7 +103,7 @@ def spoiled_table(bundle: Bundle, place: str, rng: random.Random) -> bytes:
         name = rng.choice(("dtype", "shape", "shard", "offset", "size", "slices"))
         number = rng.choice((rng.choice(EXTREMES), rng.randrange(40)))
         many = {"shape": tuple(rng.choice(EXTREMES) for _ in range(rng.randrange(5))), "slices": (value,)}
-        pairs[at] = key, dataclasses.replace(entry, **{name: many.get(name, number)}).encode()
+        pairs[at] = key, dataclasses.replace(entry, **{name: many.get(name, number)}).encode()  # type: ignore[arg-type]
     elif place == "entry":
         pairs[at] = (spoil(key, rng), value) if rng.random() < 0.2 else (key, spoil(value, rng))
         if rng.random() < 0.1:

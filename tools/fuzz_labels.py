@@ -221,7 +221,7 @@ def fuzz(count: int, seed: int, seconds_limit: float, keep: Path) -> Report:
         keep: The folder that gets the files of those that fail.
     """
     report = Report()
-    logger = logging.getLogger("ultralytics")
+    logger = logging.getLogger("moat_det")
     level = logger.level
     previous = signal.signal(signal.SIGALRM, _raise_hang)
     logger.setLevel(logging.ERROR)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from moat_det.data.demo import generate_demo
+from moat_det.demo import generate_demo
 from moat_det.errors import UserError
 
 

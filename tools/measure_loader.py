@@ -24,8 +24,8 @@ from ultralytics.data.build import build_dataloader, build_yolo_dataset
 
 from moat_det.data.config import load_dataset
 from moat_det.data.dataset import build_dataset
+from moat_det.data.formats.yolo import label_places
 from moat_det.data.index import open_index
-from moat_det.data.index.yolo import label_places
 from moat_det.data.loader.loader import make_loader
 from moat_det.errors import UserError
 

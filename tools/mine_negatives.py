@@ -25,15 +25,15 @@ import yaml
 from tqdm import tqdm
 
 from moat_det.data.config import SPLITS, load_dataset
-from moat_det.data.images import find_images
+from moat_det.data.formats.yolo import label_places
+from moat_det.data.images.find import find_images
 from moat_det.data.index import open_index
-from moat_det.data.index.yolo import label_places
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.engine.arguments import parse_arguments
 from moat_det.engine.model import MOAT
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes, atomic_write_json, atomic_write_text, check_writable
-from moat_det.pictures import draw_boxes, sheet
+from moat_det.report.pictures import draw_boxes, sheet
 
 _MAKER = "moat_det tools/mine_negatives.py"
 _SHOWN, _COLUMNS, _SIDE = 24, 6, 320  # pictures on the sheet, in a row, and the side of one in pixels

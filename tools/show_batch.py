@@ -24,7 +24,7 @@ from moat_det.engine.cli import DEFAULT_BACKBONE
 from moat_det.engine.model import MOAT
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
-from moat_det.pictures import draw_boxes, sheet
+from moat_det.report.pictures import draw_boxes, sheet
 
 _SIDE = 640  # of a picture on the sheet, at most
 

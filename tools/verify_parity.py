@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from moat_det.backbones.parity import TOLERANCE, Difference, compare_case, find_cases
+from moat_det.backbones.moat.parity import TOLERANCE, Difference, compare_case, find_cases
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_json
 

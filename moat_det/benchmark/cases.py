@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TypeAlias
 
-from moat_det.backbones.windows import WindowSpec, parse_windows
+from moat_det.backbones.moat.windows import WindowSpec, parse_windows
+from moat_det.detector.build import find_config, is_engine_config
+from moat_det.detector.config import parse_config
 from moat_det.errors import UserError
-from moat_det.models.build import find_config, is_engine_config
-from moat_det.models.config import parse_config
 
 NONE = "-"
 """Stands for a setting that a model does not have."""

@@ -15,8 +15,8 @@ from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
 from moat_det.benchmark.cases import NONE, DetectorCase, config_name, parse_size, parse_window
-from moat_det.models.build import build_model, find_config, with_window
-from moat_det.models.detector import Detector
+from moat_det.detector.build import build_model, find_config, with_window
+from moat_det.detector.detector import Detector
 
 CLASSES = 10
 OBJECTS = 20

@@ -10,8 +10,8 @@ import torch
 
 from moat_det.benchmark.cases import DetectorCase, parse_size
 from moat_det.benchmark.passes import build, detect, random_images
+from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.errors import UserError
-from moat_det.models.nms import non_max_suppression, read_output
 
 CONF = 0.25
 IOU = 0.7

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
-from ultralytics.utils import LOGGER
-
+from moat_det.data.images.intensity import Intensity
 from moat_det.data.index.names import json_names
-from moat_det.data.intensity import Intensity
-from moat_det.data.messages import is_plain, shown, suggest
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
+from moat_det.messages import is_plain, shown, suggest
+
+logger = logging.getLogger(__name__)
 
 MAX_CHANNELS = 128  # OpenCV scales and turns no more at once
 SPLITS = ("train", "val", "test")
@@ -52,7 +53,7 @@ def load_dataset(source: str | Path, split: str | None = None) -> dict[str, Any]
             )
     names = {} if names_in_json else _check_names(content["names"], file)
     if content.get("download"):
-        LOGGER.info(f"{file}: the key 'download' is ignored, nothing is downloaded or run")
+        logger.info(f"{file}: the key 'download' is ignored, nothing is downloaded or run")
 
     root = _find_root(content.get("path"), file)
     data: dict[str, Any] = {"path": str(root)}
@@ -93,7 +94,7 @@ def check_channels(known: int, data: dict[str, Any]) -> None:
 
 def _find_yaml(source: str | Path) -> Path:
     if str(source) == "demo":
-        from moat_det.data.demo import demo_dataset
+        from moat_det.demo import demo_dataset
 
         return Path(demo_dataset())
     path = Path(os.path.abspath(os.path.expanduser(source)))

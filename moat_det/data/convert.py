@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,17 +14,18 @@ from typing import Any
 import numpy as np
 import yaml
 from tqdm import tqdm
-from ultralytics.utils import LOGGER
 
 from moat_det.data.config import SPLITS, load_dataset
+from moat_det.data.formats.coco import coco_names
+from moat_det.data.formats.sources import find_sources
+from moat_det.data.formats.voc import voc_names
 from moat_det.data.groups import choose_train
+from moat_det.data.images.suffixes import ARRAY_SUFFIX
 from moat_det.data.index import SplitIndex, open_index
-from moat_det.data.index.coco import coco_names
-from moat_det.data.index.sources import find_sources
-from moat_det.data.index.voc import voc_names
-from moat_det.data.read import ARRAY_SUFFIX
 from moat_det.errors import UserError
 from moat_det.files import atomic_folder
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def convert(
         splits = _split_anew(splits, train_share, group, seed)
     write_dataset(out, target_format, class_names, splits)
     if "val" not in splits:
-        LOGGER.warning(f"{out / 'data.yaml'}: has no 'val', which training needs; split the set, or add one")
+        logger.warning(f"{out / 'data.yaml'}: has no 'val', which training needs; split the set, or add one")
     return out / "data.yaml"
 
 
@@ -194,7 +196,7 @@ def _split_anew(
     new: dict[str, list[Item]] = {"train": [], "val": []}
     for item, is_train in zip(items, chosen, strict=True):
         new["train" if is_train else "val"].append(item)
-    LOGGER.info(f"{len(new['train'])} images in train, {len(new['val'])} in val")
+    logger.info(f"{len(new['train'])} images in train, {len(new['val'])} in val")
     return new
 
 
@@ -212,7 +214,9 @@ def _write(
     content: dict[str, Any] = {}
     for split, items in splits.items():
         targets = _name_files(items, target_format)
-        for item, target in tqdm(list(zip(items, targets, strict=True)), desc=f"{split}: copying", unit="image"):
+        for item, target in tqdm(
+            list(zip(items, targets, strict=True)), desc=f"{split}: copying", unit="image", disable=None
+        ):
             copy = folder / "images" / split / target
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(item.path, copy)
@@ -266,7 +270,7 @@ def _write_yolo(folder: Path, items: Sequence[Item], targets: Sequence[str]) -> 
         lines = (f"{int(cls)} {x:.12g} {y:.12g} {w:.12g} {h:.12g}\n" for cls, x, y, w, h in rows)
         file.write_text("".join(lines), encoding="ascii")
     if left_out:
-        LOGGER.warning(f"{folder.name}: {left_out} crowd regions are left out, which YOLO labels cannot hold")
+        logger.warning(f"{folder.name}: {left_out} crowd regions are left out, which YOLO labels cannot hold")
 
 
 def coco_dictionary(items: Sequence[Item], file_names: Sequence[str], names: Mapping[int, str]) -> dict[str, Any]:

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from ultralytics.data.augment import Compose, Format
 from ultralytics.data.utils import get_split_fraction
-from ultralytics.utils import LOCAL_RANK, IterableSimpleNamespace, colorstr
+from ultralytics.utils import IterableSimpleNamespace, colorstr
 
 from moat_det.data.augment import CopyPaste, Preset, training_transforms
-from moat_det.data.choose_intensity import choose_intensity
+from moat_det.data.formats.yolo import label_places
+from moat_det.data.images.choose_intensity import choose_intensity
 from moat_det.data.index import ScanReport, open_index
-from moat_det.data.index.yolo import label_places
-from moat_det.data.letterbox import Letterbox
 from moat_det.data.loader.broken import BrokenImages, OnBroken
 from moat_det.data.loader.images import ImageDataset
-from moat_det.data.native import NativeSize, batches_by_shape
 from moat_det.data.seeds import image_seed, seeded
-from moat_det.data.shape import Shape
+from moat_det.data.sizes.letterbox import Letterbox
+from moat_det.data.sizes.native import NativeSize, batches_by_shape
+from moat_det.data.sizes.shape import Shape
 from moat_det.errors import UserError
 
 
@@ -58,8 +58,7 @@ class DetectionDataset(ImageDataset):
     def get_labels(self) -> list[dict[str, Any]]:
         """Give the boxes of the index, and say what it found."""
         self.report = self.index.report
-        if LOCAL_RANK in {-1, 0}:
-            self.report.log(self.prefix)
+        self.report.log(self.prefix)
         self.intensity = self.data["intensity"]
         if self.augment and self.report.deep:
             files = [Path(file) for file in self.im_files]

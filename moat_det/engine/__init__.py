@@ -9,6 +9,9 @@ import moat_det.offline
 import moat_det.engine.quiet  # noqa: F401
 
 # isort: split
+from moat_det.engine.log import show_log
 from moat_det.engine.model import MOAT
+
+show_log()
 
 __all__ = ["MOAT"]

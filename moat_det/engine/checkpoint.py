@@ -15,10 +15,10 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 import moat_det
-from moat_det.data.intensity import Intensity
+from moat_det.data.images.intensity import Intensity
+from moat_det.detector.build import build_model
 from moat_det.errors import UserError
 from moat_det.files import atomic_path
-from moat_det.models.build import build_model
 
 FORMAT = "moat_det checkpoint 2"
 _READABLE = {FORMAT, "moat_det checkpoint 1"}

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ultralytics.utils import LOGGER
-
 from moat_det.engine.arguments import Arguments, parse_arguments
 from moat_det.engine.detections import DetectionFiles
+from moat_det.engine.log import show_log
 from moat_det.engine.model import MOAT
 from moat_det.engine.options import Command
 from moat_det.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_BACKBONE = "tiny_moat2"
 
@@ -39,7 +40,7 @@ def detect(argv: Sequence[str] | None = None) -> None:
 def _run(command: Command, action: Callable[[Arguments], None], argv: Sequence[str] | None) -> None:
     """Do `action`; a user's mistake ends in one line and exit code 2."""
     words = list(sys.argv[1:] if argv is None else argv)
-    _show_own_log()
+    show_log()
     try:
         action(parse_arguments(command, words))
     except UserError as error:
@@ -62,13 +63,6 @@ def _run(command: Command, action: Callable[[Arguments], None], argv: Sequence[s
         if "--debug" in words:
             raise
         sys.exit(_fail(command, error))
-
-
-def _show_own_log() -> None:
-    """Show what the layers below the engine log (windows, downloads, weights) as the engine shows its own lines."""
-    own = logging.getLogger("moat_det")
-    own.setLevel(logging.INFO)
-    own.handlers = LOGGER.handlers[:1]  # a test adds its own behind it
 
 
 def _complain(command: Command, message: str) -> int:
@@ -118,10 +112,10 @@ def _detect(arguments: Arguments) -> None:
     if predictor.unreadable:
         named = ", ".join(str(path) for path in predictor.unreadable[:5])
         more = f" and {len(predictor.unreadable) - 5} more" if len(predictor.unreadable) > 5 else ""
-        LOGGER.warning(f"{len(predictor.unreadable)} unreadable file(s) were skipped: {named}{more}")
+        logger.warning(f"{len(predictor.unreadable)} unreadable file(s) were skipped: {named}{more}")
     if images == 0:
         raise UserError(f"--source {engine['source']}: none of its images can be read")
-    LOGGER.info(f"{found} detections in {images} images{f'; results in {folder}' if folder.is_dir() else ''}")
+    logger.info(f"{found} detections in {images} images{f'; results in {folder}' if folder.is_dir() else ''}")
 
 
 def _weights(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,12 +10,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import LOGGER
 
 from moat_det.backbones.weights import load_pretrained
+from moat_det.detector.detector import Detector
 from moat_det.engine.checkpoint import is_checkpoint, load_model
 from moat_det.errors import UserError
-from moat_det.models.detector import Detector
+
+logger = logging.getLogger(__name__)
 
 _LISTED = 6
 _KERNEL = "model.backbone.stem.conv_0.weight"
@@ -62,7 +64,7 @@ def load_weights(model: DetectionModel, weights: str, *, remap_classes: bool) ->
             "wrote for it, or from random weights"
         )
     for line in lines:
-        LOGGER.info(line)
+        logger.info(line)
 
 
 def _load_detector(model: DetectionModel, path: str, remap_classes: bool) -> tuple[str, str]:

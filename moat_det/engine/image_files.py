@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.pool import ThreadPool
@@ -13,11 +14,14 @@ import numpy as np
 from PIL import Image, ImageOps
 from ultralytics.data.loaders import LoadImagesAndVideos
 from ultralytics.data.utils import IMG_FORMATS
-from ultralytics.utils import LOGGER, NUM_THREADS
 
-from moat_det.data.intensity import Intensity
-from moat_det.data.read import ARRAY_SUFFIX, read_input
+from moat_det.cores import READING_THREADS
+from moat_det.data.images.intensity import Intensity
+from moat_det.data.images.read import read_input
+from moat_det.data.images.suffixes import ARRAY_SUFFIX
 from moat_det.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 class ImageFiles(LoadImagesAndVideos):
@@ -48,7 +52,7 @@ class ImageFiles(LoadImagesAndVideos):
             for file, image in zip(files, self._read_all(files), strict=True):
                 self.count += 1
                 if isinstance(image, str):
-                    LOGGER.warning(f"{file}: {image}")
+                    logger.warning(f"{file}: {image}")
                     continue
                 paths.append(file)
                 images.append(image)
@@ -58,7 +62,7 @@ class ImageFiles(LoadImagesAndVideos):
     def _read_all(self, files: list[str]) -> list[np.ndarray | str]:
         if len(files) == 1:
             return [self._read(files[0])]
-        with ThreadPool(min(len(files), NUM_THREADS)) as pool:
+        with ThreadPool(min(len(files), READING_THREADS)) as pool:
             return pool.map(self._read, files)
 
     def _read(self, file: str) -> np.ndarray | str:

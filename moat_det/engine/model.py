@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,26 +11,28 @@ from typing import Any
 import yaml
 from ultralytics.engine.model import Model
 from ultralytics.engine.results import Results
-from ultralytics.utils import DEFAULT_CFG, LOGGER
+from ultralytics.utils import DEFAULT_CFG
 
 from moat_det.data.augment import load_preset
 from moat_det.data.config import load_dataset
-from moat_det.data.intensity import Intensity
+from moat_det.data.images.intensity import Intensity
+from moat_det.data.sizes.imgsz import take_training_shape
+from moat_det.detector.build import build_model, find_config, is_engine_config, with_window
+from moat_det.detector.detector import Detector
 from moat_det.engine.arguments import check_overrides
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device
 from moat_det.engine.inference_options import INFERENCE_OPTIONS, NATIVE, InferenceOptions
 from moat_det.engine.options import training_defaults
 from moat_det.engine.predictor import Predictor
-from moat_det.engine.shapes import take_training_shape
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator
 from moat_det.engine.windows import read_window
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoMetrics
-from moat_det.models.build import build_model, find_config, is_engine_config, with_window
-from moat_det.models.detector import Detector
+
+logger = logging.getLogger(__name__)
 
 _TRAINING_OPTIONS = ("weights", "freeze_backbone", "layer_decay", "window", "augmentation")
 
@@ -139,7 +142,7 @@ class MOAT(Model):
             own["shape"] = take_training_shape(overrides, data, stride=max(int(self.model.stride.max()), 32))
         options = None if resume else self._train_options(own, nbs_given="nbs" in kwargs)
         if resume and own:
-            LOGGER.warning(f"a resumed run keeps its own {', '.join(own)}; start a new run to change them")
+            logger.warning(f"a resumed run keeps its own {', '.join(own)}; start a new run to change them")
         return Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)
 
     def val(self, **kwargs: Any) -> CocoMetrics:

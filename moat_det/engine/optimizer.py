@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from moat_det.detector.detector import Detector
 from moat_det.errors import UserError
-from moat_det.models.detector import Detector
 
 _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     name.lower(): getattr(torch.optim, name) for name in ("AdamW", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "SGD")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,25 @@ from ultralytics.cfg import DEFAULT_CFG
 from ultralytics.data.loaders import LoadImagesAndVideos
 from ultralytics.engine.results import Results
 from ultralytics.models.yolo.detect import DetectionPredictor
-from ultralytics.utils import LOGGER, ops
+from ultralytics.utils import ops
 
-from moat_det.data.images import large_images
-from moat_det.data.letterbox import Letterbox
-from moat_det.data.native import NativeSize
+from moat_det.data.images.header import large_images
+from moat_det.data.sizes.imgsz import multiple_of
+from moat_det.data.sizes.letterbox import Letterbox
+from moat_det.data.sizes.native import NativeSize
+from moat_det.detector.detector import Detector
+from moat_det.detector.nms import non_max_suppression, read_output
+from moat_det.detector.precision import prepare
 from moat_det.engine.device import check_compiler, choose_device, use_all_cores
 from moat_det.engine.image_files import ImageFiles, as_bytes, as_picture, named_arrays
 from moat_det.engine.inference_options import InferenceOptions
-from moat_det.engine.memory_check import MemoryCheck
+from moat_det.engine.memory import MemoryCheck
 from moat_det.engine.shape_batches import ShapeBatches
-from moat_det.engine.shapes import multiple_of
 from moat_det.engine.windows import WindowChooser
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
-from moat_det.models.detector import Detector
-from moat_det.models.nms import non_max_suppression, read_output
-from moat_det.models.precision import prepare
+
+logger = logging.getLogger(__name__)
 
 
 class Predictor(DetectionPredictor):
@@ -141,7 +144,7 @@ class Predictor(DetectionPredictor):
             size, scaled = image.shape[:2], self._native.scaled(*image.shape[:2])
             if scaled != size and file not in self._scaled_files:
                 self._scaled_files.add(file)
-                LOGGER.warning(
+                logger.warning(
                     f"{file}: {size[1]} x {size[0]} is scaled down to {scaled[1]} x {scaled[0]} by --max-pixels"
                 )
         return [self._native.fit(image) for image in im]
@@ -180,7 +183,7 @@ class Predictor(DetectionPredictor):
         for file, count in zip(self.batch[0], found, strict=False):
             if count > self.args.max_det and file not in self._cut_files:
                 self._cut_files.add(file)
-                LOGGER.warning(
+                logger.warning(
                     f"{file}: at least {count} detections, of which the best {self.args.max_det} are kept; "
                     "raise --max-det to keep more"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,15 @@ import torch
 from torch import nn
 from ultralytics.cfg import DEFAULT_CFG, get_cfg
 from ultralytics.models.yolo.detect import DetectionTrainer
-from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 
+from moat_det.data.sizes.imgsz import take_shape
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, load_model, newest_run
 from moat_det.engine.results_csv import drop_rows_after
-from moat_det.engine.shapes import take_shape
 from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 # What may change when a run goes on: where and how it runs.
 _RESUMABLE = {"device", "workers", "cache", "patience", "save_period", "plots", "val", "time", "verbose"}
@@ -93,7 +95,7 @@ class ResumableTrainer(DetectionTrainer):
             and value != self._checkpoint.args.get(key)
         )
         if ignored:
-            LOGGER.warning(f"a resumed run keeps its own {', '.join(ignored)}; start a new run to change them")
+            logger.warning(f"a resumed run keeps its own {', '.join(ignored)}; start a new run to change them")
 
     def resume_training(self, ckpt: Checkpoint | None) -> None:
         """Put optimizer, average and counters where they stood."""
@@ -103,7 +105,7 @@ class ResumableTrainer(DetectionTrainer):
         assert ckpt.training is not None
         self.start_epoch = ckpt.training["epoch"] + 1
         drop_rows_after(self.csv, self.start_epoch)
-        LOGGER.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}")
+        logger.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}")
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.training
@@ -131,7 +133,7 @@ class ResumableTrainer(DetectionTrainer):
                 f"the loss became NaN or infinite in epoch {epoch + 1}: lower --lr0 (it is {self.args.lr0}), "
                 "or try --amp false"
             )
-        LOGGER.warning(f"The loss is no number in epoch {epoch + 1}; going back to {self.last}")
+        logger.warning(f"The loss is no number in epoch {epoch + 1}; going back to {self.last}")
         checkpoint = load_checkpoint(self.last)
         assert checkpoint.training is not None
         self._model_train()
@@ -146,7 +148,7 @@ class ResumableTrainer(DetectionTrainer):
             if path.exists():
                 replace(load_checkpoint(path), training=None).save(path)
         if self.best.exists():
-            LOGGER.info(f"\nValidating {self.best}...")
+            logger.info(f"\nValidating {self.best}...")
             self.validator.args.plots = self.args.plots
             self.metrics = self.validator(model=load_model(self.best))
             self.metrics.pop("fitness", None)

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from moat_det.data.shape import Shape
+from moat_det.data.sizes.shape import Shape
+from moat_det.detector.build import is_engine_config
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
-from moat_det.models.build import is_engine_config
 
 
 @dataclass(frozen=True)

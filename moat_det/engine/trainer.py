@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections.abc import Callable
@@ -12,17 +13,19 @@ import numpy as np
 import torch
 from torch import nn
 from ultralytics.cfg import DEFAULT_CFG
-from ultralytics.utils import LOCAL_RANK, LOGGER
 from ultralytics.utils.patches import override_configs
 from ultralytics.utils.torch_utils import unwrap_model
 
+from moat_det.checks.quick import quick_check
 from moat_det.data.augment import Preset
-from moat_det.data.checks.quick import quick_check
 from moat_det.data.config import check_channels, load_dataset
 from moat_det.data.dataset import DetectionDataset, build_dataset
-from moat_det.data.intensity import Intensity
+from moat_det.data.images.intensity import Intensity
 from moat_det.data.loader.loader import Loader, default_workers, killed_workers_explained, make_loader
-from moat_det.data.shape import Shape
+from moat_det.data.sizes.shape import Shape
+from moat_det.detector.build import build_model, is_engine_config
+from moat_det.detector.detector import Detector
+from moat_det.detector.precision import prepare
 from moat_det.engine.checkpoint import Checkpoint
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
@@ -32,9 +35,8 @@ from moat_det.engine.resumable_trainer import ResumableTrainer
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
-from moat_det.models.build import build_model, is_engine_config
-from moat_det.models.detector import Detector
-from moat_det.models.precision import prepare
+
+logger = logging.getLogger(__name__)
 
 # With fewer images a step, batch statistics say more about these images than about the data.
 MIN_IMAGES_FOR_BATCH_STATISTICS = 4
@@ -193,10 +195,9 @@ class Trainer(ResumableTrainer):
         if self._options.nbs_follows_batch:
             self.args.nbs = self.batch_size
         super()._build_train_pipeline()
-        if LOCAL_RANK in {-1, 0}:
-            indices = {"train": self.train_loader.dataset.index, self.args.split: self.test_loader.dataset.index}
-            for line in quick_check(indices, self.data["names"], self._shape):
-                LOGGER.warning(line)
+        indices = {"train": self.train_loader.dataset.index, self.args.split: self.test_loader.dataset.index}
+        for line in quick_check(indices, self.data["names"], self._shape):
+            logger.warning(line)
 
     def _do_train(self) -> None:
         with killed_workers_explained():

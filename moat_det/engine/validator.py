@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from copy import deepcopy
 from pathlib import Path
@@ -10,22 +11,25 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import LOGGER, TQDM
 from ultralytics.utils.checks import check_imgsz
 from ultralytics.utils.ops import Profile
 
 from moat_det.data.config import check_channels, load_dataset
 from moat_det.data.dataset import DetectionDataset, build_dataset
-from moat_det.data.intensity import Intensity
+from moat_det.data.images.intensity import Intensity
 from moat_det.data.loader.loader import default_workers, killed_workers_explained, make_loader
-from moat_det.data.native import NativeSize
+from moat_det.data.sizes.imgsz import multiple_of
+from moat_det.data.sizes.native import NativeSize
+from moat_det.detector.detector import Detector
+from moat_det.detector.nms import non_max_suppression, read_output
+from moat_det.detector.precision import prepare
 from moat_det.engine.device import choose_device, compile_model
 from moat_det.engine.ground_truth import dataset_ground_truth
 from moat_det.engine.inference_options import InferenceOptions
-from moat_det.engine.memory_check import MemoryCheck
-from moat_det.engine.shapes import multiple_of
+from moat_det.engine.memory import MemoryCheck
 from moat_det.engine.windows import WindowChooser
 from moat_det.errors import UserError
 from moat_det.evaluation import (
@@ -41,9 +45,8 @@ from moat_det.evaluation import (
     plot_precision_recall,
     write_results,
 )
-from moat_det.models.detector import Detector
-from moat_det.models.nms import non_max_suppression, read_output
-from moat_det.models.precision import prepare
+
+logger = logging.getLogger(__name__)
 
 # Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
 CONFUSION_CONF = 0.25
@@ -121,7 +124,7 @@ class Validator(DetectionValidator):
         self.run_callbacks("on_val_start")
         timers = {name: Profile(device=self.device) for name in ("preprocess", "inference", "postprocess")}
         self.init_metrics(model)
-        for index, batch in enumerate(TQDM(self.dataloader, desc=self.get_desc())):
+        for index, batch in enumerate(tqdm(self.dataloader, desc=self.get_desc(), disable=None)):
             self.batch_i = index
             with timers["preprocess"]:
                 batch = self.preprocess(batch)
@@ -152,7 +155,7 @@ class Validator(DetectionValidator):
     def _take_intensity(self, trained: Intensity) -> None:
         """Read images as the training did, whatever the YAML says now."""
         if self.data["intensity"].kind not in {"auto", trained.kind}:
-            LOGGER.warning(
+            logger.warning(
                 f"{self.args.data}: 'intensity: {self.data['intensity']}' is not used, the weights were trained with "
                 f"{trained}"
             )
@@ -181,7 +184,7 @@ class Validator(DetectionValidator):
             return make_loader(dataset, batch_size, workers, self.device)
         scaled = sum(math.prod(label["shape"]) > (self.options.max_pixels or math.inf) for label in dataset.labels)
         if scaled:
-            LOGGER.warning(f"{scaled} of {len(dataset)} images are scaled down by --max-pixels")
+            logger.warning(f"{scaled} of {len(dataset)} images are scaled down by --max-pixels")
         # A few workers, since each holds whole images.
         return make_loader(dataset, batch_size, min(workers, 2), self.device, batches=dataset.batches())
 
@@ -285,12 +288,12 @@ class Validator(DetectionValidator):
         if self.training:
             names = ("metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", "metrics/mAP50-95(B)")
             values = (self._summary[name] for name in names)
-            LOGGER.info(("%22s" + "%11i" * 2 + "%11.3g" * 4) % ("all", self.seen, self._summary["objects"], *values))
+            logger.info(("%22s" + "%11i" * 2 + "%11.3g" * 4) % ("all", self.seen, self._summary["objects"], *values))
             return
         if self._cut:
-            LOGGER.warning(
+            logger.warning(
                 f"{self._cut} of {self.seen} images had more than {self.args.max_det} detections above the score of "
                 f"{self.args.conf}: the best {self.args.max_det} were kept; raise --max-det to keep more"
             )
         times = ", ".join(f"{time:.1f} ms {name}" for name, time in self.speed.items())
-        LOGGER.info(f"\n{metrics_table(self.coco)}\n\n{times} per image\nResults in {self.save_dir}")
+        logger.info(f"\n{metrics_table(self.coco)}\n\n{times} per image\nResults in {self.save_dir}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 from torch import nn
-from ultralytics.utils import LOGGER
 
-from moat_det.backbones.windows import WindowSpec, parse_windows
+from moat_det.backbones.moat.windows import WindowSpec, parse_windows
+from moat_det.detector.detector import Detector
 from moat_det.errors import UserError
-from moat_det.models.detector import Detector
+
+logger = logging.getLogger(__name__)
 
 POSITIONS = ("stretch", "clamp")
 
@@ -116,7 +118,7 @@ class WindowChooser:
         message = self.set(height, width)
         if message and message != self._said:
             self._said = message
-            LOGGER.info(message)
+            logger.info(message)
 
     def set(self, height: int, width: int) -> str:
         """Set the windows for images of this size in pixels.

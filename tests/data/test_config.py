@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-import moat_det.data.demo
+import moat_det.demo
 from moat_det.data.config import load_dataset
-from moat_det.data.intensity import Intensity
+from moat_det.data.images.intensity import Intensity
 from moat_det.errors import UserError
 
 SPLITS = "train: images/train\nval: images/val\n"
@@ -94,7 +94,7 @@ def test_a_folder_stands_for_the_yaml_in_it(root: Path) -> None:
 
 def test_the_word_demo_stands_for_the_generated_set(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(root, SPLITS + NAMES)
-    monkeypatch.setattr(moat_det.data.demo, "demo_dataset", lambda: file)
+    monkeypatch.setattr(moat_det.demo, "demo_dataset", lambda: file)
     assert load_dataset("demo")["yaml_file"] == str(file)
 
 

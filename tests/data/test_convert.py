@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent / "index"))
-from annotation_files import BOXES, NAMES, coco, write_coco, write_images, write_voc, write_yolo
-
+from helpers.annotation_files import BOXES, NAMES, coco, write_coco, write_images, write_voc, write_yolo
 from moat_det.data.config import load_dataset
 from moat_det.data.convert import convert
 from moat_det.data.groups import choose_train

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from dataset_files import HEIGHT, WIDTH, noise
 from PIL import Image
 from ultralytics.cfg import get_cfg
 from ultralytics.data.build import build_dataloader, build_yolo_dataset
 
+from helpers.dataset_files import HEIGHT, WIDTH, noise
 from moat_det.data.config import load_dataset
 from moat_det.data.dataset import DetectionDataset, build_dataset
 from moat_det.errors import UserError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from moat_det.data.demo import generate_demo
+from moat_det.demo import generate_demo
 from moat_det.engine import cli
 
 # Whatever a training needs to take seconds: 64 px, one thread's worth of images, the smallest neck.

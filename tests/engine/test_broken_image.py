@@ -40,9 +40,9 @@ def copied(demo: Path, tmp_path: Path) -> Path:
 def log_file(tmp_path: Path) -> Iterator[Path]:
     """Where the engine's logger writes, in workers too."""
     handler = logging.FileHandler(tmp_path / "log.txt")
-    logging.getLogger("ultralytics").addHandler(handler)
+    logging.getLogger("moat_det").addHandler(handler)
     yield tmp_path / "log.txt"
-    logging.getLogger("ultralytics").removeHandler(handler)
+    logging.getLogger("moat_det").removeHandler(handler)
 
 
 def open_set(source: Path, mode: str, on_broken: Any, **settings: Any) -> DetectionDataset:

@@ -69,7 +69,7 @@ def test_a_folder_with_unreadable_files(trained: Path, images: Path, tmp_path: P
 def test_unreadable_files_are_said_and_counted(
     trained: Path, images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level("INFO", logger="ultralytics"):
+    with caplog.at_level("INFO", logger="moat_det"):
         detect(trained / "weights" / "best.pt", images, tmp_path / "runs")
     said = caplog.text
     assert "2 unreadable file(s) were skipped" in said

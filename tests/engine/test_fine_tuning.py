@@ -12,13 +12,13 @@ import torch
 
 from moat_det.backbones import create_backbone
 from moat_det.backbones.weights import load_pretrained
+from moat_det.detector.build import build_model
+from moat_det.detector.detector import Detector
 from moat_det.engine import cli
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.trainer import Trainer
-from moat_det.models.build import build_model
-from moat_det.models.detector import Detector
 
 SMALL = ["--imgsz", "64", "--batch", "8", "--plots", "false", "--workers", "0", "--debug"]
 CONFIG = {"backbone": "tiny_moat0", "neck": {"channels": [16, 16, 16]}}
@@ -146,7 +146,7 @@ def test_a_detector_of_other_classes(
     model, path = small_detector(names), trained / "weights" / "best.pt"
     model.head.bias_init(64)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with caplog.at_level("INFO", logger="ultralytics"):
+    with caplog.at_level("INFO", logger="moat_det"):
         load_weights(model, str(path), remap_classes=True)
     stored, after = load_checkpoint(path).weights, model.state_dict()
     assert [name for name in after if name not in SCORES and not torch.equal(after[name], stored[name])] == []
@@ -174,7 +174,7 @@ def golden(shared: Path) -> Path:
 def test_backbone_weights_of_the_official_format(
     golden: Path, demo: Path, model_yaml: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level("INFO", logger="ultralytics"):
+    with caplog.at_level("INFO", logger="moat_det"):
         train(
             *("--data", demo, "--model", model_yaml, "--weights", golden, "--freeze-backbone", 1, "--epochs", 1),
             *("--save-period", 1, "--project", tmp_path),

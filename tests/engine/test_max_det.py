@@ -7,17 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ultralytics.utils import LOGGER
 
 from moat_det import MOAT
 
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    LOGGER.addHandler(caplog.handler)  # the engine's logger does not propagate
     with caplog.at_level(logging.WARNING):
         yield caplog
-    LOGGER.removeHandler(caplog.handler)
 
 
 def warnings(log: pytest.LogCaptureFixture) -> list[str]:

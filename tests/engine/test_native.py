@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from moat_det.backbones import attention, position_bias
-from moat_det.backbones.position_bias import fit_table
-from moat_det.data.images import large_images, read_header
-from moat_det.data.native import PADDING, NativeSize, batches_by_shape
-from moat_det.data.read import read_image
-from moat_det.engine import MOAT, cli, memory_check, windows
+from moat_det.backbones.moat import attention, position_bias
+from moat_det.backbones.moat.position_bias import fit_table
+from moat_det.data.images.header import large_images, read_header
+from moat_det.data.images.read import read_image
+from moat_det.data.sizes.native import PADDING, NativeSize, batches_by_shape
+from moat_det.engine import MOAT, cli, memory, windows
 from moat_det.errors import UserError
 
 SHAPES = [(96, 96), (96, 96), (64, 90), (70, 96), (96, 96)]
@@ -134,7 +134,7 @@ def test_max_pixels_keeps_boxes_in_the_files_pixels(
     image = cv2.imread(str(pictures[0]))
     # Every pixel twice in each direction: scaled down by two it is the image again.
     cv2.imwrite(str(tmp_path / "twice.png"), image.repeat(2, axis=0).repeat(2, axis=1))
-    with caplog.at_level("WARNING", logger="ultralytics"):
+    with caplog.at_level("WARNING", logger="moat_det"):
         found = boxes(model(str(tmp_path / "twice.png"), max_pixels=96 * 96, **COMMON))[0]
     expected = boxes(model(str(pictures[0]), **COMMON))[0]
     assert np.allclose(found[:, :4], 2 * expected[:, :4], atol=1e-2)
@@ -203,8 +203,8 @@ def test_a_pass_that_does_not_fit_is_refused_with_what_would(
     for path in sorted((demo.parent / "images" / "val").iterdir())[:2]:
         cv2.imwrite(str(images / path.name), cv2.resize(cv2.imread(str(path)), (500, 300)))
     data = write_yaml(tmp_path)
-    monkeypatch.setattr(memory_check, "available_memory", lambda device: 30_000_000)
-    monkeypatch.setattr(memory_check, "predict_memory", lambda model, shape, dtype: 10**6 + 250 * math.prod(shape))
+    monkeypatch.setattr(memory, "available_memory", lambda device: 30_000_000)
+    monkeypatch.setattr(memory, "predict_memory", lambda model, shape, dtype: 10**6 + 250 * math.prod(shape))
 
     begin = ["--weights", str(trained / "weights" / "best.pt"), "--project", str(tmp_path / "runs")]
     begin += ["--source", str(images)] if command == "detect" else []
@@ -227,8 +227,8 @@ def test_a_pass_that_does_not_fit_is_refused_with_what_would(
 def test_memory_is_predicted_only_where_it_could_matter(
     model: MOAT, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_check, "predict_memory", lambda *_: pytest.fail("it takes seconds"))
-    monkeypatch.setattr(memory_check, "available_memory", lambda device: 2 * 10**9)
+    monkeypatch.setattr(memory, "predict_memory", lambda *_: pytest.fail("it takes seconds"))
+    monkeypatch.setattr(memory, "available_memory", lambda device: 2 * 10**9)
     model(str(pictures[0]), **COMMON)
 
 
@@ -275,13 +275,13 @@ def test_windows_are_chosen_for_the_size_of_the_image(
     large = tmp_path / "large.png"
     cv2.imwrite(str(large), cv2.resize(cv2.imread(str(pictures[0])), (192, 192)))
     monkeypatch.setattr(windows, "BEYOND_TRAINING", {"window": 2, "position": "stretch"})
-    with caplog.at_level("INFO", logger="ultralytics"):
+    with caplog.at_level("INFO", logger="moat_det"):
         small_default = boxes(model(str(pictures[0]), **COMMON))[0]
         assert "Attention windows" not in caplog.text, "96 px is the training's 64 with the engine's padding"
         large_default = boxes(model(str(large), **COMMON))[0]
     assert caplog.text.count("Attention windows 2, position tables stretch: for images larger than those") == 1
     caplog.clear()
-    with caplog.at_level("INFO", logger="ultralytics"):
+    with caplog.at_level("INFO", logger="moat_det"):
         assert np.allclose(boxes(model(str(large), window=2, **COMMON))[0], large_default)
         assert "Attention windows 2; those of the training were full" in caplog.text
     full = boxes(model(str(large), window="full", **COMMON))[0]

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from moat_det.detector.build import build_model
+from moat_det.detector.detector import Detector
 from moat_det.engine.optimizer import build_optimizer, split_parameters
 from moat_det.errors import UserError
-from moat_det.models.build import build_model
-from moat_det.models.detector import Detector
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ import torch
 import yaml
 
 from moat_det.data.config import load_dataset
-from moat_det.data.demo import generate_demo
+from moat_det.data.sizes.imgsz import take_training_shape
+from moat_det.demo import generate_demo
 from moat_det.engine import MOAT, cli
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.predictor import Predictor
-from moat_det.engine.shapes import take_training_shape
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator

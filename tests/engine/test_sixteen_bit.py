@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from ultralytics.utils import LOGGER
 
 from moat_det import MOAT
-from moat_det.data.intensity import Intensity
-from moat_det.data.read import read_image
+from moat_det.data.images.intensity import Intensity
+from moat_det.data.images.read import read_image
+from moat_det.detector.build import build_model
 from moat_det.engine import cli
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.fine_tuning import load_weights
 from moat_det.errors import UserError
-from moat_det.models.build import build_model
 
 SMALL = ["--imgsz", "64", "--batch", "8", "--workers", "0", "--debug"]
 LOW, HIGH = 1200, 2400  # of 12 bits, as a camera gives them that is not driven to its limits
@@ -158,7 +157,7 @@ def test_another_intensity_in_the_yaml_is_not_used(
     changed = tmp_path / "data.yaml"
     changed.write_text(f"{deep.read_text()}\nintensity: full\n")
     warnings: list[str] = []
-    monkeypatch.setattr(LOGGER, "warning", warnings.append)
+    monkeypatch.setattr("moat_det.engine.validator.logger.warning", warnings.append)
     model = MOAT(run / "weights" / "best.pt")
     words = {"imgsz": 64, "workers": 0, "plots": False, "project": tmp_path}
     figures = model.val(data=str(changed), **words)

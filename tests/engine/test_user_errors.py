@@ -223,7 +223,7 @@ def test_an_odd_size_is_rounded_up_and_said(
     trained: Path, demo: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     best = trained / "weights" / "best.pt"
-    with caplog.at_level("WARNING", logger="ultralytics"):
+    with caplog.at_level("WARNING", logger="moat_det"):
         cli.val(["--weights", str(best), "--data", str(demo), "--imgsz", "50", "--project", str(tmp_path), "--debug"])
     assert "50" in caplog.text
     assert "64" in caplog.text

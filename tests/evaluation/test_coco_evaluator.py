@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_sample import NAMES, evaluator_of, outsider, random_detections, random_images
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from helpers.evaluation_sample import NAMES, evaluator_of, outsider, random_detections, random_images
 from moat_det.evaluation import STATS, CocoEvaluator, CocoMetrics, GroundTruthImage, write_results
 from moat_det.evaluation.matching import BoxEval
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from evaluation_sample import NAMES, evaluator_of, random_detections, random_images
 
+from helpers.evaluation_sample import NAMES, evaluator_of, random_detections, random_images
 from moat_det.evaluation import CocoEvaluator, GroundTruthImage, confusion_matrix
 
 BOXES = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]], dtype=float)

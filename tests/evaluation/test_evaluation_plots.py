@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_sample import evaluator_of, random_detections, random_images
 from matplotlib.image import imread
 
+from helpers.evaluation_sample import evaluator_of, random_detections, random_images
 from moat_det.evaluation import CocoEvaluator, confusion_matrix, plot_confusion_matrix, plot_precision_recall
 
 

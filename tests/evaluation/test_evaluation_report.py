@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_sample import NAMES, evaluator_of, random_detections, random_images
 
+from helpers.evaluation_sample import NAMES, evaluator_of, random_detections, random_images
 from moat_det.evaluation import STATS, CocoEvaluator, metrics_table, write_results
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evaluation_sample import evaluator_of, outsider
 
+from helpers.evaluation_sample import evaluator_of, outsider
 from moat_det.errors import UserError
 from moat_det.evaluation import STATS, CocoEvaluator, GroundTruthImage, load_annotations, write_results
 

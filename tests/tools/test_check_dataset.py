@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data/checks"))
-from dirt import write_clean, write_dirty
-
+from helpers.dirt import write_clean, write_dirty
 from moat_det.engine.arguments import parse_arguments
 
 

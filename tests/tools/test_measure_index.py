@@ -6,8 +6,8 @@ from types import ModuleType
 import pytest
 
 from moat_det.data.config import load_dataset
-from moat_det.data.demo import generate_demo
 from moat_det.data.index import open_index
+from moat_det.demo import generate_demo
 
 
 @pytest.fixture(scope="module")

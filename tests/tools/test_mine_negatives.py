@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from moat_det.data.config import load_dataset
-from moat_det.data.demo import generate_demo
 from moat_det.data.index import open_index
+from moat_det.demo import generate_demo
 from moat_det.engine.model import MOAT
 
 MODEL = "backbone: {name: tiny_moat0}\nneck: {channels: [16, 16, 16]}\n"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from moat_det.data.demo import generate_demo
+from moat_det.demo import generate_demo
 from moat_det.engine.arguments import parse_arguments
 from moat_det.engine.model import MOAT
 from moat_det.engine.trainer import Trainer

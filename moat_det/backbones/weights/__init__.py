@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moat_det.backbones.moat import MOATBackbone
+from moat_det.backbones.moat.backbone import MOATBackbone
 from moat_det.backbones.weights.files import open_weights
 from moat_det.backbones.weights.find import find_weights
 from moat_det.backbones.weights.identify import variant_name

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from moat_det.backbones.create import create_backbone
-from moat_det.backbones.moat import MOATBackbone
+from moat_det.backbones.moat.backbone import MOATBackbone
 from moat_det.backbones.weights.checksum import sha256
 from moat_det.backbones.weights.files import FORMAT, WeightFile, open_weights
 from moat_det.backbones.weights.find import find_release, find_weights

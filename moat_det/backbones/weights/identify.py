@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from moat_det.backbones.variants import VARIANTS, Variant
+from moat_det.backbones.moat.variants import VARIANTS, Variant
 from moat_det.backbones.weights.files import WeightFile
 
 

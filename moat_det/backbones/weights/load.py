@@ -7,8 +7,8 @@ import logging
 import torch
 from torch import Tensor
 
-from moat_det.backbones.attention import Attention
-from moat_det.backbones.moat import MOATBackbone
+from moat_det.backbones.moat.attention import Attention
+from moat_det.backbones.moat.backbone import MOATBackbone
 from moat_det.backbones.weights.files import WeightFile
 from moat_det.backbones.weights.identify import classes_of, identify, variant_name
 from moat_det.backbones.weights.layout import AVERAGE

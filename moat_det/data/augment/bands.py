@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from ultralytics.data.augment import RandomHSV
 
-from moat_det.data.gray import spread
+from moat_det.data.images.gray import spread
 
 
 class Spread:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from ultralytics.utils import LOCAL_RANK, LOGGER
 from ultralytics.utils.instance import Instances
 
-from moat_det.data.gray import spread
+from moat_det.data.images.gray import spread
+from moat_det.data.images.resize import resize
 from moat_det.data.loader.broken import BrokenImageError
-from moat_det.data.resize import resize
+
+logger = logging.getLogger(__name__)
 
 # The margin around a box: as wide as this share of the mean of its sides, and so many pixels. It blends the defect in,
 # and shows what the surroundings look like.
@@ -67,9 +69,8 @@ class CopyPaste:
         self._classes = np.unique(classes)
         self._shares = class_shares([int((boxes == cls).sum()) for cls in self._classes])
         self._pools = [np.stack([images, rows], axis=1)[classes == cls] for cls in self._classes]
-        if LOCAL_RANK in {-1, 0}:
-            log = LOGGER.info if len(images) else LOGGER.warning
-            log(f"{dataset.prefix}copy-paste: {len(images)} of {len(boxes)} boxes lie free and can be cut out")
+        log = logger.info if len(images) else logger.warning
+        log(f"{dataset.prefix}copy-paste: {len(images)} of {len(boxes)} boxes lie free and can be cut out")
 
     def __call__(self, sample: dict[str, Any], index: int) -> dict[str, Any]:
         """Perhaps paste a defect.

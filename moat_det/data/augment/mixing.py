@@ -10,9 +10,9 @@ from ultralytics.data.augment import BaseMixTransform
 from ultralytics.data.augment import CutMix as EngineCutMix
 from ultralytics.data.augment import MixUp as EngineMixUp
 
-from moat_det.data.gray import spread
-from moat_det.data.resize import resize
-from moat_det.data.shape import fit
+from moat_det.data.images.gray import spread
+from moat_det.data.images.resize import resize
+from moat_det.data.sizes.shape import fit
 
 
 class Partners(BaseMixTransform):

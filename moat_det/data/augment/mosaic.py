@@ -9,8 +9,8 @@ import numpy as np
 from ultralytics.utils.instance import Instances
 
 from moat_det.data.augment.mixing import Partners
-from moat_det.data.native import PADDING
-from moat_det.data.shape import Shape
+from moat_det.data.sizes.native import PADDING
+from moat_det.data.sizes.shape import Shape
 
 
 class Mosaic(Partners):

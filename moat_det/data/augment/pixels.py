@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import random
 import warnings
 from collections.abc import Sequence
@@ -12,10 +13,11 @@ import cv2
 import numpy as np
 import torch
 from ultralytics.data.augment import Albumentations
-from ultralytics.utils import LOCAL_RANK, LOGGER
 
-from moat_det.data.messages import shown, suggest
 from moat_det.errors import UserError
+from moat_det.messages import shown, suggest
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from albumentations import ImageOnlyTransform
@@ -71,9 +73,9 @@ class Pixels:
         for bands, steps in self._steps.items():
             able = {type(transform).__name__ for _, transform in steps}
             absent = [name for entry in entries for name in entry if name not in able]
-            if absent and LOCAL_RANK in {-1, 0}:
+            if absent:
                 what = "gray images" if bands == 1 else f"images of {bands} bands"
-                LOGGER.warning(f"augmentation: {what} go without {', '.join(absent)}, which cannot work on them")
+                logger.warning(f"augmentation: {what} go without {', '.join(absent)}, which cannot work on them")
 
     def __call__(self, labels: dict[str, Any]) -> dict[str, Any]:
         """Change `labels["img"]`, (H, W, C) uint8, BGR where there are three bands."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from array import array
 from collections.abc import Iterable, Sequence
@@ -17,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ultralytics.utils import LOGGER
 
-from moat_det.data.images import read_header
-from moat_det.data.index.boxes import Cleaning
+from moat_det.data.formats.boxes import Cleaning
+from moat_det.data.images.header import read_header
 from moat_det.data.index.split import ScanReport, SplitIndex
 from moat_det.files import atomic_path
 from moat_det.paths import user_cache
+
+logger = logging.getLogger(__name__)
 
 VERSION = 1
 """Counts up with every change of what is read from the files, or of how it is kept."""
@@ -65,7 +67,7 @@ def load_index(place: Path, listing: Sequence[str]) -> SplitIndex | None:
             arrays = {name: kept[name] for name in _ARRAYS}
             index = SplitIndex(record["formats"], _unpack(kept["paths"]), report=report, **arrays)
     except Exception as error:  # Parsers of broken files raise anything; the index is made anew.
-        LOGGER.info(f"{place}: damaged ({type(error).__name__}), the index is made anew")
+        logger.info(f"{place}: damaged ({type(error).__name__}), the index is made anew")
         return None
     return index
 
@@ -100,7 +102,7 @@ def save_index(place: Path, index: SplitIndex, listing: Sequence[str], files: Se
                 **{name: getattr(index, name) for name in _ARRAYS},
             )
     except OSError as error:
-        LOGGER.info(f"{place}: the index is not kept ({error.strerror}); $MOAT_DET_CACHE names another folder")
+        logger.info(f"{place}: the index is not kept ({error.strerror}); $MOAT_DET_CACHE names another folder")
 
 
 def files_state(files: Iterable[str]) -> tuple[str, float]:

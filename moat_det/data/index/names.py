@@ -6,8 +6,8 @@ import json
 import time
 from contextlib import suppress
 
+from moat_det.data.formats.coco import coco_names
 from moat_det.data.index.cache import cache_file, files_state, is_settled
-from moat_det.data.index.coco import coco_names
 from moat_det.files import atomic_write_json
 
 

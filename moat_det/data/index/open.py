@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ultralytics.utils import LOCAL_RANK, LOGGER
-
+from moat_det.data.formats.sources import find_sources
 from moat_det.data.index.cache import cache_file, load_index, save_index
 from moat_det.data.index.scan import collect_records, scan_records
-from moat_det.data.index.sources import find_sources
 from moat_det.data.index.split import SplitIndex
+
+logger = logging.getLogger(__name__)
 
 
 def open_index(
@@ -45,8 +46,7 @@ def open_index(
     place = cache_file(formats, *key)
     index = load_index(place, listing)
     if index is not None:
-        if LOCAL_RANK in {-1, 0}:
-            LOGGER.info(f"{prefix}index from {place}")
+        logger.info(f"{prefix}index from {place}")
         return index
     records = collect_records(sources, part)
     index = scan_records(records, formats, prefix)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
-from ultralytics.utils import LOCAL_RANK, NUM_THREADS, TQDM
+from tqdm import tqdm
 
-from moat_det.data.images import ImageHeader, large_images, read_header
-from moat_det.data.index.boxes import Labels
-from moat_det.data.index.records import Record, Source
+from moat_det.cores import READING_THREADS
+from moat_det.data.formats.boxes import Labels
+from moat_det.data.formats.records import Record, Source
+from moat_det.data.images.header import ImageHeader, large_images, read_header
 from moat_det.data.index.split import ScanReport, SplitIndex
 from moat_det.errors import UserError
 
@@ -53,12 +54,12 @@ def scan_records(records: Sequence[Record], formats: Sequence[str], prefix: str 
     paths: list[str] = []
     shapes: list[tuple[int, int]] = []
     found: list[Labels] = []
-    with large_images(), ThreadPool(NUM_THREADS) as pool:
-        results = TQDM(
+    with large_images(), ThreadPool(READING_THREADS) as pool:
+        results = tqdm(
             pool.imap(_read, records, chunksize=_CHUNK),
             f"{prefix}Scanning",
             len(records),
-            disable=True if LOCAL_RANK > 0 else None,  # None: as the engine's logger is set
+            disable=None,
         )
         for record, result in zip(records, results, strict=True):
             if isinstance(result, str):

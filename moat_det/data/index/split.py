@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from ultralytics.utils import LOGGER
 
-from moat_det.data.index.boxes import Cleaning
+from moat_det.data.formats.boxes import Cleaning
+
+logger = logging.getLogger(__name__)
 
 _SHOWN_FILES = 5
 
@@ -42,29 +44,29 @@ class ScanReport:
 
     def log(self, prefix: str = "") -> None:
         """Log one line of counts, and one for each thing that deserves the user's eye."""
-        LOGGER.info(
+        logger.info(
             f"{prefix}{self.images} images: {self.labelled} with boxes, {self.backgrounds} backgrounds, "
             f"{len(self.unreadable)} unreadable"
         )
         if text := str(self.cleaning):
-            LOGGER.warning(f"{prefix}labels cleaned (the files stay as they are): {text}")
+            logger.warning(f"{prefix}labels cleaned (the files stay as they are): {text}")
         if self.ignored:
-            LOGGER.info(
+            logger.info(
                 f"{prefix}{self.ignored} crowd regions: evaluation ignores what is found in them, training knows "
                 "nothing of them"
             )
         if self.wrong_sizes:
             path, reason = self.wrong_sizes[0]
-            LOGGER.warning(
+            logger.warning(
                 f"{prefix}{len(self.wrong_sizes)} annotations declare another size than their image has; the image "
                 f"counts, and boxes are taken as pixels of it. The first: {path}: {reason}"
             )
         for path, reason in self.unreadable[:_SHOWN_FILES]:
-            LOGGER.warning(f"{prefix}left out {path}: {reason}")
+            logger.warning(f"{prefix}left out {path}: {reason}")
         if len(self.unreadable) > _SHOWN_FILES:
-            LOGGER.warning(f"{prefix}left out {len(self.unreadable) - _SHOWN_FILES} more unreadable images")
+            logger.warning(f"{prefix}left out {len(self.unreadable) - _SHOWN_FILES} more unreadable images")
         if self.deep:
-            LOGGER.info(
+            logger.info(
                 f"{prefix}{self.deep} images have more than 8 bits per sample; 'intensity' in the dataset YAML says "
                 "how they become 8"
             )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
-from ultralytics.utils import LOGGER
 
 from moat_det.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 # So many of a split's images may be broken before a training would be one on something else.
 _SHARE, _LEAST = 0.1, 10
@@ -51,7 +53,7 @@ class BrokenImages:
         if index in self:
             return
         self._marks[index] = 1
-        LOGGER.warning(f"broken image: {reason}")
+        logger.warning(f"broken image: {reason}")
         count, images = int(self._marks.sum()), len(self._marks)
         if count > max(_SHARE * images, _LEAST):
             raise UserError(f"{count} of {images} images can no longer be read, the last is {reason}")
@@ -64,4 +66,4 @@ class BrokenImages:
         self._told = len(broken)
         names = ", ".join(files[i] for i in broken[:_SHOWN])
         more = f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
-        LOGGER.warning(f"{prefix}{len(broken)} of {len(files)} images are broken: {names}{more}")
+        logger.warning(f"{prefix}{len(broken)} of {len(files)} images are broken: {names}{more}")

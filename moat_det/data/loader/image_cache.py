@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -20,11 +21,14 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from ultralytics.utils import LOGGER, NUM_THREADS, TQDM
+from tqdm import tqdm
 
+from moat_det.cores import READING_THREADS
 from moat_det.data.index.cache import files_state, is_settled
 from moat_det.files import atomic_path
 from moat_det.paths import user_cache
+
+logger = logging.getLogger(__name__)
 
 VERSION = 2
 """Counts up with every change of how images are read or scaled, or of how they are kept."""
@@ -113,13 +117,13 @@ def open_image_cache(
                 _make(place, files, read, f"{prefix}caching images (up to {_gigabytes(needed)} on the disk)")
                 cache = _load(place, files, fresh=True)
     except OSError as error:
-        LOGGER.warning(
+        logger.warning(
             f"{prefix}no images are cached in {place.parent}: {error.strerror or error}; $MOAT_DET_CACHE names another "
             "folder"
         )
         return None
     data = place.with_suffix(".pixels")
-    LOGGER.info(f"{prefix}cached images: {data}, {_gigabytes(data.stat().st_size)}")
+    logger.info(f"{prefix}cached images: {data}, {_gigabytes(data.stat().st_size)}")
     return cache
 
 
@@ -136,7 +140,7 @@ def _load(place: Path, files: Sequence[str], fresh: bool = False) -> ImageCache 
                 return None
             return ImageCache(data, kept["starts"], kept["shapes"], kept["sizes"])
     except Exception as error:  # Parsers of broken files raise anything; the cache is made anew.
-        LOGGER.info(f"{place}: damaged ({type(error).__name__}), the images are cached anew")
+        logger.info(f"{place}: damaged ({type(error).__name__}), the images are cached anew")
         return None
 
 
@@ -154,8 +158,8 @@ def _make(place: Path, files: Sequence[str], read: Callable[[int], Image], descr
     with (
         atomic_path(data) as temporary,
         temporary.open("wb") as out,
-        ThreadPool(NUM_THREADS) as pool,
-        TQDM(total=len(files), desc=description) as bar,
+        ThreadPool(READING_THREADS) as pool,
+        tqdm(total=len(files), desc=description, disable=None) as bar,
     ):
         for first in range(0, len(files), _AT_ONCE):
             for item in pool.map(read_or_leave_out, range(first, min(first + _AT_ONCE, len(files)))):
@@ -194,7 +198,7 @@ def _locked(place: Path, prefix: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=1)
     except Timeout:
-        LOGGER.info(f"{prefix}another process makes the cache of these images; waiting for it")
+        logger.info(f"{prefix}another process makes the cache of these images; waiting for it")
         lock.acquire()
     try:
         yield

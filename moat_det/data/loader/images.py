@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from ultralytics.data.dataset import YOLODataset
 
-from moat_det.data.intensity import Intensity
+from moat_det.data.images.intensity import Intensity
+from moat_det.data.images.read import read_input
+from moat_det.data.images.reduced import decoding_factor
+from moat_det.data.images.resize import resize
 from moat_det.data.loader.broken import BrokenImageError, BrokenImages, OnBroken
 from moat_det.data.loader.image_cache import Image, ImageCache, open_image_cache
-from moat_det.data.loader.reduced import decoding_factor
-from moat_det.data.native import PADDING, NativeSize
-from moat_det.data.read import read_input
-from moat_det.data.resize import resize
-from moat_det.data.shape import Shape, fit
+from moat_det.data.sizes.native import PADDING, NativeSize
+from moat_det.data.sizes.shape import Shape, fit
 from moat_det.errors import UserError
 
 _KEPT_BYTES = 512 << 20  # of the images that were read last, in each worker

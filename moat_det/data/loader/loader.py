@@ -14,8 +14,8 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler, Sampler, SequentialSampler
 
 from moat_det.data.loader.images import ImageDataset
-from moat_det.data.rectangles import RectangleSampler
 from moat_det.data.seeds import image_seed
+from moat_det.data.sizes.rectangles import RectangleSampler
 from moat_det.errors import UserError
 
 _MOST_WORKERS = 8

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from archive_server import ArchiveServer, serve
-from weight_sample import weights_of
 
+from helpers.archive_server import ArchiveServer, serve
+from helpers.weight_sample import weights_of
 from moat_det import paths
 from moat_det.backbones import create_backbone, list_backbones
 from moat_det.backbones.weights import RELEASED, download

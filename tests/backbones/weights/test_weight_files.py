@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from weight_sample import random_backbone, weights_of
 
+from helpers.weight_sample import random_backbone, weights_of
 from moat_det.backbones import MOATBackbone, create_backbone
 from moat_det.errors import UserError
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn import BRIGHT, DARK, boxes_of, check, draw, edges, random_box, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,13 +16,14 @@ from ultralytics.cfg import get_cfg
 from ultralytics.data.augment import Mosaic as EngineMosaic
 from ultralytics.data.augment import RandomFlip
 
+from helpers.drawn import BRIGHT, DARK, boxes_of, check, draw, edges, random_box, sample
 from moat_det.data.augment.mixing import CutMix, MixUp
 from moat_det.data.augment.mosaic import Mosaic
 from moat_det.data.augment.perspective import Perspective
 from moat_det.data.augment.quarter_turns import QuarterTurns
 from moat_det.data.config import load_dataset
 from moat_det.data.dataset import DetectionDataset, build_dataset
-from moat_det.data.letterbox import Letterbox
+from moat_det.data.sizes.letterbox import Letterbox
 
 seeds = st.integers(0, 2**32 - 1)
 sides = st.integers(41, 230)

@@ -12,10 +12,10 @@ import pytest
 import torch
 from ultralytics.cfg import get_cfg
 
-from moat_det.data import read
 from moat_det.data.augment import Preset, load_preset
 from moat_det.data.config import load_dataset
 from moat_det.data.dataset import DetectionDataset, build_dataset
+from moat_det.data.images import read
 from moat_det.data.loader import images as loader_images
 from moat_det.data.loader.loader import make_loader
 

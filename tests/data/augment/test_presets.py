@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dataset_files import HEIGHT, WIDTH, noise
 from PIL import Image
 from ultralytics.cfg import get_cfg
 from ultralytics.utils.instance import Instances
 
+from helpers.dataset_files import HEIGHT, WIDTH, noise
 from moat_det.data.augment import Preset, load_preset
 from moat_det.data.augment.presets import preset_names
 from moat_det.data.augment.quarter_turns import QuarterTurns

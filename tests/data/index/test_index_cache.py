@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from annotation_files import NAMES, write_coco, write_images, write_voc, write_yolo
 from test_index_formats import assert_same
 
+from helpers.annotation_files import NAMES, write_coco, write_images, write_voc, write_yolo
 from moat_det.data.index import cache, names, open_index
 from moat_det.data.index import open as open_module
 from moat_det.data.index.names import json_names

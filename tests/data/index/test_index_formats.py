@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from annotation_files import BOXES, NAMES, write_coco, write_images, write_voc, write_yolo
 from ultralytics.cfg import get_cfg
 from ultralytics.data.build import build_dataloader
 from ultralytics.utils.torch_utils import init_seeds
 
+from helpers.annotation_files import BOXES, NAMES, write_coco, write_images, write_voc, write_yolo
 from moat_det.data.config import load_dataset
 from moat_det.data.dataset import build_dataset
 from moat_det.data.index import SplitIndex, open_index

@@ -1,0 +1,112 @@
+"""Multi-head self-attention in windows, with a relative position bias.
+
+Official file: `model/layers/moat_attention.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from moat_det.backbones.moat.blocked_attention import blocked_attention
+from moat_det.backbones.moat.position_bias import FittedTables, crop_table, fit_table, gather_bias
+from moat_det.backbones.moat.windows import Window, cut, join, tiles, window_for
+
+HEAD_SIZE = 32
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, size: tuple[int, int]) -> Tensor:
+    """Attends within maps of size cells, in memory that grows linearly with their cells.
+
+    Args:
+        q: Queries (B, N, h * w, K), not yet scaled by K ** -0.5; keys and values alike.
+        k: Keys.
+        v: Values.
+        table: Bias (N, 2h - 1, 2w - 1) by the rows and columns from query to key (see `fit_table`); None for no bias.
+        size: Rows h and columns w.
+
+    Returns:
+        (B, N, h * w, K).
+    """
+    if table is None:
+        return F.scaled_dot_product_attention(q, k, v)
+    if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export() or torch.jit.is_tracing():
+        return attend_plain(q, k, v, table, size)  # of operators that every runtime has
+    return blocked_attention(q, k, v, table, *size)
+
+
+def attend_plain(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, size: tuple[int, int]) -> Tensor:
+    """What `attend` does, by the textbook: with a matrix of all pairs of cells. Softmax in float32 at least."""
+    logits = torch.matmul(q * q.shape[3] ** -0.5, k.transpose(2, 3))
+    if table is not None:
+        logits = logits + gather_bias(table, size)
+    return torch.matmul(logits.to(torch.promote_types(q.dtype, torch.float32)).softmax(-1).to(v.dtype), v)
+
+
+class Attention(nn.Module):
+    """Self-attention of C / 32 heads within windows of the map.
+
+    Args:
+        channels: C, a multiple of the head size if the heads are to use all of it.
+        position_range: P: the position table has 2P - 1 rows and columns; None for no position bias.
+        window: The windows; None for the whole map.
+
+    Attributes:
+        window: As given; may be changed at any time.
+        reach: Rows and columns of the largest window that the position table is stretched to (see `fit_table`).
+    """
+
+    def __init__(self, channels: int, position_range: int | None, window: Window = None) -> None:
+        super().__init__()
+        self.window = window
+        self.reach: tuple[int, int] | None = None
+        self.heads = channels // HEAD_SIZE
+        self.q = nn.Linear(channels, channels)
+        self.k = nn.Linear(channels, channels)
+        self.v = nn.Linear(channels, channels)
+        self.o = nn.Linear(channels, channels)
+        self.relative_position_embedding: nn.Parameter | None = None
+        if position_range is not None:
+            side = 2 * position_range - 1
+            self.relative_position_embedding = nn.Parameter(torch.empty(self.heads, side, side))
+        self._fitted = FittedTables()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attends within the windows of a map (B, H, W, C), the last of which end where the map does."""
+        size = (x.shape[1], x.shape[2])
+        window = window_for(self.window, size)
+        table = self._table(window)
+        bands = []
+        for rows, h in tiles(size[0], window[0]):
+            band = [self._attend(x[:, rows, cols], (h, w), table) for cols, w in tiles(size[1], window[1])]
+            bands.append(_concatenate(band, 2))
+        return self.o(_concatenate(bands, 1))
+
+    def _attend(self, x: Tensor, window: tuple[int, int], table: Tensor | None) -> Tensor:
+        """Attends within the windows that fill a map."""
+        tokens = cut(x, window)
+        q, k, v = (layer(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        out = attend(q, k, v, None if table is None else crop_table(table, window), window)
+        return join(out.transpose(1, 2).flatten(2), window, (x.shape[1], x.shape[2]))
+
+    def _table(self, window: tuple[int, int]) -> Tensor | None:
+        table = self.relative_position_embedding
+        if table is None:
+            return None
+        learns = torch.is_grad_enabled() and table.requires_grad
+        # A tensor made in inference mode has no version to tell when it changes.
+        if learns or torch.compiler.is_compiling() or table.is_inference():
+            return fit_table(table, window, self.reach)
+        return self._fitted.fit(table, window, self.reach)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Attention:
+        self._fitted.clear()  # `to` and its like change content without a trace in the version
+        return super()._apply(fn, recurse)
+
+
+def _concatenate(parts: list[Tensor], dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)

@@ -1,0 +1,166 @@
+"""The MOAT backbone (arXiv 2210.01820; official `model/pixel_encoder/moat.py`)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from moat_det.backbones.moat.attention import Attention
+from moat_det.backbones.moat.blocks import MBConv, MOATBlock, Stem
+from moat_det.backbones.moat.variants import Variant
+from moat_det.backbones.moat.windows import ATTENTION_STRIDES, WindowSpec, map_size, parse_windows
+from moat_det.errors import UserError
+
+POSITION_RANGES = (14, 7)
+"""P of the position tables at strides 16 and 32, for every variant and every resolution of pre-training."""
+
+
+class MOATBackbone(nn.Module):
+    """A stem, two stages of MBConv blocks and two of MOAT blocks.
+
+    Args:
+        variant: Depths, widths, drop path and input normalisation.
+        window: Windows of the two attention stages, at strides 16 and 32 (see `windows.parse_windows`).
+        global_attention_at_end_of_stage: Let the last block of each attention stage attend over the whole
+            map.
+        pool_size: Kernel of the pooling in the shortcuts, 2 or 3.
+        position_embedding: Whether attention has a relative position bias.
+        num_classes: Width of a classification head; None for none.
+        drop_path: Rate that grows from 0 at the first block by equal steps, and would be reached after the
+            last.
+        checkpoint_attention: Compute layer norm and attention anew in the backward pass, to save memory.
+        in_channels: Bands of the input.
+
+    Attributes:
+        channels: Channels of "stage1" to "stage5".
+        strides: Pixels per cell of "stage1" to "stage5".
+        mean: Mean of each input band for images in [0, 1]; with other than 3 bands the mean over RGB for
+            each.
+        std: Standard deviation of each input band, likewise.
+        variant: The variant that was built.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        *,
+        window: WindowSpec,
+        global_attention_at_end_of_stage: bool,
+        pool_size: int,
+        position_embedding: bool,
+        num_classes: int | None,
+        drop_path: float,
+        checkpoint_attention: bool,
+        in_channels: int,
+    ) -> None:
+        super().__init__()
+        self.variant = variant
+        self.global_attention_at_end_of_stage = global_attention_at_end_of_stage
+        self.channels = {f"stage{i}": c for i, c in enumerate((variant.stem[1], *variant.channels), 1)}
+        self.strides = {f"stage{i}": 2**i for i in range(1, 6)}
+        self.mean = _per_band(variant.mean, in_channels)
+        self.std = _per_band(variant.std, in_channels)
+
+        self.stem = Stem(in_channels, variant.stem)
+        self.stages = nn.ModuleList()
+        cin, index, total = variant.stem[1], 0, sum(variant.depths)
+        for stage, (depth, channels) in enumerate(zip(variant.depths, variant.channels, strict=True)):
+            blocks: list[nn.Module] = []
+            for position in range(depth):
+                stride = 2 if position == 0 else 1
+                rate = drop_path * index / total
+                block: MBConv
+                if stage < 2:
+                    block = MBConv(cin, channels, stride=stride, pool_size=pool_size, drop_path=rate)
+                else:
+                    block = MOATBlock(
+                        cin,
+                        channels,
+                        stride=stride,
+                        pool_size=pool_size,
+                        drop_path=rate,
+                        position_range=POSITION_RANGES[stage - 2] if position_embedding else None,
+                        checkpoint_attention=checkpoint_attention,
+                    )
+                blocks.append(block)
+                cin, index = channels, index + 1
+            self.stages.append(nn.Sequential(*blocks))
+        self.set_windows(window)
+        self.has_head = num_classes is not None
+        if num_classes is not None:
+            self.final_layer_norm = nn.LayerNorm(cin, eps=1e-5)
+            self.logits_head = nn.Linear(cin, num_classes)
+        self.reset_parameters()
+
+    def set_windows(
+        self, window: WindowSpec, *, trained_size: tuple[int, int] | None = None, position: str = "stretch"
+    ) -> None:
+        """Changes how far attention reaches; the last block of a stage keeps the whole map if it was built so.
+
+        Args:
+            window: See `windows.parse_windows`.
+            trained_size: Height and width in pixels of the images of the training; needed for the window "trained" and
+                the position "clamp".
+            position: What becomes of the position tables in windows larger than the whole map of an image of
+                `trained_size`: "stretch" resizes them to any window, as the official code does; "clamp" resizes them to
+                that map at most, and cells farther apart get the bias of its farthest.
+
+        Raises:
+            UserError: An argument is none of these, or `trained_size` is missing.
+        """
+        windows = parse_windows(window, trained_size)
+        if position not in ("stretch", "clamp"):
+            raise UserError(f'position {position!r}: give "stretch" or "clamp"')
+        if position == "clamp" and trained_size is None:
+            raise UserError(
+                'position "clamp": the size of the images of the training is not known here; give "stretch", '
+                "or a model that was trained"
+            )
+        for stage, stage_window, stride in zip(self.stages[2:], windows, ATTENTION_STRIDES, strict=True):
+            attentions = [module for module in stage.modules() if isinstance(module, Attention)]
+            for attention in attentions:
+                attention.window = stage_window
+                attention.reach = map_size(trained_size, stride) if trained_size and position == "clamp" else None
+            if self.global_attention_at_end_of_stage:
+                attentions[-1].window = None
+
+    def reset_parameters(self) -> None:
+        """Draws kernels and position tables from normal(0, 0.02), zeroes biases, makes norms the identity."""
+        for name, parameter in self.named_parameters():
+            if parameter.ndim > 1:
+                nn.init.normal_(parameter, std=0.02)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.ones_(parameter)
+
+    def forward_features(self, x: Tensor, *, activated: bool = False) -> dict[str, Tensor]:
+        """Computes the feature maps.
+
+        Args:
+            x: Normalised image, float (B, in_channels, H, W), of any H and W from 1 pixel on.
+            activated: Add "res1" to "res5", the GELU of each stage.
+
+        Returns:
+            "stage1" to "stage5", each (B, channels, ceil(H / stride), ceil(W / stride)): the residual stream
+            as it is after the stem and each stage, without a norm.
+        """
+        x = self.stem(x)
+        maps = {"stage1": x}
+        for number, stage in enumerate(self.stages, 2):
+            x = stage(x)
+            maps[f"stage{number}"] = x
+        if activated:
+            maps |= {name.replace("stage", "res"): F.gelu(x) for name, x in maps.items()}
+        return maps
+
+    def forward(self, x: Tensor) -> dict[str, Tensor] | Tensor:
+        """Computes "stage1" to "stage5" as `forward_features` does; with a head, logits (B, num_classes)."""
+        maps = self.forward_features(x)
+        if not self.has_head:
+            return maps
+        return self.logits_head(self.final_layer_norm(maps["stage5"].mean((2, 3))))
+
+
+def _per_band(rgb: tuple[float, float, float], bands: int) -> tuple[float, ...]:
+    return rgb if bands == 3 else (sum(rgb) / 3,) * bands

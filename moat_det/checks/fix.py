@@ -1,0 +1,127 @@
+"""A corrected copy of a dataset; the source stays as it is.
+
+What is no box is left out, what passes the edge is clipped, an image is copied as it is or left out whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from moat_det.checks.duplicates import same_pictures
+from moat_det.checks.faults import Fault
+from moat_det.checks.report import printable
+from moat_det.checks.run import Check
+from moat_det.checks.samples import Sample
+from moat_det.data.convert import Item, write_dataset
+from moat_det.errors import UserError
+
+# What a copy by `cleaned` boxes mends, and how.
+_MENDED = {
+    "malformed_label": "label left out",
+    "unknown_class": "label left out",
+    "absent_category": "annotation left out",
+    "absent_image": "annotation left out",
+    "box_without_area": "box left out",
+    "duplicate_box": "box left out",
+    "box_past_edge": "box clipped",
+    "polygon": "the box around it written",
+    "repeated_id": "new ids given",
+    "annotated_twice": "the first one taken",
+    "wrong_size": "the image's own size written",
+    "shared_label_file": "COCO written, which tells them apart",
+    "image_missing": "not listed any more",
+    "image_not_listed": "not copied",
+    "label_without_image": "not copied",
+    "text_beside_labels": "not copied",
+}
+
+
+def write_fixed(check: Check, out: str | Path) -> list[str]:
+    """Write a corrected copy, in YOLO format, or as COCO JSON where that holds what YOLO cannot.
+
+    Of pictures that are there twice to the pixel one stays: that of validation or test, and the one of train is left
+    out, since measured data that shrinks would not compare with what was measured before; within a split the first by
+    path. Images whose labels were all unreadable are left out: without boxes they would train as good parts. COCO is
+    written where there are crowd regions or two images with one stem.
+
+    Args:
+        check: What was found.
+        out: The folder to make.
+
+    Returns:
+        What was changed, a line each; `changes.txt` in `out` has them too.
+
+    Raises:
+        UserError: `out` holds something, lies within the images or cannot be written; or a split would be left empty.
+    """
+    place = Path(os.path.abspath(os.path.expanduser(out)))
+    left_out = _left_out(check)
+    changes = [f"{split}: {image}: left out, {reason}" for (split, image), reason in left_out.items()]
+    changes += [_change(fault, _MENDED[fault.kind]) for fault in check.faults if fault.kind in _MENDED]
+    splits = {
+        split: [_item(sample) for sample in samples if (split, sample.image) not in left_out]
+        for split, samples in check.samples.items()
+    }
+    for split, items in splits.items():
+        if not items:
+            raise UserError(f"{check.data['yaml_file']}: nothing would be left of '{split}'; correct its data by hand")
+    crowds = any(item.ignored.any() for items in splits.values() for item in items)
+    target = "coco" if crowds or any(map(_share_stems, splits.values())) else "yolo"
+    text = printable("".join(f"{line}\n" for line in changes)) or "nothing\n"
+    write_dataset(place, target, check.data["names"], splits, _keys(check), {"changes.txt": text})
+    return changes
+
+
+def _left_out(check: Check) -> dict[tuple[str, str], str]:
+    """The images that are not copied, by split and path, and why."""
+    reasons: dict[tuple[str, str], str] = {}
+    kept = []
+    order = sorted(check.samples, key=lambda split: split == "train")
+    for sample in (sample for split in order for sample in check.samples[split]):
+        facts = sample.readable
+        if facts is None:
+            reasons[sample.split, sample.image] = "it cannot be decoded"
+        elif sample.lost and not len(sample.cleaned(facts).classes):
+            reasons[sample.split, sample.image] = "none of its labels is in order"
+        else:
+            kept.append(sample)
+    for first, *others in same_pictures(kept):
+        for other in others:
+            reasons[other.split, other.image] = f"the same picture as {first.image} of {first.split}"
+    return reasons
+
+
+def _item(sample: Sample) -> Item:
+    facts = sample.readable
+    assert facts is not None
+    labels = sample.cleaned(facts)
+    return Item(sample.image, facts.height, facts.width, labels.classes, labels.boxes, labels.shares, labels.ignored)
+
+
+def _share_stems(items: list[Item]) -> bool:
+    stems = Counter(os.path.splitext(item.path)[0] for item in items)
+    return max(stems.values()) > 1
+
+
+def _keys(check: Check) -> dict[str, Any]:
+    """The keys of the dataset YAML that say how images are read."""
+    keys: dict[str, Any] = {}
+    if check.data["channels"] != 3:
+        keys["channels"] = check.data["channels"]
+    intensity = check.data["intensity"]
+    if intensity.windows:
+        windows = [list(window) for window in intensity.windows]
+        keys["intensity"] = windows if len(windows) > 1 else windows[0]
+    elif any(fault.kind == "mixed_sample_types" for fault in check.faults):
+        keys["intensity"] = "image"
+    elif intensity.kind != "auto":
+        keys["intensity"] = intensity.kind
+    return keys
+
+
+def _change(fault: Fault, what: str) -> str:
+    detail = f": {fault.detail}" if fault.detail else ""
+    return f"{fault.split}: {fault.file}{detail}: {what}"

@@ -1,0 +1,14 @@
+"""How many cores this process may use."""
+
+from __future__ import annotations
+
+import os
+
+
+def available_cores() -> int:
+    """The cores that this process may run on, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+READING_THREADS = min(8, max(1, available_cores() - 1))
+"""Threads that read image files side by side; one core is left to whoever waits for them."""

@@ -1,8 +1,0 @@
-"""The demo set: drawn parts with drawn defects, for a first look and for tests on a machine with no data."""
-
-from __future__ import annotations
-
-from moat_det.data.demo.generate import demo_dataset, generate_demo
-from moat_det.data.demo.part import NAMES, SURFACES, draw_part
-
-__all__ = ["NAMES", "SURFACES", "demo_dataset", "draw_part", "generate_demo"]

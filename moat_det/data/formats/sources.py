@@ -1,0 +1,67 @@
+"""Which annotation format each part of a split is in."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from moat_det.data.formats.coco import CocoSource
+from moat_det.data.formats.records import Source
+from moat_det.data.formats.voc import VocSource
+from moat_det.data.formats.yolo import YoloSource, label_places
+from moat_det.data.images.find import is_image, list_images, walk
+from moat_det.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def find_sources(
+    paths: str | Path | Sequence[str | Path],
+    names: Mapping[int, str] | None,
+    image_roots: Mapping[str, str] | None = None,
+) -> list[Source]:
+    """Tell the format of each part of a split.
+
+    A file that ends in `.json` is COCO. A folder with XML files in it is VOC, unless its images have YOLO labels too,
+    which then count. Everything else is YOLO: folders of images, lists of images.
+
+    Args:
+        paths: What a split of a dataset YAML names.
+        names: Class id to name; None where classes do not matter.
+        image_roots: The folder with the images, by path, for COCO and VOC; where there is none it is looked for.
+
+    Raises:
+        UserError: A path does not exist or holds no image.
+    """
+    sources: list[Source] = []
+    yolo: list[str | Path] = []
+    for path in [paths] if isinstance(paths, (str, Path)) else paths:
+        image_root = (image_roots or {}).get(str(path))
+        place = os.path.abspath(path)
+        if place.lower().endswith(".json"):
+            if not os.path.isfile(place):
+                raise UserError(f"{place}: no such COCO JSON; correct the path in the dataset YAML")
+            sources.append(CocoSource(place, names, image_root))
+        elif (voc := _find_voc(place, names, image_root)) is not None:
+            sources.append(voc)
+        else:
+            yolo.append(path)
+    if yolo:
+        sources.append(YoloSource(list_images(yolo), None if names is None else len(names)))
+    return sources
+
+
+def _find_voc(folder: str, names: Mapping[int, str] | None, image_root: str | None) -> VocSource | None:
+    if not os.path.isdir(folder):
+        return None
+    files = sorted(walk(folder))
+    annotations = [file for file in files if file.lower().endswith(".xml")]
+    if not annotations:
+        return None
+    images = [file for file in files if is_image(file)]
+    if any(os.path.isfile(place) for image in images for place in label_places(image)):
+        logger.info(f"{folder}: has both YOLO labels and {len(annotations)} XML files; the YOLO labels are used")
+        return None
+    return VocSource(annotations, [] if image_root else images, names, image_root)

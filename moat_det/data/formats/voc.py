@@ -1,0 +1,213 @@
+"""VOC XML: one file per image, with its objects.
+
+Coordinates are taken as the edges of the box in pixels, counted from 0, which is what most labelling tools write. The
+original PASCAL files count pixels from 1 and include the last one: read this way, their boxes lack the pixels of their
+left column and upper row.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NoReturn
+
+import numpy as np
+from tqdm import tqdm
+
+from moat_det.data.formats.boxes import Labels, clean_boxes
+from moat_det.data.formats.records import ClassIds, Record
+from moat_det.data.images.find import walk
+from moat_det.data.images.header import ImageHeader
+from moat_det.data.images.suffixes import IMAGE_SUFFIXES
+from moat_det.errors import UserError
+from moat_det.messages import is_plain
+
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+# Beyond this no image reaches; such a number is a mistake, not a box past the edge.
+_LARGEST_PIXEL = 2.0**31
+
+
+class VocSource:
+    """XML files, one per image.
+
+    An object that is marked `difficult` is an object like any other.
+
+    Args:
+        files: The XML files, absolute.
+        images: The images that lie in the same folders, absolute; those without an XML file have no boxes.
+        names: Class id to name; None where classes do not matter.
+        image_root: The folder with the images of the XML files; None for the places around each.
+    """
+
+    format = "voc"
+
+    def __init__(
+        self, files: Sequence[str], images: Sequence[str], names: Mapping[int, str] | None, image_root: str | None
+    ) -> None:
+        self.files = files
+        self.images = images
+        self._ids = ClassIds(names)
+        self.image_root = image_root
+
+    def listing(self) -> Sequence[str]:
+        """The XML files, and the images beside them."""
+        return [*self.files, *self.images]
+
+    def records(self) -> list[Record]:
+        """The images of the XML files, then those beside them that have none."""
+        records: dict[str, Record] = {}
+        for file in tqdm(self.files, "Reading XML", disable=None):
+            root = parse_xml(file)
+            image = find_image(file, root, self.image_root)
+            if image in records:
+                raise UserError(f"{file}: its image {image} belongs to {records[image].files[0]} too; remove one")
+            classes, boxes = _read_objects(file, root, self._ids)
+            records[image] = Record(image, partial(_read, classes, boxes, declared_size(root)), (file,))
+        empty: tuple[list[int], list[list[float]]] = ([], [])
+        for image in self.images:
+            records.setdefault(image, Record(image, partial(_read, *empty, None)))
+        return list(records.values())
+
+
+def find_image(file: str, root: ET.Element, image_root: str | None) -> str:
+    """Find the image of an XML file.
+
+    Its name is that of `<filename>`, with any image suffix where it has none, else that of the XML file. Looked at are
+    `image_root`, or without one the folder of the XML, `JPEGImages` and `images` beside that folder, and `<path>`.
+
+    Returns:
+        The absolute path; where no image is found, that of the first place.
+
+    Raises:
+        UserError: `<filename>` or `<path>` is no text that can be a path.
+    """
+    folder, stem = os.path.split(os.path.splitext(file)[0])
+    above = os.path.dirname(folder)
+    folders = [image_root] if image_root else [folder, os.path.join(above, "JPEGImages"), os.path.join(above, "images")]
+    name = _path_text(root, "filename", file) or stem
+    places = [os.path.join(place, name) for place in folders]
+    if not image_root and (path := _path_text(root, "path", file)):
+        places.append(os.path.join(folder, path))
+    found = next((place for place in places if os.path.isfile(place)), None)
+    if not found:
+        stems = [os.path.join(place, part) for part in dict.fromkeys((name, stem)) for place in folders]
+        suffixes = sorted(IMAGE_SUFFIXES) + sorted(suffix.upper() for suffix in IMAGE_SUFFIXES)
+        guesses = (f"{base}.{suffix}" for base in stems for suffix in suffixes)
+        found = next((guess for guess in guesses if os.path.isfile(guess)), places[0])
+    return os.path.normpath(found)
+
+
+class _DoctypeError(Exception):
+    """A document type, which may define entities that grow without bound or that name other files."""
+
+
+class _TreeBuilder(ET.TreeBuilder):
+    """Builds the tree of a document that defines no entities."""
+
+    def doctype(self, *_: Any) -> NoReturn:
+        raise _DoctypeError
+
+
+def parse_xml(file: str) -> ET.Element:
+    """Read an XML file; raises `UserError` where it cannot be read or is no VOC annotation."""
+    try:
+        with open(file, "rb") as content:
+            parser = ET.XMLParser(target=_TreeBuilder())
+            parser.feed(content.read())
+            root: ET.Element = parser.close()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
+    except _DoctypeError as error:
+        raise UserError(f"{file}: a document type (<!DOCTYPE>) is not accepted; remove it from the file") from error
+    except ET.ParseError as error:
+        line, reason = error.position[0], str(error).partition(":")[0]
+        raise UserError(f"{file}, line {line}: broken XML: {reason}; correct it or export it anew") from error
+    except (ValueError, LookupError) as error:  # an encoding that Python does not know
+        raise UserError(f"{file}: cannot be read as XML ({str(error)[:100]}); export it anew as UTF-8") from error
+    if root.tag != "annotation":
+        raise UserError(f"{file}: no VOC annotation: its root is <{root.tag[:40]}>; give a folder of VOC XML only")
+    return root
+
+
+def child_text(parent: ET.Element, tag: str, where: str) -> str | None:
+    """The text of a child; None where it is missing or empty. Raises `UserError` where it cannot be a name."""
+    text = (parent.findtext(tag) or "").strip()
+    if text and not is_plain(text):
+        raise UserError(f"{where}: <{tag}> is {text[:40]!r}, which is no name; correct it")
+    return text or None
+
+
+def _path_text(root: ET.Element, tag: str, file: str) -> str | None:
+    """The text of a child that is a path, of Windows too."""
+    text = child_text(root, tag, file)
+    return text and text.replace("\\", "/")
+
+
+def _read_objects(file: str, root: ET.Element, ids: ClassIds) -> tuple[list[int], list[list[float]]]:
+    classes, boxes = [], []
+    for number, item in enumerate(root.findall("object"), 1):
+        where = f"{file}: object {number}"
+        name = child_text(item, "name", where)
+        if name is None:
+            raise UserError(f"{where}: no <name> in it; write the name of its class")
+        classes.append(ids.of(name, where))
+        boxes.append(read_box(item, where))
+    return classes, boxes
+
+
+def read_box(item: ET.Element, where: str) -> list[float]:
+    """Give the x1, y1, x2, y2 of an object in pixels; raises `UserError` where it has no proper box."""
+    box = item.find("bndbox")
+    if box is None:
+        raise UserError(f"{where}: no <bndbox> in it; write one, or remove the object")
+    values = []
+    for side in _SIDES:
+        text = (box.findtext(side) or "").strip()
+        value = _number(text)
+        if value is None:
+            raise UserError(f"{where}: <{side}> is {text[:40]!r}; write a number of pixels")
+        values.append(value)
+    if values[2] < values[0] or values[3] < values[1]:
+        raise UserError(f"{where}: its <bndbox> has a negative side, from {values[:2]} to {values[2:]}; correct it")
+    return values
+
+
+def _number(text: str) -> float | None:
+    """The number that a text is, if a pixel coordinate may have it."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and abs(value) <= _LARGEST_PIXEL else None
+
+
+def declared_size(root: ET.Element) -> tuple[int, int] | None:
+    """Height and width as `<size>` has them, (0, 0) for what is no number; None without `<size>`."""
+    if root.find("size") is None:
+        return None
+    sides = [_number((root.findtext(f"size/{side}") or "").strip()) or 0 for side in ("height", "width")]
+    return int(sides[0]), int(sides[1])
+
+
+def _read(
+    classes: list[int], boxes: list[list[float]], declared: tuple[int, int] | None, header: ImageHeader
+) -> Labels:
+    labels = clean_boxes(np.array(classes, dtype=np.int64), np.array(boxes), (header.height, header.width))
+    labels.declared = declared
+    return labels
+
+
+def voc_names(folder: str) -> list[str]:
+    """The names of the objects in a folder of VOC XML, sorted; raises `UserError` where one has none."""
+    names: set[str] = set()
+    for file in sorted(path for path in walk(folder) if path.lower().endswith(".xml")):
+        for number, item in enumerate(parse_xml(file).findall("object"), 1):
+            name = child_text(item, "name", f"{file}: object {number}")
+            if name is not None:
+                names.add(name)
+    if not names:
+        raise UserError(f"{folder}: no object in its XML files; give the names of the classes")
+    return sorted(names)

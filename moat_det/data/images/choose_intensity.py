@@ -1,0 +1,94 @@
+"""The intensities of a training split: the range that becomes the model's input, and what the user's own loses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from moat_det.data.images.header import large_images, read_header
+from moat_det.data.images.intensity import Intensity, ranges
+from moat_det.data.images.read import read_image
+from moat_det.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+SAMPLED_IMAGES = 100
+SAMPLED_PIXELS = 40_000
+# The user's window is worth a warning where it leaves fewer levels, or cuts off more pixels.
+_FEW_LEVELS = 128
+_LARGE_SHARE = 0.01
+
+
+def choose_intensity(given: Intensity, files: Sequence[Path], channels: int = 3, prefix: str = "") -> Intensity:
+    """Give "auto" its windows, from pixels of the training split, and warn where another choice loses much.
+
+    Of up to `SAMPLED_IMAGES` images up to `SAMPLED_PIXELS` pixels count, the same ones each time.
+
+    Args:
+        given: What the dataset YAML says.
+        files: The images of the split; those of 8 bits say nothing.
+        channels: Bands of the model's input.
+        prefix: Put before each message.
+
+    Returns:
+        What to train with and to keep with the model.
+
+    Raises:
+        UserError: Integer and floating samples stand side by side, which have no range in common.
+    """
+    if given.kind == "image" or (given.kind == "auto" and given.windows):
+        return given
+    parts = list(_sample(files, channels, prefix))
+    if not parts:
+        return given
+    if len({part.dtype.kind == "f" for part in parts}) > 1:
+        raise UserError(
+            "some images have floating samples and others integers of more than 8 bits: write 'intensity: image' "
+            "into the dataset YAML, or bring the files to one form"
+        )
+    # Gray images among colour ones count once.
+    width = max(part.shape[1] for part in parts)
+    pixels = np.concatenate([np.broadcast_to(part, (len(part), width)) for part in parts])
+    if given.kind == "auto":
+        chosen = Intensity("auto", ranges(pixels))
+        logger.info(f"{prefix}intensity: {chosen}, the range of the training images, becomes 0 to 255")
+        return chosen
+    _warn_of_loss(given, pixels, prefix)
+    return given
+
+
+def _sample(files: Sequence[Path], channels: int, prefix: str) -> Iterator[np.ndarray]:
+    """Give pixels (N, C) of images of more than 8 bits."""
+    random = np.random.default_rng(0)
+    found = 0
+    wanted = min(len(files), SAMPLED_IMAGES)
+    with large_images(), tqdm(total=wanted, desc=f"{prefix}Intensities", disable=None) as progress:
+        for index in random.permutation(len(files)):
+            try:
+                if not read_header(files[index]).deep:
+                    continue
+                image = read_image(files[index], channels)
+            except OSError:
+                continue  # the scan has said so
+            pixels = image.reshape(-1, image.shape[2])
+            yield pixels[random.integers(0, len(pixels), SAMPLED_PIXELS)] if len(pixels) > SAMPLED_PIXELS else pixels
+            progress.update()
+            found += 1
+            if found == wanted:
+                break
+
+
+def _warn_of_loss(given: Intensity, pixels: np.ndarray, prefix: str) -> None:
+    levels, values = len(np.unique(given.to_uint8(pixels[None]))), len(np.unique(pixels))
+    low, high = (np.array(ends) for ends in zip(*given.windows_of(pixels[None]), strict=True))
+    cut = float(((pixels < low) | (pixels > high)).mean())
+    if levels < min(_FEW_LEVELS, values) or cut > _LARGE_SHARE:
+        lo, hi = np.nanmin(pixels), np.nanmax(pixels)
+        logger.warning(
+            f"{prefix}intensity: {given} leaves {levels} gray levels and cuts off {cut:.1%} of the pixels of the "
+            f"training images, which have {values} levels from {lo:g} to {hi:g}; 'intensity: auto' would keep more"
+        )

@@ -1,0 +1,46 @@
+"""Pictures by Pillow, without the engine's changes to it."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from moat_det.data.images.suffixes import HEIF_SUFFIXES
+
+
+def open_picture(path: Path | str) -> Image.Image:
+    """Open a picture by Pillow's own function; it raises what Pillow's parsers raise, of every kind.
+
+    The engine, once it is imported, has put another in its place, which asks for a package at every file that is no
+    image.
+    """
+    if Path(path).suffix.lower() in HEIF_SUFFIXES:
+        _know_heif()
+    patches = sys.modules.get("ultralytics.utils.patches")
+    open_image = Image.open if patches is None else patches._image_open
+    return open_image(path)
+
+
+def read_picture(path: Path | str) -> np.ndarray | None:
+    """Decode a picture, upright by EXIF, to (H, W, 3) uint8, BGR; None where it cannot be decoded."""
+    try:
+        with open_picture(path) as picture:
+            upright = ImageOps.exif_transpose(picture).convert("RGB")
+    except Exception:  # Pillow's parsers raise anything from SyntaxError to struct.error on a broken file
+        return None
+    return cv2.cvtColor(np.asarray(upright), cv2.COLOR_RGB2BGR)
+
+
+@cache
+def _know_heif() -> None:
+    """Let Pillow read HEIF, where the package for it is installed."""
+    try:
+        from pi_heif import register_heif_opener
+    except ImportError:
+        return
+    register_heif_opener()

@@ -1,0 +1,8 @@
+"""The demo set: drawn parts with drawn defects, for a first look and for tests on a machine with no data."""
+
+from __future__ import annotations
+
+from moat_det.demo.generate import demo_dataset, generate_demo
+from moat_det.demo.part import NAMES, SURFACES, draw_part
+
+__all__ = ["NAMES", "SURFACES", "demo_dataset", "draw_part", "generate_demo"]

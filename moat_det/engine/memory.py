@@ -1,0 +1,131 @@
+"""Refuses a pass that would not fit into the memory, before the system ends the process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from ultralytics.nn.tasks import DetectionModel
+
+from moat_det.detector.memory import available_memory, predict_memory
+from moat_det.engine.inference_options import InferenceOptions
+from moat_det.engine.windows import WindowChooser
+from moat_det.errors import UserError
+
+# The rest of what is free is for the pictures that are read and drawn, and for other processes.
+USABLE = 0.9
+
+# No model of ours takes as much for a pixel of an image: tiny_moat0 takes 220 bytes and moat2 830, which grow with the
+# channels. A pass that would fit even so needs no prediction, which takes a second or two the first time.
+MOST_BYTES_PER_PIXEL = 8 * 2**10
+
+Shape = tuple[int, int, int, int]
+
+_LEAST_SHARE = 1e-3  # of a batch or of its pixels: less is no way out
+
+
+class MemoryCheck:
+    """Checks every new shape of a batch against the memory that is free.
+
+    Args:
+        model: On its device, in evaluation mode.
+        windows: What chooses the model's windows.
+        options: They say what makes an image smaller: `--max-pixels`, or `--imgsz` with one number or two.
+    """
+
+    def __init__(self, model: DetectionModel, windows: WindowChooser, options: InferenceOptions) -> None:
+        self._model = model
+        self._windows = windows
+        self._options = options
+        self._stride = max(int(model.stride.max()), 32)
+        self._device = next(model.parameters()).device
+        self._passed = 0
+
+    def check(self, shape: Shape, dtype: torch.dtype, image: str) -> None:
+        """Check a batch; a shape of no more pixels than one that fitted is taken to fit.
+
+        Args:
+            shape: (B, C, H, W) of the batch; the windows are those for this size.
+            dtype: Of its images.
+            image: The file that the batch is of, or the first of them.
+
+        Raises:
+            UserError: The pass does not fit; the message says what would.
+        """
+        batch, _, height, width = shape
+        pixels = batch * height * width
+        if pixels <= self._passed:
+            return
+        free = int(USABLE * available_memory(self._device))
+        if pixels * MOST_BYTES_PER_PIXEL > free:
+            needed = predict_memory(self._model, shape, dtype)
+            if needed > free:
+                window = self._windows.window
+                ways = " or ".join(self._ways_out(shape, dtype, needed, free))
+                raise UserError(
+                    f"{image}: {width} x {height}{f', {batch} images at once,' if batch > 1 else ''}"
+                    f"{'' if window is None else f' with window {window}'} needs about {_gigabytes(needed)} of memory, "
+                    f"{_gigabytes(free)} can be used: "
+                    + (f"{ways} would fit" if ways else "use a smaller model, or a machine with more memory")
+                )
+        self._passed = pixels
+
+    def _ways_out(self, shape: Shape, dtype: torch.dtype, needed: int, free: int) -> Iterator[str]:
+        """What would fit; each is predicted, not guessed."""
+        batch, channels, height, width = shape
+
+        def predict(batch: int, height: int, width: int, windows: WindowChooser = self._windows) -> int:
+            windows.set(height, width)
+            return predict_memory(self._model, (batch, channels, height, width), dtype)
+
+        if batch > 1:
+            share = _shrink(needed, free, lambda share: predict(_fewer(batch, share), height, width))
+            if share:
+                yield f"--batch {_fewer(batch, share)}"
+        share = _shrink(needed, free, lambda share: predict(batch, *self._reduced(height, width, share)))
+        if share:
+            rows, columns = (round(side * math.sqrt(share)) for side in (height, width))
+            if self._options.native:
+                yield f"--max-pixels {_two_digits(rows * columns)} (about {columns} x {rows})"
+            elif self._options.shape is not None:
+                rows, columns = self._reduced(height, width, share)
+                yield f"--imgsz {rows} {columns}"
+            else:
+                yield f"--imgsz {max(rows, columns) // self._stride * self._stride}"
+        for other in self._windows.others():
+            needed = predict(batch, height, width, other)
+            if needed <= free:
+                yield f"--window {other.window} ({_gigabytes(needed)})"
+
+    def _reduced(self, height: int, width: int, share: float) -> tuple[int, int]:
+        """The shape of an image that is scaled to a share of its pixels."""
+        rows, columns = (math.ceil(side * math.sqrt(share) / self._stride) * self._stride for side in (height, width))
+        return rows, columns
+
+
+def _shrink(needed: int, free: int, predict: Callable[[float], int]) -> float | None:
+    """The share of a batch, or of its pixels, that needs no more than is free; None if it is not found at once."""
+    share = 1.0
+    for _ in range(5):
+        share *= 0.97 * free / needed
+        if share < _LEAST_SHARE:
+            return None
+        needed = predict(share)
+        if needed <= free:
+            return share
+    return None
+
+
+def _fewer(batch: int, share: float) -> int:
+    return max(int(batch * share), 1)
+
+
+def _two_digits(number: float) -> int:
+    """Round down to two digits."""
+    unit = 10 ** max(int(math.log10(number)) - 1, 0)
+    return int(number // unit) * unit
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.3g} GB"

@@ -1,0 +1,1 @@
+"""What several test files draw, write or serve."""

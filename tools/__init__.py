@@ -1,0 +1,1 @@
+"""What maintains the project: `python -m tools.NAME --help`."""
