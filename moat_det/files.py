@@ -1,9 +1,10 @@
-"""Atomic writing: a file is either the old one or the whole new one, never a part."""
+"""Atomic writing: a file is either the old one or the whole new one, never a part; and locks between processes."""
 
 from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -11,6 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
+
+logger = logging.getLogger(__name__)
 
 
 def check_writable(folder: str | Path) -> None:
@@ -106,3 +111,26 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: str | Path, message: str) -> Iterator[None]:
+    """Let one process at a time through the block; the others wait, and then find its work done.
+
+    Args:
+        path: The lock, an empty file beside what it guards; it stays, and its folder is there.
+        message: Logged where the wait is longer than a second.
+
+    Raises:
+        OSError: The file cannot be made.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        logger.warning(message)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -14,12 +14,11 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from moat_det.backbones.weights import checksum
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_json
+from moat_det.files import atomic_write_json, locked
 
 logger = logging.getLogger(__name__)
 
@@ -63,17 +62,10 @@ def download(url: str, path: Path, check: Callable[[Path], None]) -> None:
     if not url.startswith(("http://", "https://")):
         raise DownloadError("the address must begin with http:// or https://")
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.warning(f"waiting for another process that downloads {path}")
-        lock.acquire()
-    try:
+    lock = path.with_name(f".{path.name}.lock")
+    with locked(lock, f"waiting for another process that downloads {path}"):
         if not path.exists():
             _download(url, path, check)
-    finally:
-        lock.release()
 
 
 def _download(url: str, path: Path, check: Callable[[Path], None]) -> None:

@@ -13,19 +13,17 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from moat_det.cores import READING_THREADS
 from moat_det.data.index.cache import files_state, is_settled
-from moat_det.files import atomic_path
+from moat_det.files import atomic_path, locked
 from moat_det.paths import user_cache
 
 logger = logging.getLogger(__name__)
@@ -108,7 +106,8 @@ def open_image_cache(
     needed = int(targets.prod(axis=1).sum()) * channels
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(place, prefix):
+        message = f"{prefix}another process makes the cache of these images; waiting for it"
+        with locked(place.with_suffix(".lock"), message):
             cache = _load(place, files)
             if cache is None:
                 free = shutil.disk_usage(place.parent).free
@@ -189,21 +188,6 @@ def _make(place: Path, files: Sequence[str], read: Callable[[int], Image], descr
 def _data_state(data: Path) -> list[int]:
     stat = os.stat(data)
     return [stat.st_size, stat.st_mtime_ns]
-
-
-@contextmanager
-def _locked(place: Path, prefix: str) -> Iterator[None]:
-    """Let one training at a time make the cache; another waits and takes it."""
-    lock = FileLock(place.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        logger.info(f"{prefix}another process makes the cache of these images; waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _gigabytes(count: int) -> str:
