@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Measure how a detector fares on images larger than those it was trained on, for each way to set its attention.
 
 A detector, and one without position tables, learn parts of the demo set at one size. They are then measured on parts
@@ -10,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ import yaml
 from moat_det.demo import generate_demo
 from moat_det.detector.config import load_config
 from moat_det.engine import MOAT
-from moat_det.errors import UserError
 from moat_det.files import atomic_write_json, atomic_write_text
+from tools.command import command, make_parser
 
 # Name -> (which of the two detectors, the settings of its attention).
 POLICIES: dict[str, tuple[str, dict[str, str]]] = {
@@ -31,13 +31,10 @@ POLICIES: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, or 2 after one line on stderr."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = make_parser((__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for data, runs and the table; work done is kept"
     )
@@ -49,11 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--train", type=int, default=480, help="training images")
     parser.add_argument("--val", type=int, default=80, help="validation images of each size")
     args = parser.parse_args(argv)
-    try:
-        table = measure(args)
-    except UserError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 2
+    table = measure(args)
     atomic_write_json(args.out / "accuracy_over_scale.json", table, indent=2)
     text = markdown(table, args.scales)
     atomic_write_text(args.out / "accuracy_over_scale.md", text)
@@ -95,13 +88,13 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def larger(args: argparse.Namespace, scale: int) -> Path:
-    """The validation parts of `scale` times the side; the single training image is not used."""
+    """Draw validation parts of `scale` times the side; the single training image is not used."""
     side = scale * args.size
     return generate_demo(args.out / f"val-{scale}x", 1, args.val, (side, side), seed=1)
 
 
 def trained(args: argparse.Namespace, data: Path, kind: str, seed: int) -> Path:
-    """The checkpoint of a detector with or without position tables; trained unless it is there."""
+    """Give the checkpoint of a detector with or without position tables; trained unless it is there."""
     run = args.out / "runs" / f"{kind}-{seed}".replace(" ", "-")
     best = run / "weights" / "best.pt"
     if (run / "metrics.json").exists():  # the last thing that a training writes
@@ -124,7 +117,7 @@ def trained(args: argparse.Namespace, data: Path, kind: str, seed: int) -> Path:
 
 
 def markdown(rows: list[dict[str, Any]], scales: list[int]) -> str:
-    """The table: for each policy and scale the mean AP over the seeds, and their spread."""
+    """Write the table: for each policy and scale the mean AP over the seeds, and their spread."""
     lines = ["| policy | " + " | ".join(f"AP at {scale}x" for scale in scales) + " |", "|---" * (len(scales) + 1) + "|"]
     for row in rows:
         cells = []

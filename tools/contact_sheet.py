@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -12,6 +12,7 @@ import numpy as np
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
 from moat_det.report.pictures import sheet
+from tools.command import command, make_parser
 
 
 def contact_sheet(paths: list[Path], columns: int, side: int, gap: int = 6) -> np.ndarray:
@@ -38,23 +39,21 @@ def contact_sheet(paths: list[Path], columns: int, side: int, gap: int = 6) -> n
     return sheet(pictures, columns, (side, side), gap)
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = make_parser(__doc__ or "")
     parser.add_argument("pictures", nargs="+", type=Path, help="picture files, in reading order")
     parser.add_argument("--out", required=True, type=Path, help="the sheet to write, .jpg or .png")
-    parser.add_argument("--columns", type=int, default=4)
+    parser.add_argument("--columns", type=int, default=4, help="pictures in a row")
     parser.add_argument("--side", type=int, default=300, help="side of a picture on the sheet, in pixels")
-    arguments = parser.parse_args()
-    try:
-        if min(arguments.columns, arguments.side) < 1 or arguments.out.suffix not in {".jpg", ".png"}:
-            raise UserError("--columns and --side must be 1 or more, --out must end in .jpg or .png")
-        drawn = contact_sheet(arguments.pictures, arguments.columns, arguments.side)
-        atomic_write_bytes(arguments.out, cv2.imencode(arguments.out.suffix, drawn)[1].tobytes())
-    except UserError as error:
-        print(f"contact_sheet: {error}", file=sys.stderr)
-        sys.exit(2)
+    arguments = parser.parse_args(argv)
+    if min(arguments.columns, arguments.side) < 1 or arguments.out.suffix not in {".jpg", ".png"}:
+        raise UserError("--columns and --side must be 1 or more, --out must end in .jpg or .png")
+    drawn = contact_sheet(arguments.pictures, arguments.columns, arguments.side)
+    atomic_write_bytes(arguments.out, cv2.imencode(arguments.out.suffix, drawn)[1].tobytes())
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

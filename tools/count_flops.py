@@ -1,10 +1,9 @@
-#!/usr/bin/env python
-"""Print the table of docs/weights.md: official figures beside ours, `python tools/count_flops.py`."""
+"""Print the table of docs/weights.md: official figures beside ours, `python -m tools.count_flops`."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 
 import torch
 from tqdm import tqdm
@@ -12,6 +11,7 @@ from tqdm import tqdm
 from moat_det.backbones import create_backbone
 from moat_det.backbones.moat.flops import count_multiply_adds
 from moat_det.backbones.weights import RELEASED, Release
+from tools.command import command, make_parser
 
 HEADER = (
     "| name | input | data | top-1 | parameters: official | ours | FLOPs: official | ours | differ by "
@@ -19,12 +19,12 @@ HEADER = (
 )
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code 0."""
-    parser = argparse.ArgumentParser(
-        description="Print every released checkpoint with its official figures and the parameters and multiply-adds "
-        "that we count in our model, as Markdown. Nothing is downloaded.",
-        allow_abbrev=False,
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = make_parser(
+        "Print every released checkpoint with its official figures and the parameters and multiply-adds that we count "
+        "in our model, as Markdown. Nothing is downloaded."
     )
     parser.parse_args(argv)
     rows = [row(release) for release in tqdm(RELEASED.values(), desc="counting", leave=False)]
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def row(release: Release) -> str:
-    """One row of the table; counting takes no memory to speak of."""
+    """Give a row of the table; counting takes no memory to speak of."""
     with torch.device("meta"):
         model = create_backbone(release.variant, position_embedding=release.position_embedding, num_classes=1000)
     parameters = sum(parameter.numel() for parameter in model.parameters())

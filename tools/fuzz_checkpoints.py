@@ -7,35 +7,25 @@ variable, one at a time, and is held against 10 times the bytes of its files plu
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import gzip
 import itertools
 import random
-import re
 import shutil
-import signal
 import sys
 import tempfile
-import time
 import tracemalloc
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tqdm import tqdm
-
 from moat_det.backbones.tensorflow import CheckpointError, open_checkpoint
 from tools.bundle_writer import Bundle, sample, table, tar, varint
+from tools.fuzzing import Report, Settings, feed, run, timed
 
 MEMORY_RATIO, MEMORY_FLOOR = 10, 1 << 20
 EXTREMES = [0, 1, 2, 15, 16, 127, 128, 255, 1 << 14, 1 << 20, 1 << 31, 1 << 32, 1 << 40, 1 << 62, 1 << 63]
 EXTREMES += [-1, -2, -512, (1 << 15) - 1, (1 << 31) - 1, (1 << 32) - 1, (1 << 63) - 1]
 PREFIX = "model.ckpt"
-
-
-class Hang(BaseException):
-    """A checkpoint takes longer than it may."""
 
 
 def spoil(data: bytes, rng: random.Random) -> bytes:
@@ -146,130 +136,67 @@ def read_everything(path: Path) -> None:
             checkpoint.read(name)
 
 
-@dataclasses.dataclass
-class Report:
-    """What came of all the mutants."""
-
-    accepted: int = 0
-    refused: Counter[str] = dataclasses.field(default_factory=Counter)  # by fault, without names and numbers
-    failures: list[str] = dataclasses.field(default_factory=list)
-    slowest: tuple[float, int] = (0.0, -1)  # seconds, mutant
-    largest: tuple[float, int] = (0.0, -1)  # peak of memory / what is allowed, mutant
-    peak: int = 0  # bytes
-
-
-def fuzz(
-    count: int, seed: int, seconds_limit: float, keep: Path, read: Callable[[Path], None] = read_everything
-) -> Report:
-    """Read `count` mutants.
+def fuzz(settings: Settings, read: Callable[[Path], None] = read_everything) -> Report:
+    """Read mutants of checkpoints.
 
     Args:
-        count: Mutants.
-        seed: Seed of the mutations; with the number of a mutant it gives the mutant.
-        seconds_limit: Seconds that one may take.
-        keep: The folder that gets the files of those that fail.
+        settings: How many, and what they may take.
         read: What is tested: reads the checkpoint at a path.
     """
     seeds = [sample(), sample(shards=3, seed=1), sample(seed=2), sample(shards=2, seed=3)]
     seeds[0].block_size = 1 << 18  # TensorFlow's own: one block
     seeds[2].compress = seeds[3].compress = True
-    report = Report()
-    previous = signal.signal(signal.SIGALRM, _raise_hang)
-    tracemalloc.start()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as home:
         folder, temporary = Path(home, "files"), Path(home, "temporary")
-        folder.mkdir()
         temporary.mkdir()
+        peaks: list[int] = []  # bytes, of each mutant
+        largest = (0.0, -1)  # peak / what is allowed, mutant
+
+        def write(_: int, rng: random.Random) -> Path:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            for name, content in mutant(rng, seeds).items():
+                (folder / name).write_bytes(content)
+            return folder
+
+        def read_measured(folder: Path) -> None:
+            archive = folder / "archive"
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            try:
+                read(archive if archive.exists() else folder / PREFIX)
+            finally:
+                peaks.append(tracemalloc.get_traced_memory()[1] - before)
+
+        def check(number: int, folder: Path) -> str | None:
+            nonlocal largest
+            size = sum(file.stat().st_size for file in folder.iterdir())
+            allowed = MEMORY_RATIO * size + MEMORY_FLOOR
+            if peaks[-1] > allowed:  # now and then the interpreter makes its table of interned strings anew: 4 MB
+                timed(read_measured, folder, settings.seconds_limit)
+                peaks[-2:] = [min(peaks[-2:])]
+            largest = max(largest, (peaks[-1] / allowed, number))
+            if peaks[-1] > allowed:
+                return f"takes {peaks[-1]} bytes of memory for {size} of files"
+            return "temporary files are left behind" if any(temporary.iterdir()) else None
+
         outer, tempfile.tempdir = tempfile.tempdir, str(temporary)  # where archives are unpacked
+        tracemalloc.start()
         try:
-            for number in tqdm(range(count), unit="file", disable=None):
-                files = mutant(random.Random(f"{seed} {number}"), seeds)
-                for name, content in files.items():
-                    (folder / name).write_bytes(content)
-                path = folder / ("archive" if "archive" in files else PREFIX)
-                failure = _try(read, path, number, sum(map(len, files.values())), seconds_limit, report)
-                if not failure and any(temporary.iterdir()):
-                    failure = "temporary files are left behind"
-                if failure:
-                    kept = keep / f"seed{seed}-{number}"
-                    shutil.copytree(folder, kept, dirs_exist_ok=True)
-                    report.failures.append(f"{kept}: {failure}")
-                    tqdm.write(report.failures[-1])
-                for name in files:
-                    (folder / name).unlink()
+            report = feed(settings, write, read_measured, CheckpointError, _judge, check)
         finally:
             tempfile.tempdir = outer
             tracemalloc.stop()
-            signal.signal(signal.SIGALRM, previous)
+    report.notes.append(
+        f"memory: at most {max(peaks, default=0) / 1e6:.2f} MB, {100 * largest[0]:.0f} % of {MEMORY_RATIO} x files + "
+        f"1 MiB (mutant {largest[1]})"
+    )
     return report
 
 
-def _raise_hang(*_: object) -> None:
-    raise Hang
-
-
-def _try(
-    read: Callable[[Path], None], path: Path, number: int, size: int, seconds_limit: float, report: Report
-) -> str | None:
-    """Read one mutant and enter it into the report; returns what went wrong."""
-    allowed = MEMORY_RATIO * size + MEMORY_FLOOR
-    outcome, seconds, peak = _measure(read, path, seconds_limit)
-    if peak > allowed:  # now and then the interpreter makes its table of interned strings anew, which takes 4 MB
-        peak = min(peak, _measure(read, path, seconds_limit)[2])
-    report.slowest = max(report.slowest, (seconds, number))
-    report.largest = max(report.largest, (peak / allowed, number))
-    report.peak = max(report.peak, peak)
-    if outcome is None:
-        report.accepted += 1
-    elif isinstance(outcome, CheckpointError):
-        fault = str(outcome).partition(": ")[2].rpartition(": ")[0]  # without the file and the remedy
-        report.refused[re.sub(r"b?'.*'|\".*\"|\[.*\]|\(.*\)|\b\d+", "_", fault)] += 1
-        if "\n" in str(outcome):
-            return f"a message of several lines: {outcome!r}"
-    else:
-        return f"takes more than {seconds_limit} s" if isinstance(outcome, Hang) else repr(outcome)
-    return f"takes {peak} bytes of memory for {size} of files" if peak > allowed else None
-
-
-def _measure(read: Callable[[Path], None], path: Path, seconds_limit: float) -> tuple[BaseException | None, float, int]:
-    """Read one mutant: what was raised, seconds and peak of memory in bytes."""
-    tracemalloc.reset_peak()
-    before, start, outcome = tracemalloc.get_traced_memory()[0], time.perf_counter(), None
-    signal.setitimer(signal.ITIMER_REAL, seconds_limit)
-    try:
-        read(path)
-    except (Exception, Hang) as error:
-        outcome = error.with_traceback(None)  # which would hold what the reader held
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    return outcome, time.perf_counter() - start, tracemalloc.get_traced_memory()[1] - before
-
-
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--count", type=int, default=100_000, help="mutants (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds-limit", type=float, default=5.0, help="seconds that one may take (default: 5)")
-    parser.add_argument("--keep", type=Path, default=Path("runs/fuzz_checkpoints"), help="where failing files go")
-    arguments = parser.parse_args()
-    report = fuzz(arguments.count, arguments.seed, arguments.seconds_limit, arguments.keep)
-    refused = sum(report.refused.values())
-    for fault, times in report.refused.most_common():
-        print(f"{times:8d}  {fault}")
-    print(
-        f"{arguments.count} mutants: {report.accepted} read, {refused} refused for {len(report.refused)} kinds of fault"
-    )
-    print(f"slowest: {report.slowest[0]:.3f} s (mutant {report.slowest[1]})")
-    print(
-        f"memory: at most {report.peak / 1e6:.2f} MB, {100 * report.largest[0]:.0f} % of {MEMORY_RATIO} x files + 1 MiB"
-        f" (mutant {report.largest[1]})"
-    )
-    print(f"failures (crashes, hangs, memory): {len(report.failures)}", *report.failures, sep="\n  ")
-    sys.exit(1 if report.failures else 0)
+def _judge(error: Exception) -> tuple[str, None]:
+    return str(error).partition(": ")[2].rpartition(": ")[0], None  # without the file and the remedy
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(fuzz, "fuzz_checkpoints", __doc__ or "", count=100_000))

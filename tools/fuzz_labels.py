@@ -7,30 +7,24 @@ names a file is right; anything else, and taking longer than `--seconds-limit`, 
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import logging
 import os
 import random
 import re
-import shutil
-import signal
 import sys
 import tempfile
-import time
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from moat_det.data.config import load_dataset
 from moat_det.data.index import open_index
 from moat_det.errors import UserError
+from tools.fuzzing import Report, Settings, feed, run
 
 NAMES = {0: "scratch", 1: "pit"}
 KINDS = ("labels", "json", "xml", "yaml")
@@ -83,20 +77,6 @@ YAML_VALUES = [
     ),
 ]
 BOMB = "<!DOCTYPE a [<!ENTITY b 'bbbbbbbbbb'><!ENTITY c '&b;&b;&b;&b;&b;&b;&b;&b;'>]>"
-
-
-class Hang(BaseException):
-    """A file takes longer than it may."""
-
-
-@dataclass
-class Report:
-    """What came of all the mutants."""
-
-    accepted: int = 0
-    refused: Counter[str] = field(default_factory=Counter)  # by fault, without names and numbers
-    failures: list[str] = field(default_factory=list)
-    slowest: float = 0.0  # seconds
 
 
 def write_seeds(root: Path) -> dict[str, Path]:
@@ -211,93 +191,44 @@ def read(kind: str, root: Path) -> None:
     open_index(root / place, NAMES, {str(root / place): str(root / "images")}).labels()
 
 
-def fuzz(count: int, seed: int, seconds_limit: float, keep: Path) -> Report:
-    """Read `count` mutants of each kind in turn.
-
-    Args:
-        count: Mutants.
-        seed: Seed of the mutations; with the number of a mutant it gives the mutant.
-        seconds_limit: Seconds that one may take.
-        keep: The folder that gets the files of those that fail.
-    """
-    report = Report()
+def fuzz(settings: Settings) -> Report:
+    """Read mutants of each kind in turn."""
     logger = logging.getLogger("moat_det")
     level = logger.level
-    previous = signal.signal(signal.SIGALRM, _raise_hang)
     logger.setLevel(logging.ERROR)
     try:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as home:
             root = Path(home, "set")
             seeds = write_seeds(root)
-            contents = {kind: path.read_bytes() for kind, path in seeds.items()}
-            for number in tqdm(range(count), unit="file", disable=None):
-                kind = KINDS[number % len(KINDS)]
-                mutant = mutate(kind, contents[kind], random.Random(f"{seed} {number}"))
-                seeds[kind].write_bytes(mutant)
-                failure = _try(kind, root, seconds_limit, report)
-                if failure:
-                    kept = keep / f"seed{seed}-{number}{seeds[kind].suffix}"
-                    kept.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(seeds[kind], kept)
-                    report.failures.append(f"{kept}: {failure}")
-                    tqdm.write(report.failures[-1])
-                seeds[kind].write_bytes(contents[kind])
+            contents = {path: path.read_bytes() for path in seeds.values()}
+            kinds = {path: kind for kind, path in seeds.items()}
+
+            def write(number: int, rng: random.Random) -> Path:
+                for path, content in contents.items():
+                    path.write_bytes(content)
+                place = seeds[KINDS[number % len(KINDS)]]
+                place.write_bytes(mutate(kinds[place], contents[place], rng))
+                return place
+
+            def judge(error: Exception) -> tuple[str, str | None]:
+                message, complaint = str(error), None
+                if len(message) > 20_000:
+                    complaint = f"a huge message: {message[:300]!r}"
+                elif str(root) not in message:
+                    complaint = f"a message without the file: {message[:300]!r}"
+                return message.replace(str(root), ""), complaint
+
+            return feed(settings, write, lambda place: read(kinds[place], root), UserError, judge)
     finally:
         logger.setLevel(level)
-        signal.signal(signal.SIGALRM, previous)
-    return report
 
 
-def _raise_hang(*_: object) -> None:
-    raise Hang
-
-
-def _try(kind: str, root: Path, seconds_limit: float, report: Report) -> str | None:
-    """Read one mutant; returns what it did wrong."""
-    start, failure = time.perf_counter(), None
-    signal.setitimer(signal.ITIMER_REAL, seconds_limit)
-    try:
-        read(kind, root)
-        report.accepted += 1
-    except UserError as error:
-        message = str(error)
-        fault = message.replace(str(root), "")
-        report.refused[f"{kind}: " + re.sub(r"b?'.*'|\".*\"|\[.*\]|\(.*\)|\d+", "_", fault)[:100]] += 1
-        if len(message.splitlines()) != 1 or len(message) > 20_000:
-            failure = f"a message of several lines, or a huge one: {message[:300]!r}"
-        elif str(root) not in message:
-            failure = f"a message without the file: {message[:300]!r}"
-    except Hang:
-        failure = f"takes more than {seconds_limit} s"
-    except Exception as error:
-        failure = repr(error)[:300]
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    report.slowest = max(report.slowest, time.perf_counter() - start)
-    return failure
-
-
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--count", type=int, default=20_000, help="mutants (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds-limit", type=float, default=5.0, help="seconds that one may take (default: 5)")
-    parser.add_argument("--keep", type=Path, default=Path("runs/fuzz_labels"), help="where failing files go")
-    arguments = parser.parse_args()
+def main() -> int:
+    """Run the command line, with a cache of its own; returns the exit code."""
     with tempfile.TemporaryDirectory(prefix="fuzz-cache-") as cache:
         os.environ["MOAT_DET_CACHE"] = cache
-        report = fuzz(arguments.count, arguments.seed, arguments.seconds_limit, arguments.keep)
-    for fault, times in report.refused.most_common():
-        print(f"{times:8d}  {fault}")
-    refused = sum(report.refused.values())
-    print(f"{arguments.count} mutants: {report.accepted} read, {refused} refused in {len(report.refused)} ways")
-    print(f"slowest: {report.slowest:.3f} s")
-    print(f"failures (crashes, hangs, messages of several lines): {len(report.failures)}", *report.failures, sep="\n  ")
-    sys.exit(1 if report.failures else 0)
+        return run(fuzz, "fuzz_labels", __doc__ or "", count=20_000)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,5 +1,4 @@
-#!/usr/bin/env python
-"""Time and memory to index a large set in each annotation format: `python tools/measure_index.py --count 100000`."""
+"""Time and memory to index a large set in each annotation format: `python -m tools.measure_index --count 100000`."""
 
 from __future__ import annotations
 
@@ -7,19 +6,19 @@ import argparse
 import json
 import os
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from moat_det.benchmark.measure import measure
 from moat_det.data.config import load_dataset
 from moat_det.data.index import open_index
 from moat_det.errors import UserError
+from tools.command import command, make_parser
+from tools.measuring import medians, run_once, run_tool
 
 OBJECT = (
     "<object><name>{}</name><bndbox><xmin>{:.0f}</xmin><ymin>{:.0f}</ymin><xmax>{:.0f}</xmax><ymax>{:.0f}</ymax>"
@@ -58,30 +57,19 @@ def make_set(data: dict[str, Any], folder: Path, count: int) -> None:
     (folder / "names.json").write_text(json.dumps(list(data["names"].values())))
 
 
-def open_once(folder: Path, source: str) -> dict[str, float]:
-    """Open an index in this process: seconds, MiB above what the libraries take, images."""
+def open_once(folder: Path, source: str) -> int:
+    """Open an index; gives the number of its images."""
     names = dict(enumerate(json.loads((folder / "names.json").read_text())))
-    place, found = str(folder / source), []
-    roots = {place: str(folder / "images")} if source != SOURCES["YOLO"] else None
-    result = measure(lambda: found.append(open_index(place, names, roots)), repeats=1, warm_up=False)
-    return {"seconds": result.seconds[0], "memory": result.growth, "images": len(found[0].paths)}
+    place = str(folder / source)
+    return len(open_index(place, names, {place: str(folder / "images")} if source != SOURCES["YOLO"] else None).paths)
 
 
-def run(folder: Path, source: str) -> dict[str, float]:
-    """Open an index in a process of its own, whose cache lies in `folder`."""
-    words = [sys.executable, __file__, "--folder", str(folder), "--source", source]
-    environment = {**os.environ, "MOAT_DET_CACHE": str(folder / "cache")}
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code: 0, or 2 after one line on stderr."""
-    parser = argparse.ArgumentParser(
-        description="Repeat the first 24 validation images of a dataset by hard links and index them as YOLO, COCO and "
-        "VOC, cold and from the cache, each in a process of its own; the files are in the system's cache.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = make_parser(
+        "Repeat the first 24 validation images of a dataset by hard links and index them as YOLO, COCO and VOC, cold "
+        "and from the cache, each in a process of its own; the files are in the system's cache."
     )
     parser.add_argument("--data", default="demo", help="dataset YAML")
     parser.add_argument("--count", type=int, default=100_000, help="images")
@@ -90,19 +78,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--source", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.source:
-        print(json.dumps(open_once(args.folder, args.source)))
+        print(json.dumps(run_once(lambda: open_once(args.folder, args.source))))
         return 0
     rows = ["| format | images | cold, s | MiB | from the cache, s | MiB |", "|---|---|---|---|---|---|"]
-    try:
-        if min(args.count, args.repeats) < 1:
-            raise UserError(f"--count {args.count}, --repeats {args.repeats}: give 1 or more")
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            make_set(load_dataset(args.data), folder, args.count)
-            rows += [row(title, folder, source, args.repeats) for title, source in SOURCES.items()]
-    except UserError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 2
+    if min(args.count, args.repeats) < 1:
+        raise UserError(f"--count {args.count}, --repeats {args.repeats}: give 1 or more")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_set(load_dataset(args.data), folder, args.count)
+        rows += [row(title, folder, source, args.repeats) for title, source in SOURCES.items()]
     print("\n".join(rows))
     return 0
 
@@ -115,10 +99,11 @@ def row(title: str, folder: Path, source: str, repeats: int) -> str:
         for _ in range(repeats):
             if not cached:
                 shutil.rmtree(folder / "cache", ignore_errors=True)
-            results.append(run(folder, source))
-        seconds, memory = (statistics.median(result[key] for result in results) for key in ("seconds", "memory"))
-        cells += [f"{seconds:.2f}", f"{memory:.0f}"]
-    return f"| {title} | {results[0]['images']:.0f} | {' | '.join(cells)} |"
+            words = ("--folder", folder, "--source", source)
+            results.append(run_tool("measure_index", *words, MOAT_DET_CACHE=str(folder / "cache")))
+        middle = medians(results)
+        cells += [f"{middle['seconds']:.2f}", f"{middle['memory']:.0f}"]
+    return f"| {title} | {results[0]['amount']:.0f} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

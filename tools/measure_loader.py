@@ -28,6 +28,7 @@ from moat_det.data.formats.yolo import label_places
 from moat_det.data.index import open_index
 from moat_det.data.loader.loader import make_loader
 from moat_det.errors import UserError
+from tools.command import command, make_parser
 
 CPU = torch.device("cpu")
 
@@ -90,31 +91,29 @@ def compare(words: argparse.Namespace) -> dict[str, list[float]]:
     return speeds
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure, and print medians and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, and print medians and their ratio; returns the exit code."""
+    parser = make_parser(__doc__ or "")
     parser.add_argument("--data", required=True, help="dataset YAML or folder, with YOLO labels")
-    parser.add_argument("--imgsz", type=int, default=640, help="side of a training image, in pixels (640)")
-    parser.add_argument("--batch", type=int, default=16, help="images in a batch (16)")
-    parser.add_argument("--workers", type=int, default=1, help="processes that read images (1)")
-    parser.add_argument("--batches", type=int, default=20, help="in each turn (20)")
-    parser.add_argument("--turns", type=int, default=5, help="of either loader (5)")
-    parser.add_argument("--mosaic", type=float, default=1.0, help="its probability (1)")
+    parser.add_argument("--imgsz", type=int, default=640, help="side of a training image, in pixels")
+    parser.add_argument("--batch", type=int, default=16, help="images in a batch")
+    parser.add_argument("--workers", type=int, default=1, help="processes that read images")
+    parser.add_argument("--batches", type=int, default=20, help="in each turn")
+    parser.add_argument("--turns", type=int, default=5, help="of either loader")
+    parser.add_argument("--mosaic", type=float, default=1.0, help="its probability")
     parser.add_argument("--cache", choices=["ram", "disk"], help="of both")
     words = parser.parse_args(argv)
-    try:
-        for name in ("imgsz", "batch", "batches", "turns"):
-            if getattr(words, name) < 1:
-                raise UserError(f"--{name} {getattr(words, name)}: must be 1 or more")
-        speeds = compare(words)
-    except UserError as error:
-        print(f"measure_loader: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    for name in ("imgsz", "batch", "batches", "turns"):
+        if getattr(words, name) < 1:
+            raise UserError(f"--{name} {getattr(words, name)}: must be 1 or more")
+    speeds = compare(words)
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     for name, values in speeds.items():
         print(f"{name:7}{medians[name]:8.1f} images/s   {' '.join(f'{value:.1f}' for value in values)}")
     print(f"ours / engine: {medians['ours'] / medians['engine']:.2f}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from moat_det.benchmark.measure import MIB, measure
 from moat_det.errors import UserError
+from tools.command import command, make_parser
+from tools.measuring import medians, run_once, run_tool
 
 WAYS = {
-    "reader": "our reader, google_crc32c",
-    "reader-numpy": "our reader, NumPy's checksums",
+    "reader": "our reader",
     "torch": "tarfile of the archive + torch.load",
 }
 TIMES_TORCH, SECONDS = 3.0, 0.5  # the goal
@@ -29,8 +27,6 @@ TIMES_TORCH, SECONDS = 3.0, 0.5  # the goal
 
 def prepare(way: str, archive: Path, saved: Path) -> Callable[[], int]:
     """Import what a way of loading needs; gives the function that loads and returns the bytes of the weights."""
-    if way == "reader-numpy":
-        sys.modules["google_crc32c"] = None  # type: ignore[assignment]  # as if not installed
     import torch
 
     from moat_det.backbones.tensorflow import open_checkpoint
@@ -51,27 +47,15 @@ def prepare(way: str, archive: Path, saved: Path) -> Callable[[], int]:
     return load if way == "torch" else read
 
 
-def save(archive: Path, saved: Path) -> None:
-    """Save the weights of an archive as torch does."""
+def save(archive: Path, saved: Path) -> int:
+    """Save the weights of an archive as torch does; gives the bytes of the file."""
     import torch
 
     from moat_det.backbones.tensorflow import open_checkpoint
 
     with open_checkpoint(archive) as checkpoint:
         torch.save({name: torch.from_numpy(checkpoint.read(name)) for name in checkpoint.variables}, saved)
-
-
-def measure_once(load: Callable[[], int]) -> dict[str, float]:
-    """Load once: seconds, rise of the peak of the resident memory in MB, and MB of weights."""
-    weights: list[int] = []
-    result = measure(lambda: weights.append(load()), repeats=1, warm_up=False)
-    return {"seconds": result.seconds[0], "memory": result.growth * MIB / 1e6, "weights": weights[0] / 1e6}
-
-
-def run(*words: object) -> str:
-    """Run this tool in a fresh process."""
-    done = subprocess.run([sys.executable, __file__, *map(str, words)], stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout
+    return saved.stat().st_size
 
 
 def compare(archive: Path, repeats: int) -> bool:
@@ -79,19 +63,17 @@ def compare(archive: Path, repeats: int) -> bool:
     results: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder, "weights.pt")
-        run("--archive", archive, "--save", saved)
+        run_tool("measure_loading", "--archive", archive, "--save", saved)
         for _ in range(repeats):  # in turns, so that what else the machine does falls on all
             for way in WAYS:
-                results[way].append(json.loads(run("--archive", archive, "--save", saved, "--way", way)))
-    medians = {
-        way: {key: statistics.median(result[key] for result in found) for key in found[0]}
-        for way, found in results.items()
-    }
-    base = medians["torch"]
-    print(f"{archive.name}: {base['weights']:.1f} MB of weights, median of {repeats}")
-    print(f"{'':36s} {'seconds':>8s} {'ratio':>6s} {'peak MB':>8s} {'ratio':>6s}")
+                words = ("--archive", archive, "--save", saved, "--way", way)
+                results[way].append(run_tool("measure_loading", *words))
+    middle = {way: medians(found) for way, found in results.items()}
+    base = middle["torch"]
+    print(f"{archive.name}: {base['amount'] / 1e6:.1f} MB of weights, median of {repeats}")
+    print(f"{'':36s} {'seconds':>8s} {'ratio':>6s} {'peak MiB':>8s} {'ratio':>6s}")
     reached = True
-    for way, result in medians.items():
+    for way, result in middle.items():
         ratios = {key: result[key] / base[key] for key in ("seconds", "memory")}
         reached &= max(ratios.values()) <= TIMES_TORCH and (way == "torch" or result["seconds"] < SECONDS)
         print(
@@ -102,27 +84,25 @@ def compare(archive: Path, repeats: int) -> bool:
     return reached
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 1 where the goal is missed."""
+    parser = make_parser(__doc__ or "")
     parser.add_argument("--archive", type=Path, required=True, help="a .tar.gz of a TensorFlow checkpoint")
-    parser.add_argument("--repeats", type=int, default=5, help="processes for each figure (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="processes for each figure")
     parser.add_argument("--save", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    try:
-        if arguments.way:
-            print(json.dumps(measure_once(prepare(arguments.way, arguments.archive, arguments.save))))
-        elif arguments.save:
-            save(arguments.archive, arguments.save)
-        else:
-            if not arguments.archive.is_file():
-                raise UserError(f"{arguments.archive}: there is no such file")
-            sys.exit(0 if compare(arguments.archive, arguments.repeats) else 1)
-    except UserError as error:
-        print(f"measure_loading: {error}", file=sys.stderr)
-        sys.exit(2)
+    arguments = parser.parse_args(argv)
+    if arguments.way:
+        print(json.dumps(run_once(prepare(arguments.way, arguments.archive, arguments.save))))
+    elif arguments.save:
+        print(json.dumps(save(arguments.archive, arguments.save)))
+    elif not arguments.archive.is_file():
+        raise UserError(f"{arguments.archive}: there is no such file")
+    else:
+        return 0 if compare(arguments.archive, arguments.repeats) else 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

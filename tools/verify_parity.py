@@ -1,37 +1,31 @@
-#!/usr/bin/env python
-"""Compare our outputs with the official ones: `python tools/verify_parity.py --golden FOLDER`."""
+"""Compare our outputs with the official ones: `python -m tools.verify_parity --golden FOLDER`."""
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from moat_det.backbones.moat.parity import TOLERANCE, Difference, compare_case, find_cases
-from moat_det.errors import UserError
 from moat_det.files import atomic_write_json
+from tools.command import command, make_parser
 
 OUTPUTS = ("stage1", "stage2", "stage3", "stage4", "stage5", "logits", "statistics")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 1 if a case fails, or 2 after one line on stderr."""
-    parser = argparse.ArgumentParser(
-        description="Run golden cases of the official TensorFlow code on our backbone. Each cell is the largest "
-        "difference, absolute and relative: in standard deviations of the output, or for the moving statistics of "
-        "batch norm in training steps.",
-        allow_abbrev=False,
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 1 if a case fails."""
+    parser = make_parser(
+        "Run golden cases of the official TensorFlow code on our backbone. Each cell is the largest difference, "
+        "absolute and relative: in standard deviations of the output, or for the moving statistics of batch norm in "
+        "training steps."
     )
     parser.add_argument("--golden", required=True, type=Path, metavar="DIR", help="holds <checkpoint>/<case>.npz")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     args = parser.parse_args(argv)
-    try:
-        return 0 if verify(args.golden, args.json) else 1
-    except (UserError, OSError) as error:  # OSError: the figures cannot be written
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 2
+    return 0 if verify(args.golden, args.json) else 1
 
 
 def verify(golden: Path, json: Path | None) -> bool:

@@ -7,11 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "contact_sheet.py"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, TOOL, *map(str, words)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tools.contact_sheet", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 def test_pictures_stand_in_reading_order_and_keep_their_shape(tmp_path: Path) -> None:

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 import pytest
 
 from moat_det.backbones.weights import RELEASED
+from tools.count_flops import main
 
 ROOT = Path(__file__).resolve().parents[2]
-main = runpy.run_path(str(ROOT / "tools" / "count_flops.py"))["main"]
 
 
 @pytest.fixture(scope="module")

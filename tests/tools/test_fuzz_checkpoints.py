@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from moat_det.backbones.tensorflow import CheckpointError
+from tools.fuzz_checkpoints import fuzz
+from tools.fuzzing import Settings
 
 
-def test_the_reader_stands_500_mutants(tool: ModuleType, tmp_path: Path) -> None:
-    report = tool.fuzz(500, seed=1, seconds_limit=5, keep=tmp_path)
+def test_the_reader_stands_500_mutants(tmp_path: Path) -> None:
+    report = fuzz(Settings(500, seed=1, seconds_limit=5, keep=tmp_path))
     assert not report.failures
     assert report.accepted > 50
     assert len(report.refused) > 25, "the mutations do not reach the parser behind the checksums"
@@ -42,8 +43,8 @@ def babble(_: Path) -> None:
         (lambda path: None, None),
     ],
 )
-def test_what_the_fuzzer_finds_it_keeps(tool: ModuleType, tmp_path: Path, read, words: str | None) -> None:  # type: ignore[no-untyped-def]
-    report = tool.fuzz(2, seed=0, seconds_limit=0.05, keep=tmp_path, read=read)
+def test_what_the_fuzzer_finds_it_keeps(tmp_path: Path, read, words: str | None) -> None:  # type: ignore[no-untyped-def]
+    report = fuzz(Settings(2, seed=0, seconds_limit=0.05, keep=tmp_path), read)
     if words is None:
         assert not report.failures
         assert not list(tmp_path.iterdir())

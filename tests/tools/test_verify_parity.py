@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-main = runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "verify_parity.py"))["main"]
+from tools.verify_parity import main
+
 CASE = "tiny_moat_0/small_b2_96x160_full"
 
 
