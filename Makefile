@@ -11,13 +11,14 @@ DEMO := runs/demo
 PYTEST_ARGS ?= -n logical --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test lint format docs clean
 
 help:
 	@echo "make demo     train, validate and detect on the demo set (makes $(VENV) first)"
 	@echo "make test     run the tests (makes $(VENV) first)"
-	@echo "make lint     ruff and mypy (makes $(VENV) first)"
+	@echo "make lint     ruff, mypy and import-linter (makes $(VENV) first)"
 	@echo "make format   let ruff mend what it can"
+	@echo "make docs     build the documentation into site/ (makes $(VENV) first)"
 	@echo "make install  only make $(VENV)"
 	@echo "make clean    remove caches and builds; runs/, weights/ and $(VENV) stay"
 
@@ -49,11 +50,18 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# A page may link to other sites, but loads nothing from them: a reader needs no network.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@! grep -rnE '<(script|link|img|iframe)[^>]* (src|href)="?(https?:)?//' site --include='*.html' || { \
+		echo "These load something from another site" >&2; exit 1; }
+
 clean:
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache
 	find moat_det tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
