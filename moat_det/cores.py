@@ -6,7 +6,7 @@ import os
 
 
 def available_cores() -> int:
-    """The cores that this process may run on, which may be fewer than the machine has."""
+    """Give the cores that this process may run on, which may be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -10,13 +10,13 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def cfg_dir() -> Path:
-    """The folder of the model and training YAMLs (`cfg/` of the checkout, `moat_det/cfg/` of a wheel)."""
+    """Give the folder of the model and training YAMLs (`cfg/` of the checkout, `moat_det/cfg/` of a wheel)."""
     installed = _PACKAGE / "cfg"
     return installed if installed.is_dir() else _PACKAGE.parent / "cfg"
 
 
 def weights_dir() -> Path:
-    """The folder of downloaded weights; it need not exist.
+    """Give the folder of downloaded weights; it need not exist.
 
     `$MOAT_DET_WEIGHTS`, else `weights/` of the checkout, or the user's cache when the package is installed.
     """
@@ -27,7 +27,7 @@ def weights_dir() -> Path:
 
 
 def user_cache() -> Path:
-    """The project's folder in the user's cache; it need not exist."""
+    """Give the project's folder in the user's cache; it need not exist."""
     if os.environ.get("MOAT_DET_CACHE"):
         return Path(os.environ["MOAT_DET_CACHE"])
     if sys.platform == "win32":

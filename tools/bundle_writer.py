@@ -134,7 +134,7 @@ def table(
     restart_interval: int = 4,
     spoil: Callable[[bytes], bytes] = bytes,
 ) -> bytes:
-    """A sorted table; the pairs are written in the order given, right or wrong.
+    """Give a sorted table; the pairs are written in the order given, right or wrong.
 
     `spoil` may change the stored bytes of a block; the checksum is that of what it returns.
     """
@@ -181,7 +181,7 @@ class Bundle:
 
     @classmethod
     def of(cls, tensors: dict[str, tuple[str, np.ndarray]], shards: int = 1) -> Bundle:
-        """A bundle of tensors: name -> (TensorFlow's name of the dtype, the array as it is stored)."""
+        """Give a bundle of tensors: name -> (TensorFlow's name of the dtype, the array as it is stored)."""
         bundle = cls(shards=[b""] * shards, header=header(shards))
         for index, (name, (dtype, array)) in enumerate(tensors.items()):
             data, shard = array.astype(STORED_AS.get(dtype, array.dtype)).tobytes(), index % shards
@@ -210,7 +210,7 @@ class Bundle:
 
 
 def tar(files: dict[str, bytes]) -> bytes:
-    """A tar of regular files by their names, in the order given."""
+    """Give a tar of regular files by their names, in the order given."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for name, content in files.items():

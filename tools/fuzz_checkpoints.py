@@ -84,7 +84,7 @@ def spoiled_tar(data: bytes, rng: random.Random) -> bytes:
 
 
 def spoiled_table(bundle: Bundle, place: str, rng: random.Random) -> bytes:
-    """An index with a change in a "field" of an entry, in an "entry" or in a stored "block", and right checksums."""
+    """Give an index with a change in a "field" of an entry, an "entry" or a stored "block", and right checksums."""
     pairs = bundle.pairs()
     at = rng.randrange(len(pairs))
     key, value = pairs[at]
@@ -109,7 +109,7 @@ def spoiled_table(bundle: Bundle, place: str, rng: random.Random) -> bytes:
 
 
 def mutant(rng: random.Random, seeds: list[Bundle]) -> dict[str, bytes]:
-    """The files of one mutated checkpoint: its index and data, or one archive named "archive"."""
+    """Give the files of one mutated checkpoint: its index and data, or one archive named "archive"."""
     seed = rng.choice(seeds)
     files = seed.files()
     place = rng.choice(("file", "field", "entry", "block", "block", "tar", "gzip"))

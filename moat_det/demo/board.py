@@ -39,7 +39,7 @@ def pad_mask(width: int, height: int, is_round: bool) -> Array:
 
 
 def footprint(rng: np.random.Generator) -> list[Pad]:
-    """The pads of one component, around (0, 0)."""
+    """Give the pads of one component, around (0, 0)."""
     kind = rng.choice(["chips", "rows", "header", "connector"], p=[0.3, 0.35, 0.2, 0.15])
     if kind == "chips":
         pads = [Pad(x, y, 16, 18, False) for y in (-37, -9, 19)[: rng.integers(2, 4)] for x in (-28, 12)]
@@ -69,7 +69,7 @@ def disc(mask: NDArray[np.uint8], centre: tuple[float, float], radius: float) ->
 
 
 def route(rng: np.random.Generator, pad: Pad, centre: tuple[int, int]) -> list[tuple[float, float]]:
-    """A trace from a pad out of its footprint and, by a bend of 45 degrees, along a lane to a via."""
+    """Draw a trace from a pad out of its footprint and, by a bend of 45 degrees, along a lane to a via."""
     x, y = pad.x + pad.width / 2, pad.y + pad.height / 2
     out = 1 if y >= centre[1] else -1
     lane = centre[1] + out * (CELL // 2 + float(rng.choice(LANES)))
@@ -79,7 +79,7 @@ def route(rng: np.random.Generator, pad: Pad, centre: tuple[int, int]) -> list[t
 
 
 def cells(rng: np.random.Generator, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """The centres (x, y) of all footprints that may reach into the image; the grid's origin is random."""
+    """Give the centres (x, y) of all footprints that may reach into the image; the grid's origin is random."""
     shift_y, shift_x = rng.integers(0, CELL, 2)
     for y in range(shift_y - CELL, size[0] + CELL, CELL):
         for x in range(shift_x - CELL, size[1] + CELL, CELL):
@@ -87,7 +87,7 @@ def cells(rng: np.random.Generator, size: tuple[int, int]) -> Iterator[tuple[int
 
 
 def circuit_board(rng: np.random.Generator, size: tuple[int, int]) -> Surface:
-    """A bare board before assembly: every footprint's pads lie open, tinned or gilded."""
+    """Draw a bare board before assembly: every footprint's pads lie open, tinned or gilded."""
     height, width = size
     mask_color = np.array(MASKS[rng.choice(len(MASKS), p=[0.5, 0.2, 0.15, 0.15])], np.float32)
     finish = np.array(FINISHES[rng.integers(len(FINISHES))], np.float32)

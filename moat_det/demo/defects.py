@@ -15,7 +15,7 @@ LIGHT = np.array([-0.7071, -0.7071], np.float32)  # (y, x), towards the lamp
 
 
 def scratch(rng: np.random.Generator, patch: Array) -> Array:
-    """A bent, tapering line from corner to corner that shows bare metal, with a shadow along one side."""
+    """Draw a bent, tapering line from corner to corner that shows bare metal, with a shadow along one side."""
     height, width = patch.shape[:2]
     fine = 4
     t = np.linspace(0, 1, 24)
@@ -38,7 +38,7 @@ def scratch(rng: np.random.Generator, patch: Array) -> Array:
 
 
 def pit(rng: np.random.Generator, patch: Array) -> Array:
-    """A hollow with an uneven outline: its wall towards the lamp lies in shadow, the far rim shines."""
+    """Draw a hollow with an uneven outline: its wall towards the lamp lies in shadow, the far rim shines."""
     height, width = patch.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     y, x = y - (height - 1) / 2, x - (width - 1) / 2
@@ -56,7 +56,7 @@ def pit(rng: np.random.Generator, patch: Array) -> Array:
 
 
 def stain(rng: np.random.Generator, patch: Array) -> Array:
-    """A dried drop, of rust or of oil: one blot that lets the texture through, with a darker edge."""
+    """Draw a dried drop, of rust or of oil: one blot that lets the texture through, with a darker edge."""
     height, width = patch.shape[:2]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
@@ -70,7 +70,7 @@ def stain(rng: np.random.Generator, patch: Array) -> Array:
 
 
 def missing_pad(rng: np.random.Generator, patch: Array, pad: Pad) -> Array:
-    """The opening of a pad that lacks its copper: the laminate's brown weave shows; a drilled hole stays."""
+    """Draw the opening of a pad that lacks its copper: the laminate's brown weave shows; a drilled hole stays."""
     weave = 1 + 0.10 * smooth_noise(rng, patch.shape[:2], (2, 2))
     weave *= np.linspace(0.8, 1.15, patch.shape[0], dtype=np.float32)[:, None]  # the mask's edge throws a shadow
     laminate = np.array(LAMINATE, np.float32) * weave[..., None]
@@ -78,7 +78,7 @@ def missing_pad(rng: np.random.Generator, patch: Array, pad: Pad) -> Array:
 
 
 def largest_part(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part of a boolean mask."""
+    """Give the largest connected part of a boolean mask."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     if count == 1:
         return mask

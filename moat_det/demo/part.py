@@ -111,7 +111,7 @@ def add_defect(
 def choose_place(
     rng: np.random.Generator, size: tuple[int, ...], pads: list[Pad], kind: str, scale: float
 ) -> Pad | None:
-    """The rectangle to paint a defect in: one of the pads, or anywhere in the image; None without pads."""
+    """Give the rectangle to paint a defect in: one of the pads, or anywhere in the image; None without pads."""
     if kind == "missing_pad":
         return pads[rng.integers(len(pads))] if pads else None
     if kind == "scratch":

@@ -38,7 +38,7 @@ class Surface(NamedTuple):
 
 
 def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: tuple[int, int]) -> Array:
-    """Normal noise on a grid of `cell` (height, width) pixels, interpolated to `size` (H, W): float32."""
+    """Give normal noise on a grid of `cell` (height, width) pixels, interpolated to `size` (H, W): float32."""
     (height, width), (cell_y, cell_x) = size, cell
     coarse = rng.standard_normal((height // cell_y + 2, width // cell_x + 2), dtype=np.float32)
     if cell == (1, 1):
@@ -49,7 +49,7 @@ def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: tuple[in
 
 
 def lighting(rng: np.random.Generator, size: tuple[int, int], strength: float) -> Array:
-    """A factor per pixel, about 1: brighter towards one side and around one spot of the image."""
+    """Give a factor per pixel, about 1: brighter towards one side and around one spot of the image."""
     y = np.linspace(-1, 1, size[0], dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, size[1], dtype=np.float32)[None, :]
     angle = rng.uniform(0, 2 * np.pi)

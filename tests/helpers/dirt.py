@@ -1,5 +1,6 @@
-"""A clean set, and one with every kind of dirt planted: `PYTHONPATH=.:tests python -m helpers.dirt` prints what is found.
+"""A clean set, and one with every kind of dirt planted.
 
+`PYTHONPATH=.:tests python -m helpers.dirt` prints what is found.
 Each image of the clean set is planted with at most one kind of dirt, so that what is found can be counted.
 """
 

@@ -81,7 +81,7 @@ def _unpack_members(stream: _Stream, folder: Path) -> dict[tuple[str, str], Path
 
 
 def _headers(stream: _Stream) -> Iterator[tarfile.TarInfo]:
-    """The headers of a tar."""
+    """Give the headers of a tar."""
     try:
         tar = tarfile.TarFile(fileobj=stream)  # type: ignore[arg-type]
         while (member := tar.next()) is not None:

@@ -76,7 +76,7 @@ def parse_index(index: bytes) -> tuple[int, dict[str, VariableInfo]]:
 
 
 def _parse_header(header: Message) -> int:
-    """The number of data files."""
+    """Give the number of data files."""
     shards, big_endian, versions = header.integer(1), header.integer(2), header.messages(3)
     if not 1 <= shards <= 99999:
         raise Fault(f"its header speaks of {shards} data files")

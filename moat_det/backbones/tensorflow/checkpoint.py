@@ -44,7 +44,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _find_index(source: Path) -> Path | None:
-    """The index file that `source` stands for; None where `source` is another file, an archive for instance."""
+    """Give the index file that `source` stands for; None where `source` is another file, an archive for instance."""
     if source.is_dir():
         found = sorted(file.stem for file in source.glob("*.index") if not file.name.startswith("."))
         if not found:

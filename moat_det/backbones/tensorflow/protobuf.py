@@ -45,14 +45,14 @@ class Message:
             self._fields.setdefault(tag >> 3, []).append(value)
 
     def integer(self, number: int) -> int:
-        """The signed integer in a field (the last one, as the format says); 0 where the field is absent."""
+        """Give the signed integer in a field (the last one, as the format says); 0 where the field is absent."""
         value = self._fields.get(number, [0])[-1]
         if isinstance(value, bytes):
             raise Fault(f"field {number} of an index entry is not a number")
         return value - (1 << 64) if value >> 63 else value
 
     def messages(self, number: int) -> list[Message]:
-        """The messages in a repeated field; empty where the field is absent."""
+        """Give the messages in a repeated field; empty where the field is absent."""
         values = self._fields.get(number, [])
         if not all(isinstance(value, bytes) for value in values):
             raise Fault(f"field {number} of an index entry is not a message")

@@ -73,7 +73,7 @@ def _handle(data: bytes, at: int) -> tuple[int, int, int]:
 
 
 def _block(table: bytes, start: int, size: int, limit: int) -> bytes:
-    """The content of a block, verified and decompressed, to no more than `limit` bytes."""
+    """Give the content of a block, verified and decompressed, to no more than `limit` bytes."""
     end = start + size
     if end + _TRAILER + _FOOTER > len(table):
         raise Fault("one of its blocks lies beyond the end of the file")
@@ -88,7 +88,7 @@ def _block(table: bytes, start: int, size: int, limit: int) -> bytes:
 
 
 def _pairs(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The pairs of a block. Each key is stored as the bytes by which it differs from the end of the one before."""
+    """Give the pairs of a block. Each key is stored as the bytes by which it differs from the end of the one before."""
     restarts = int.from_bytes(block[-4:], "little")  # where a search may start; we read from the front
     end = len(block) - 4 - 4 * restarts
     if end < 0:

@@ -12,7 +12,7 @@ _CHUNK = 1 << 20
 
 
 def sha256(*paths: Path) -> str:
-    """The SHA-256 of files, one after the other, in hexadecimal."""
+    """Give the SHA-256 of files, one after the other, in hexadecimal."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
@@ -27,12 +27,12 @@ def checksum_file(path: Path) -> Path:
 
 
 def record(content: Path, path: Path) -> None:
-    """Keeps the SHA-256 of `content`, which is about to become `path`."""
+    """Keep the SHA-256 of `content`, which is about to become `path`."""
     atomic_write_text(checksum_file(path), f"{sha256(content)}  {path.name}\n")
 
 
 def verify(path: Path) -> None:
-    """Compares a file with its recorded SHA-256, if there is one.
+    """Compare a file with its recorded SHA-256, if there is one.
 
     Raises:
         UserError: They differ.

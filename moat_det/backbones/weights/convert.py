@@ -24,7 +24,7 @@ from moat_det.files import atomic_path
 
 
 def convert(source: str | Path, out: Path, *, variant: str | None = None, force: bool = False) -> LoadReport:
-    """Writes the weights of a backbone as .safetensors: all that the file holds of it, bit for bit.
+    """Write the weights of a backbone as .safetensors: all that the file holds of it, bit for bit.
 
     The metadata, all text: `format`, `variant`, `position_embedding` ("true", "false"), `classes` ("0": no
     head), `source` (the file's name), `source_sha256` (of an unpacked checkpoint that of its files in
@@ -74,7 +74,7 @@ def convert(source: str | Path, out: Path, *, variant: str | None = None, force:
 
 
 def _backbone_of(variant: str, file: WeightFile) -> MOATBackbone:
-    """A backbone with all that the file holds, its weights not set."""
+    """Give a backbone with all that the file holds, its weights not set."""
     with torch.device("meta"):
         backbone = create_backbone(
             variant, position_embedding=has_tables(file), num_classes=classes_of(file), in_channels=bands_of(file)
@@ -83,7 +83,7 @@ def _backbone_of(variant: str, file: WeightFile) -> MOATBackbone:
 
 
 def _files(path: Path) -> list[Path]:
-    """The file, or those of an unpacked checkpoint."""
+    """Give the file, or those of an unpacked checkpoint."""
     if path.is_file() and path.suffix != ".index":
         return [path]
     folder, prefix = (path, ".+") if path.is_dir() else (path.parent, re.escape(path.name.removesuffix(".index")))

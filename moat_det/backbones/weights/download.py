@@ -42,7 +42,7 @@ class AbsentError(DownloadError):
 
 
 def download(url: str, path: Path, check: Callable[[Path], None]) -> None:
-    """Fetches `url` to `path`, with a progress bar, and records its SHA-256 beside it.
+    """Fetch `url` to `path`, with a progress bar, and record its SHA-256 beside it.
 
     What has arrived lies in `<path>.part` until all is there. After a break it is kept, and the retry or the
     next call asks for the rest, unless the file on the server is another by then. One process at a time
@@ -137,7 +137,7 @@ def _receive(response: HTTPResponse, part: Path, length: int | None) -> None:
 
 
 def _validator(response: HTTPResponse) -> str | None:
-    """What tells this version of the file from later ones, for `If-Range`, which takes no weak ETag."""
+    """Give what tells this version of the file from later ones, for `If-Range`, which takes no weak ETag."""
     etag = response.headers.get("ETag")
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
 

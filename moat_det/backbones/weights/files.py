@@ -39,11 +39,11 @@ class WeightFile:
     read: Callable[[str], Tensor]
 
     def name(self, key: str) -> str:
-        """The name in the file of a weight of ours; the file need not hold it."""
+        """Give the name in the file of a weight of ours; the file need not hold it."""
         return key
 
     def view(self, key: str, tensor: Tensor) -> Tensor:
-        """A tensor of ours in the file's layout, sharing its memory."""
+        """Give a tensor of ours in the file's layout, sharing its memory."""
         return tensor
 
     def is_extra(self, name: str, known: Container[str]) -> bool:
@@ -70,7 +70,7 @@ class TensorFlowFile(WeightFile):
 
 @contextmanager
 def open_weights(path: Path) -> Iterator[WeightFile]:
-    """Opens a .safetensors file, a .pt file (a backbone's state dict or a detector of ours), or an official checkpoint.
+    """Open a .safetensors file, a .pt file (a backbone's state dict or a detector of ours), or an official checkpoint.
 
     Nothing in the file is executed.
 

@@ -16,7 +16,7 @@ from moat_det.paths import weights_dir
 
 
 def find_weights(source: str | Path) -> Path:
-    """The file of a released checkpoint, or of a path.
+    """Give the file of a released checkpoint, or of a path.
 
     Args:
         source: A name in `RELEASED`, or a path as `open_weights` takes it.
@@ -33,7 +33,7 @@ def find_weights(source: str | Path) -> Path:
 
 
 def find_release(release: Release, base_url: str | None = None, *, converted: bool = True) -> Path:
-    """The file of a released checkpoint in `weights_dir()`: ours if it was converted, else the archive.
+    """Give the file of a released checkpoint in `weights_dir()`: ours if it was converted, else the archive.
 
     Without one, the archive is downloaded, by its newer name or, where the server lacks that, by the older.
 

@@ -9,12 +9,12 @@ from moat_det.backbones.weights.files import WeightFile
 
 
 def identify(file: WeightFile) -> str | None:
-    """The variant that has the widths and depths of the weights in a file; None when none has."""
+    """Give the variant that has the widths and depths of the weights in a file; None when none has."""
     return next((name for name, variant in VARIANTS.items() if _is_of(variant, file)), None)
 
 
 def variant_name(variant: Variant) -> str | None:
-    """The name of the variant with the same widths and depths; None when there is none."""
+    """Give the name of the variant with the same widths and depths; None when there is none."""
     return next((name for name, known in VARIANTS.items() if _size(known) == _size(variant)), None)
 
 
@@ -24,12 +24,12 @@ def has_tables(file: WeightFile) -> bool:
 
 
 def classes_of(file: WeightFile) -> int | None:
-    """The number of classes of the head in the file; None when it holds none."""
+    """Give the number of classes of the head in the file; None when it holds none."""
     return _width("logits_head.bias", file)
 
 
 def bands_of(file: WeightFile) -> int:
-    """The bands of the input that the first kernel, of 3 x 3 pixels, is for."""
+    """Give the bands of the input that the first kernel, of 3 x 3 pixels, is for."""
     kernel, bias = (prod(file.shapes.get(file.name(f"stem.conv_0.{leaf}"), ())) for leaf in ("weight", "bias"))
     return max(1, kernel // max(1, 9 * bias))
 

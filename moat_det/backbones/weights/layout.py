@@ -22,7 +22,7 @@ _COUNTERS = re.compile(r"(?:.+/)?(?:global_step|beta[12]_power(?:_\d+)?)")
 
 
 def variable_name(key: str) -> str:
-    """The official name of a weight of ours: `stages.2.1.pre_norm.weight` is `moat/block_02_01/pre_norm/gamma`."""
+    """Give the official name of a weight of ours: `stages.2.1.pre_norm.weight` is `moat/block_02_01/pre_norm/gamma`."""
     *path, leaf = key.split(".")
     if path[0] == "stages":
         path[:3] = [f"block_{int(path[1]):02d}_{int(path[2]):02d}"]
@@ -37,7 +37,7 @@ def variable_name(key: str) -> str:
 
 
 def variable_view(key: str, tensor: Tensor) -> Tensor:
-    """The tensor of a weight of ours as TensorFlow lays it out, without a copy: writing to it fills the weight.
+    """Give the tensor of a weight of ours as TensorFlow lays it out, without a copy: writing to it fills the weight.
 
     | ours | TensorFlow's |
     |---|---|

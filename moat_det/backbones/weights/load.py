@@ -25,7 +25,7 @@ _LISTED = 20
 
 @torch.no_grad()
 def load(backbone: MOATBackbone, file: WeightFile) -> LoadReport:
-    """Copies a file's weights into a backbone, one tensor at a time.
+    """Copy a file's weights into a backbone, one tensor at a time.
 
     A head of another number of classes is dropped, and so are the head and the position tables where the
     backbone has none. The first kernel follows the backbone's bands: for other than three, each has the mean

@@ -53,7 +53,7 @@ def _release(
 
 
 def release_name(variant: str, position_embedding: bool) -> str:
-    """The key in `RELEASED` of a variant with or without position embedding."""
+    """Give the key in `RELEASED` of a variant with or without position embedding."""
     return variant if position_embedding else f"{variant}_no_pe"
 
 

@@ -12,7 +12,7 @@ STATISTICS = "moving statistics of batch norm"
 
 
 def part(key: str) -> str | None:
-    """What a key belongs to that a file or a backbone may be without, as a whole; None for all other weights."""
+    """Give what a key belongs to that a file or a backbone may be without, as a whole; None for all other weights."""
     if key.startswith(("final_layer_norm.", "logits_head.")):
         return HEAD
     if key.endswith(".relative_position_embedding"):
@@ -42,7 +42,7 @@ class LoadReport:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> tuple[str, str]:
-        """What was loaded, and from which file; what was dropped and left at random, and the notes."""
+        """Give what was loaded, and from which file; what was dropped and left at random, and the notes."""
         loaded = f"backbone: {len(self.loaded)} tensors loaded from {self.source}"
         left = f"backbone: dropped {_summary(self.dropped)}; left at random {_summary(self.random)}"
         return loaded, "; ".join((left, *self.notes))
