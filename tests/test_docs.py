@@ -1,0 +1,25 @@
+"""What the documentation names is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("*/README.md")]
+OURS = "(?:moat_det|backbones|benchmark|cfg|checks|cli|data|demo|detector|docs|engine|evaluation|report|tests|tools)"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_is_named_is_there(page: Path) -> None:
+    named = re.findall(rf"`({OURS}/[\w./-]*)`", page.read_text(encoding="utf-8"))
+    absent = {name for name in named if not any((place / name).exists() for place in (ROOT, ROOT / "moat_det"))}
+    assert absent == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_tool_that_is_named_is_there(page: Path) -> None:
+    named = set(re.findall(r"python -m tools\.([a-z]\w*)", page.read_text(encoding="utf-8")))
+    assert {name for name in named if not (ROOT / "tools" / f"{name}.py").exists()} == set()
