@@ -22,7 +22,7 @@ __all__ = ["RELEASED", "LoadReport", "Release", "load_pretrained"]
 
 
 def load_pretrained(backbone: MOATBackbone, source: str | Path) -> LoadReport:
-    """Load weights into a backbone.
+    """Loads weights into a backbone.
 
     Args:
         backbone: Filled in place, on its device and in its number format.
