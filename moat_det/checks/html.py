@@ -103,9 +103,7 @@ def _draw(fault: Fault, path: str, samples: Sequence[Sample], channels: int) -> 
     except OSError:
         return []
     image = image if image.shape[2] == 3 else np.repeat(image[..., :1], 3, axis=2)
-    others = np.concatenate(
-        [np.zeros((0, 4)), *(sample.pixels(facts) for sample in samples if (facts := sample.readable))]
-    )
+    others = np.concatenate([np.zeros((0, 4)), *(sample.boxes for sample in samples)])
     marked = np.array(fault.boxes if path == fault.image else ()).reshape(-1, 4)
     height, width = image.shape[:2]
     pictures = [_picture(image, others, marked)]
