@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 
 from moat_det.checks.boxes import LARGEST_ASPECT, SMALLEST_SIDE
 from moat_det.checks.run import Check
+from moat_det.data.config import SPLITS
+from moat_det.report.palette import LINE_COLOURS
 
-_COLOURS = {"train": "#0072B2", "val": "#D55E00", "test": "#009E73"}
+_COLOURS: dict[str, str] = dict(zip(SPLITS, LINE_COLOURS, strict=False))
 _MAX_CLASSES = 40
 
 

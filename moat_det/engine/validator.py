@@ -162,7 +162,7 @@ class Validator(DetectionValidator):
             )
         self.data["intensity"] = trained
 
-    def build_dataset(self, img_path: str, mode: str = "val", batch: int | None = None) -> DetectionDataset:
+    def build_dataset(self, img_path: str | list[str], mode: str = "val", batch: int | None = None) -> DetectionDataset:
         """Index the images and labels of the split."""
         native = NativeSize(self.stride, self.options.max_pixels) if self.options.native else None
         return build_dataset(
@@ -177,7 +177,7 @@ class Validator(DetectionValidator):
             shape=self._shape,
         )
 
-    def get_dataloader(self, dataset_path: str, batch_size: int) -> Any:
+    def get_dataloader(self, dataset_path: str | list[str], batch_size: int) -> Any:
         """The split's batches; at native size each is of images of one shape."""
         workers = default_workers(self.device) if self._workers is None else self._workers
         dataset = self.build_dataset(dataset_path, batch=batch_size)
