@@ -14,8 +14,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from moat_det.data.config import load_dataset
+from moat_det.data.config import DatasetConfig, load_dataset
 from moat_det.data.index import open_index
+from moat_det.demo import dataset_source
 from moat_det.errors import UserError
 from tools.command import command, make_parser
 from tools.measuring import medians, run_once, run_tool
@@ -28,7 +29,7 @@ XML = "<annotation><filename>{}</filename><size><width>{}</width><height>{}</hei
 SOURCES = {"YOLO": "images", "COCO": "set.json", "VOC": "xml"}
 
 
-def make_set(data: dict[str, Any], folder: Path, count: int) -> None:
+def make_set(data: DatasetConfig, folder: Path, count: int) -> None:
     """Repeat the first validation images of a dataset by hard links, with their boxes in three formats."""
     index = open_index(data["val"], data["names"], data.get("image_roots"), 24)
     labels = index.labels()
@@ -85,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--count {args.count}, --repeats {args.repeats}: give 1 or more")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_set(load_dataset(args.data), folder, args.count)
+        make_set(load_dataset(dataset_source(args.data)), folder, args.count)
         rows += [row(title, folder, source, args.repeats) for title, source in SOURCES.items()]
     print("\n".join(rows))
     return 0

@@ -17,12 +17,14 @@ from typing import Any
 
 import torch
 
+from moat_det.demo import dataset_source
+
 import moat_det.offline  # noqa: F401  # isort: skip  # before the engine's import
 from ultralytics.cfg import get_cfg
 from ultralytics.data.augment import Albumentations
 from ultralytics.data.build import build_dataloader, build_yolo_dataset
 
-from moat_det.data.config import load_dataset
+from moat_det.data.config import DatasetConfig, load_dataset
 from moat_det.data.dataset import build_dataset
 from moat_det.data.formats.yolo import label_places
 from moat_det.data.index import open_index
@@ -33,7 +35,7 @@ from tools.command import command, make_parser
 CPU = torch.device("cpu")
 
 
-def link_images(data: dict[str, Any], folder: Path) -> Path:
+def link_images(data: DatasetConfig, folder: Path) -> Path:
     """Link the training images into a folder of the engine's layout, and copy their labels, under numbers for names.
 
     Raises:
@@ -68,7 +70,7 @@ def compare(words: argparse.Namespace) -> dict[str, list[float]]:
     Raises:
         UserError: The dataset is not in order, or has too few images.
     """
-    data = load_dataset(words.data)
+    data = load_dataset(dataset_source(words.data))
     args = get_cfg(overrides={"imgsz": words.imgsz, "batch": words.batch, "mosaic": words.mosaic, "cache": words.cache})
     with tempfile.TemporaryDirectory() as folder:
         linked = str(link_images(data, Path(folder)))

@@ -24,11 +24,12 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
-from moat_det.data.config import SPLITS, load_dataset
+from moat_det.data.config import SPLITS, DatasetConfig, load_dataset, split_paths
 from moat_det.data.formats.yolo import label_places
 from moat_det.data.images.find import find_images
 from moat_det.data.index import open_index
 from moat_det.data.strict_yaml import read_yaml
+from moat_det.demo import dataset_source
 from moat_det.engine.arguments import parse_arguments
 from moat_det.engine.model import MOAT
 from moat_det.errors import UserError
@@ -82,12 +83,11 @@ class NegativeList:
         atomic_write_text(self.path, "".join(f"{image}\n" for image in self.images))
 
 
-def known_images(data: dict[str, Any]) -> dict[str, str]:
+def known_images(data: DatasetConfig) -> dict[str, str]:
     """Give the images of a dataset's splits, links resolved, and why each is none to mine."""
     known: dict[str, str] = {}
     for split in SPLITS:
-        places = data.get(split, [])
-        places = places if isinstance(places, list) else [places]
+        places = split_paths(data, split)
         if not places or not all(map(os.path.exists, places)):  # a test split need not be there
             continue
         index = open_index(places, data["names"], data.get("image_roots"))
@@ -160,7 +160,7 @@ def mine(weights: str, images: Sequence[str], options: dict[str, Any]) -> tuple[
     return found, [picture for _, _, picture in sorted(best, key=lambda item: item[:2], reverse=True)]
 
 
-def extended_yaml(data: dict[str, Any], listing: Path, out: Path) -> str:
+def extended_yaml(data: DatasetConfig, listing: Path, out: Path) -> str:
     """Give the text of a dataset YAML that has a list added to `train`.
 
     Raises:
@@ -208,7 +208,7 @@ def run(ours: argparse.Namespace, words: Sequence[str]) -> None:
     if ours.write_yaml is not None and ours.data is None:
         raise UserError("--write-yaml needs --data, the dataset YAML that the list is added to")
     listing = NegativeList(Path(os.path.abspath(ours.out)))
-    data = load_dataset(ours.data) if ours.data is not None else None
+    data = load_dataset(dataset_source(ours.data)) if ours.data is not None else None
     extended = extended_yaml(data, listing.path, ours.write_yaml) if data is not None and ours.write_yaml else None
     for file in (listing.path, *([ours.write_yaml] if extended is not None else [])):
         _check_writable(file)

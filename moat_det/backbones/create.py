@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from difflib import get_close_matches
 from pathlib import Path
 
 from moat_det.backbones.moat.backbone import MOATBackbone
@@ -12,6 +11,7 @@ from moat_det.backbones.moat.windows import WindowSpec
 from moat_det.backbones.weights import load_pretrained
 from moat_det.backbones.weights.report import TABLES, part
 from moat_det.errors import UserError
+from moat_det.messages import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +66,8 @@ def create_backbone(
             or of another backbone.
     """
     if name not in VARIANTS:
-        near = get_close_matches(str(name), VARIANTS, n=1, cutoff=0)
-        raise UserError(f"no backbone {name!r}; did you mean {near[0]!r}? There are {', '.join(list_backbones())}")
+        near = nearest(str(name), VARIANTS, cutoff=0)
+        raise UserError(f"no backbone {name!r}; did you mean {near!r}? There are {', '.join(list_backbones())}")
     if pool_size not in (None, 2, 3):
         raise UserError(f"pool_size {pool_size!r}: give 2, 3 or None")
     if num_classes is not None and num_classes < 1:

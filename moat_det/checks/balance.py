@@ -52,13 +52,13 @@ def class_faults(counts: Mapping[str, np.ndarray], names: Mapping[int, str], fil
 
 def count_classes(samples: Sequence[Sample], num_classes: int) -> np.ndarray:
     """Boxes of each class, as training counts them."""
-    found = [labels.classes[~labels.ignored] for s in samples if (facts := s.readable) and (labels := s.cleaned(facts))]
+    found = [image.classes[~image.ignored] for sample in samples if (image := sample.labelled)]
     return np.bincount(np.concatenate([np.zeros(0, np.int64), *found]), minlength=num_classes)
 
 
 def good_part_faults(split: str, samples: Sequence[Sample], file: str) -> Iterator[Fault]:
     """Tell that most images of a split have no box."""
-    good, images = sum(not sample.rows for sample in samples), len(samples)
+    good, images = sum(not sample.annotation.rows for sample in samples), len(samples)
     if images and good > _MOSTLY * images:
         yield Fault("good_parts", split, file, f"{good} of {images} images ({good / images:.0%}) have no box")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from moat_det.checks.faults import Fault
 from moat_det.checks.samples import Sample
-from moat_det.data.formats.boxes import EDGE_PIXELS, SMALLEST_SIDE_PIXELS
+from moat_det.data.formats.annotation import EDGE_PIXELS, SMALLEST_SIDE_PIXELS
 
 SMALLEST_SIDE = 2.0
 """Pixels: a box with a shorter side is hardly an object."""
@@ -23,24 +23,25 @@ def box_faults(sample: Sample) -> Iterator[Fault]:
     facts = sample.readable
     if facts is None:
         return
-    if sample.declared is not None and sample.declared != (facts.height, facts.width):
-        height, width = sample.declared
+    rows, declared = sample.annotation.rows, sample.annotation.declared
+    if declared is not None and declared != (facts.height, facts.width):
+        height, width = declared
         detail = f"{width} x {height} instead of {facts.width} x {facts.height}"
         yield Fault("wrong_size", sample.split, sample.labels or sample.image, detail, image=sample.image)
-    if not sample.rows:
+    if not rows:
         return
-    boxes = sample.pixels(facts)
+    boxes = sample.boxes
     inside = np.clip(boxes, 0, [facts.width, facts.height] * 2)
     sides = inside[:, 2:] - inside[:, :2]
     has_area = (sides >= SMALLEST_SIDE_PIXELS).all(axis=1)
     passed = np.abs(inside - boxes).max(axis=1)
-    classes = np.array([row.cls for row in sample.rows])
-    ignored = np.array([row.ignored for row in sample.rows])
+    classes = np.array([row.cls for row in rows])
+    ignored = np.array([row.ignored for row in rows])
     table = np.column_stack([classes, inside.round(3), ignored])
     first = set(np.unique(table, axis=0, return_index=True)[1].tolist())
 
     def fault(kind: str, index: int, detail: str) -> Fault:
-        where = f"{sample.rows[index].where}: {detail}"
+        where = f"{rows[index].place}: {detail}"
         return Fault(kind, sample.split, sample.labels or "", where, sample.image, (tuple(boxes[index].tolist()),))
 
     for index, (width, height) in enumerate(sides.tolist()):
@@ -63,7 +64,7 @@ def box_faults(sample: Sample) -> Iterator[Fault]:
     for i, j in _same_boxes(inside[usable]):
         a, b = usable[i], usable[j]
         if classes[a] != classes[b]:
-            detail = f"as class {classes[b]}, and as {classes[a]} in {sample.rows[a].where}"
+            detail = f"as class {classes[b]}, and as {classes[a]} in {rows[a].place}"
             yield fault("box_of_two_classes", int(b), detail)
 
 

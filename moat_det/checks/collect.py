@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from tqdm import tqdm
 
 from moat_det.checks.faults import Fault
-from moat_det.checks.read_coco import collect_coco
-from moat_det.checks.read_voc import collect_voc
-from moat_det.checks.read_yolo import collect_yolo
+from moat_det.checks.label_files import label_file_faults
 from moat_det.checks.samples import Sample
 from moat_det.checks.stray import stray_labels, unlisted_images
-from moat_det.data.config import SPLITS
-from moat_det.data.formats.coco import CocoSource
+from moat_det.data.config import SPLITS, DatasetConfig, split_paths
+from moat_det.data.formats.faults import AnnotationError
+from moat_det.data.formats.records import Record, Source
 from moat_det.data.formats.sources import find_sources
-from moat_det.data.formats.voc import VocSource
-from moat_det.data.formats.yolo import YoloSource
 from moat_det.errors import UserError
 
 
@@ -41,7 +39,7 @@ class Collection:
         return [sample for split in order for sample in self.samples[split]]
 
 
-def collect(data: dict[str, Any]) -> Collection:
+def collect(data: DatasetConfig) -> Collection:
     """Read every annotation of every split; what cannot be read becomes a fault.
 
     Args:
@@ -50,21 +48,21 @@ def collect(data: dict[str, Any]) -> Collection:
     found = Collection()
     roots: dict[str, str] = {}
     for split in tqdm([split for split in SPLITS if split in data], "Reading labels", unit="split", disable=None):
-        samples = found.samples.setdefault(split, [])
+        samples, paths = found.samples.setdefault(split, []), split_paths(data, split)
         try:
-            sources = find_sources(data[split], data["names"], data.get("image_roots"))
+            sources = find_sources(paths, data["names"], data.get("image_roots"))
         except UserError as error:
-            found.faults.append(
-                Fault("split_unusable", split, str(data[split]), str(error).removeprefix(f"{data[split]}: "))
-            )
+            place = ", ".join(paths)
+            found.faults.append(Fault("split_unusable", split, place, str(error).removeprefix(f"{place}: ")))
             continue
         for source in sources:
-            if isinstance(source, YoloSource):
-                samples += collect_yolo(source, split, data["nc"], found.faults)
-            elif isinstance(source, VocSource):
-                samples += collect_voc(source, split, data["names"], found.faults)
-            elif isinstance(source, CocoSource):
-                samples += collect_coco(source, split, data["names"], found.faults, roots)
+            records = _read_records(source, split, found.faults)
+            if source.format == "coco":
+                folders = [os.path.dirname(record.image) for record in records]
+                roots[source.listing()[0]] = os.path.commonpath(folders) if folders else ""
+            members = _present(records, source, split, found.faults)
+            found.faults += label_file_faults(members, source.format)
+            samples += members
         repeated = {path for path, count in Counter(sample.image for sample in samples).items() if count > 1}
         found.faults += [Fault("annotated_twice", split, path, "by two parts of it", path) for path in sorted(repeated)]
         first = {sample.image: sample for sample in reversed(samples)}
@@ -72,3 +70,29 @@ def collect(data: dict[str, Any]) -> Collection:
     found.faults += stray_labels(found.all_samples)
     found.faults += unlisted_images(found.all_samples, roots)
     return found
+
+
+def _read_records(source: Source, split: str, faults: list[Fault]) -> list[Record]:
+    """The source's images; what training would refuse is appended to the faults, here and while an image is read."""
+
+    def note(error: AnnotationError) -> None:
+        faults.append(Fault(error.kind, split, error.file, error.detail, error.image))
+
+    return source.records(note)
+
+
+def _present(records: Sequence[Record], source: Source, split: str, faults: list[Fault]) -> list[Sample]:
+    """Read the annotations of the images that are there; the others are appended to the faults."""
+    samples = []
+    for record in records:
+        image, file = record.image, record.file
+        if os.path.isfile(image):
+            samples.append(Sample(split, image, file, record.read()))
+        elif source.format == "yolo":
+            detail = "named by a list of images, or a link to nothing"
+            faults.append(Fault("image_missing", split, image, detail, image))
+        elif file is not None and source.format == "voc":
+            faults.append(Fault("label_without_image", split, file, f"its image, {image}, is not there"))
+        elif file is not None:
+            faults.append(Fault("image_missing", split, file, f"{image} is listed, but not there"))
+    return samples

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from moat_det.checks.fingerprint import axis_share, fingerprint
 from moat_det.cores import READING_THREADS
+from moat_det.data.images.gray import squeeze
 from moat_det.data.images.header import ORIENTATION_TAG, is_whole, large_images
 from moat_det.data.images.pillow import open_picture
 from moat_det.data.images.read import read_image
@@ -82,7 +83,7 @@ def inspect_image(path: str, channels: int) -> ImageFacts:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return ImageFacts(error=reason, truncated=not whole)
-    flat = _single_gray(image)
+    flat = squeeze(image)
     digest = hashlib.blake2b(repr((flat.shape, flat.dtype.str)).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(flat).data)
     gray = flat.mean(axis=2, dtype=np.float32)
@@ -106,12 +107,6 @@ def _header(path: str) -> dict[str, Any]:
         known.update(kind=image.format or "", whole=is_whole(image, Path(path)))
         known["turned"] = image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9)
     return known
-
-
-def _single_gray(image: np.ndarray) -> np.ndarray:
-    """Gray that is stored in three channels as one."""
-    same = image.shape[2] == 3 and (image[..., :1] == image[..., 1:]).all()
-    return image[..., :1] if same else image
 
 
 @contextmanager

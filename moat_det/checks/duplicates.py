@@ -55,17 +55,15 @@ def duplicate_faults(samples: Sequence[Sample]) -> Iterator[Fault]:
 
 def same_labels(a: Sample, b: Sample) -> bool:
     """Whether the boxes of two readable samples of one picture are the same, to a pixel, in any order."""
-    a_facts, b_facts = a.readable, b.readable
-    assert a_facts is not None
-    assert b_facts is not None
-    classes, boxes = (labels := a.cleaned(a_facts)).classes, labels.boxes
-    other_classes, other_boxes = (labels := b.cleaned(b_facts)).classes, labels.boxes
-    other_boxes = other_boxes * ([a_facts.width / b_facts.width, a_facts.height / b_facts.height] * 2)
-    if len(classes) != len(other_classes):
+    one, other = a.labelled, b.labelled
+    assert one is not None
+    assert other is not None
+    other_boxes = other.boxes * ([one.width / other.width, one.height / other.height] * 2)
+    if len(one.classes) != len(other.classes):
         return False
-    free = np.ones(len(classes), dtype=bool)
-    for cls, box in zip(classes, boxes, strict=True):
-        fits = free & (other_classes == cls) & (np.abs(other_boxes - box) <= 1).all(axis=1)
+    free = np.ones(len(one.classes), dtype=bool)
+    for cls, box in zip(one.classes, one.boxes, strict=True):
+        fits = free & (other.classes == cls) & (np.abs(other_boxes - box) <= 1).all(axis=1)
         if not fits.any():
             return False
         free[np.argmax(fits)] = False

@@ -14,8 +14,8 @@ from moat_det.checks.duplicates import same_pictures
 from moat_det.checks.faults import Fault
 from moat_det.checks.report import printable
 from moat_det.checks.run import Check
-from moat_det.checks.samples import Sample
-from moat_det.data.convert import Item, write_dataset
+from moat_det.data.convert import write_dataset
+from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.errors import UserError
 
 # What a copy by `cleaned` boxes mends, and how.
@@ -62,13 +62,13 @@ def write_fixed(check: Check, out: str | Path) -> list[str]:
     changes = [f"{split}: {image}: left out, {reason}" for (split, image), reason in left_out.items()]
     changes += [_change(fault, _MENDED[fault.kind]) for fault in check.faults if fault.kind in _MENDED]
     splits = {
-        split: [_item(sample) for sample in samples if (split, sample.image) not in left_out]
+        split: [image for s in samples if (split, s.image) not in left_out and (image := s.labelled)]
         for split, samples in check.samples.items()
     }
-    for split, items in splits.items():
-        if not items:
+    for split, images in splits.items():
+        if not images:
             raise UserError(f"{check.data['yaml_file']}: nothing would be left of '{split}'; correct its data by hand")
-    crowds = any(item.ignored.any() for items in splits.values() for item in items)
+    crowds = any(image.ignored.any() for images in splits.values() for image in images)
     target = "coco" if crowds or any(map(_share_stems, splits.values())) else "yolo"
     text = printable("".join(f"{line}\n" for line in changes)) or "nothing\n"
     write_dataset(place, target, check.data["names"], splits, _keys(check), {"changes.txt": text})
@@ -81,10 +81,10 @@ def _left_out(check: Check) -> dict[tuple[str, str], str]:
     kept = []
     order = sorted(check.samples, key=lambda split: split == "train")
     for sample in (sample for split in order for sample in check.samples[split]):
-        facts = sample.readable
-        if facts is None:
+        image = sample.labelled
+        if image is None:
             reasons[sample.split, sample.image] = "it cannot be decoded"
-        elif sample.lost and not len(sample.cleaned(facts).classes):
+        elif sample.annotation.lost and not len(image.classes):
             reasons[sample.split, sample.image] = "none of its labels is in order"
         else:
             kept.append(sample)
@@ -94,15 +94,8 @@ def _left_out(check: Check) -> dict[tuple[str, str], str]:
     return reasons
 
 
-def _item(sample: Sample) -> Item:
-    facts = sample.readable
-    assert facts is not None
-    labels = sample.cleaned(facts)
-    return Item(sample.image, facts.height, facts.width, labels.classes, labels.boxes, labels.shares, labels.ignored)
-
-
-def _share_stems(items: list[Item]) -> bool:
-    stems = Counter(os.path.splitext(item.path)[0] for item in items)
+def _share_stems(images: list[LabelledImage]) -> bool:
+    stems = Counter(os.path.splitext(image.path)[0] for image in images)
     return max(stems.values()) > 1
 
 

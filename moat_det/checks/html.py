@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
@@ -20,43 +19,28 @@ from moat_det.checks.samples import Sample
 from moat_det.data.images.header import large_images
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
+from moat_det.report import html
+from moat_det.report.palette import BOX_COLOURS, VERMILLION, YELLOW
+from moat_det.report.pictures import draw_boxes
 
 _PICTURES = 6  # of each kind of fault
 _LINES = 50
 _SIDE = 260  # pixels
 _CLOSE = 24  # pixels: what is smaller on a picture is shown from near too
-_MARKED, _OTHERS = (40, 40, 230), (0, 210, 255)  # BGR
-
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em }
-body { color: #222; background: #fff }
-table { border-collapse: collapse; margin: 1em 0 }
-td, th { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd; overflow-wrap: anywhere }
-td:first-child, th:first-child { text-align: left } h1 { overflow-wrap: anywhere }
-section { margin: 1.5em 0; padding: .3em 1em; border-left: 6px solid #999; background: #f7f7f7 }
-section.error { border-color: #c0392b } section.warning { border-color: #e08e0b }
-figure { display: inline-block; margin: .4em; max-width: 540px; vertical-align: top }
-figcaption { font-size: 12px; overflow-wrap: anywhere; max-width: 540px }
-pre { background: #eee; padding: .8em; overflow-x: auto } li { overflow-wrap: anywhere } img.plot { max-width: 100% }
-"""
+_MARKED, _OTHERS = BOX_COLOURS.index(VERMILLION), BOX_COLOURS.index(YELLOW)
 
 
 def html_report(check: Check) -> str:
     """Give the page: tables, plots, and of every kind of fault some pictures with the boxes drawn."""
-    return printable("\n".join(_page(check)))
+    return printable(html.page(check.data["yaml_file"], _parts(check)))
 
 
-def _page(check: Check) -> Iterator[str]:
-    title = escape(check.data["yaml_file"])
-    yield f"<!DOCTYPE html><html lang=en><head><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style></head>"
-    yield f"<body><h1>{title}</h1>"
-    yield "<table><tr><th>split<th>images<th>unreadable<th>with boxes<th>good parts<th>boxes</tr>"
-    for row in summary_rows(check):
-        yield "<tr>" + "".join(f"<td>{cell}" for cell in row) + "</tr>"
-    yield "</table><table><tr><th>class" + "".join(f"<th>{split}" for split in check.counts) + "</tr>"
-    for cls, name in check.data["names"].items():
-        yield f"<tr><td>{escape(name)}" + "".join(f"<td>{found[cls]}" for found in check.counts.values()) + "</tr>"
-    yield "</table><h2>Found</h2>"
+def _parts(check: Check) -> Iterator[str]:
+    yield html.table(["split", "images", "unreadable", "with boxes", "good parts", "boxes"], summary_rows(check))
+    counts = check.counts.values()
+    names = check.data["names"].items()
+    yield html.table(["class", *check.counts], [(name, *(found[cls] for found in counts)) for cls, name in names])
+    yield "<h2>Found</h2>"
     kinds = check.by_kind()
     owners: dict[str, list[Sample]] = {}
     for sample in (sample for samples in check.samples.values() for sample in samples):
@@ -69,7 +53,7 @@ def _page(check: Check) -> Iterator[str]:
     for item in check.recommendations:
         yield f"<li><b>{escape(item.topic)}</b>: {escape(item.advice)}. {escape(item.reason)}"
     yield f"</ul><pre>{escape(command(check.data, check.recommendations))}</pre>"
-    yield f'<h2>The data</h2><img class=plot src="{_uri("png", overview_png(check))}"></body></html>'
+    yield f"<h2>The data</h2>{html.plot(overview_png(check))}"
 
 
 def _section(kind: str, faults: list[Fault], owners: Mapping[str, list[Sample]], channels: int) -> Iterator[str]:
@@ -79,21 +63,19 @@ def _section(kind: str, faults: list[Fault], owners: Mapping[str, list[Sample]],
     shown = [fault for fault in faults if fault.image]
     for fault in shown[:: max(1, len(shown) // _PICTURES)][:_PICTURES]:
         paths = [path for path in (fault.image, fault.other) if path]
-        pictures = [picture for path in paths for picture in _draw(fault, path, owners.get(path, []), channels)]
-        images = "".join(f'<img alt="" src="{_uri("jpeg", picture)}"> ' for picture in pictures)
-        if images:
-            yield f"<figure>{images}<figcaption>{_line(fault)}</figcaption></figure>"
-    yield f"<details><summary>{min(len(faults), _LINES)} of {len(faults)}</summary><ul>"
-    yield from (f"<li>{_line(fault)}" for fault in faults[:_LINES])
-    yield "</ul></details></section>"
+        if pictures := [picture for path in paths for picture in _draw(fault, path, owners.get(path, []), channels)]:
+            yield html.figure(pictures, _line(fault))
+    yield f"<details><summary>{min(len(faults), _LINES)} of {len(faults)}</summary>"
+    yield html.bullets(_line(fault) for fault in faults[:_LINES])
+    yield "</details></section>"
 
 
 def _line(fault: Fault) -> str:
-    return escape(f"{fault.split}: {fault.file}" + (f": {fault.detail}" if fault.detail else ""))
+    return f"{fault.split}: {fault.file}" + (f": {fault.detail}" if fault.detail else "")
 
 
-def _draw(fault: Fault, path: str, samples: Sequence[Sample], channels: int) -> list[bytes]:
-    """A small JPEG of an image with all its boxes, those at fault in red; and one from near where these are small.
+def _draw(fault: Fault, path: str, samples: Sequence[Sample], channels: int) -> list[np.ndarray]:
+    """A small picture of an image with all its boxes, those at fault marked; and one from near where these are small.
 
     Nothing where the image cannot be read.
     """
@@ -102,10 +84,9 @@ def _draw(fault: Fault, path: str, samples: Sequence[Sample], channels: int) -> 
             image = read_input(path, Intensity("image"), channels)
     except OSError:
         return []
-    image = image if image.shape[2] == 3 else np.repeat(image[..., :1], 3, axis=2)
-    others = np.concatenate(
-        [np.zeros((0, 4)), *(sample.pixels(facts) for sample in samples if (facts := sample.readable))]
-    )
+    colour = image.shape[2] == 3
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if colour else np.repeat(image[..., :1], 3, axis=2)
+    others = np.concatenate([np.zeros((0, 4)), *(sample.boxes for sample in samples)])
     marked = np.array(fault.boxes if path == fault.image else ()).reshape(-1, 4)
     height, width = image.shape[:2]
     pictures = [_picture(image, others, marked)]
@@ -118,16 +99,10 @@ def _draw(fault: Fault, path: str, samples: Sequence[Sample], channels: int) -> 
     return pictures
 
 
-def _picture(image: np.ndarray, others: np.ndarray, marked: np.ndarray) -> bytes:
-    """An image at the report's size as a JPEG, with boxes, (N, 4) xyxy in its pixels."""
+def _picture(image: np.ndarray, others: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """An image at the report's size, with boxes, (N, 4) xyxy in its pixels."""
     picture = scale_to(np.ascontiguousarray(image), _SIDE)
-    scale = _SIDE / max(image.shape[:2])
-    for boxes, colour in ((others, _OTHERS), (marked, _MARKED)):
-        # OpenCV draws no coordinates beyond 16 bits.
-        for x1, y1, x2, y2 in np.clip(boxes * scale, -4 * _SIDE, 4 * _SIDE).round().astype(int).tolist():
-            cv2.rectangle(picture, (x1, y1), (x2, y2), colour, 1)
-    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
-
-
-def _uri(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    # Of a box that is a mistake, coordinates may lie where no drawing reaches.
+    boxes = np.clip(np.concatenate([others, marked]) * (_SIDE / max(image.shape[:2])), -4 * _SIDE, 4 * _SIDE)
+    classes = [_OTHERS] * len(others) + [_MARKED] * len(marked)
+    return draw_boxes(picture, boxes.round(), [""] * len(boxes), classes)

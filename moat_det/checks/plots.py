@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 
 from moat_det.checks.boxes import LARGEST_ASPECT, SMALLEST_SIDE
 from moat_det.checks.run import Check
+from moat_det.data.config import SPLITS
+from moat_det.report.palette import LINE_COLOURS
 
-_COLOURS = {"train": "#0072B2", "val": "#D55E00", "test": "#009E73"}
+_COLOURS: dict[str, str] = dict(zip(SPLITS, LINE_COLOURS, strict=False))
 _MAX_CLASSES = 40
 
 
@@ -22,15 +24,15 @@ def overview_png(check: Check) -> bytes:
     (classes, sizes), (aspects, images) = figure.subplots(2, 2)
     _draw_classes(classes, check)
     for split, samples in check.samples.items():
-        known = [(sample.cleaned(facts), facts) for sample in samples if (facts := sample.readable)]
-        boxes = np.concatenate([np.zeros((0, 4)), *(label.boxes[~label.ignored] for label, _ in known)])
+        known = [image for sample in samples if (image := sample.labelled)]
+        boxes = np.concatenate([np.zeros((0, 4)), *(image.boxes[~image.ignored] for image in known)])
         sides = boxes[:, 2:] - boxes[:, :2]
         style = {"s": 6, "alpha": 0.4, "color": _COLOURS[split], "label": split}
         sizes.scatter(sides[:, 0], sides[:, 1], **style)
         ratio = sides.max(axis=1, initial=0) / np.maximum(sides.min(axis=1, initial=np.inf), 1e-3)
         bins = np.geomspace(1, max(2 * LARGEST_ASPECT, ratio.max(initial=1)), 40)
         aspects.hist(ratio, bins=bins, color=_COLOURS[split], alpha=0.6, label=split)
-        shapes = np.array([(facts.width, facts.height) for _, facts in known]).reshape(-1, 2)
+        shapes = np.array([(image.width, image.height) for image in known]).reshape(-1, 2)
         images.scatter(shapes[:, 0], shapes[:, 1], **{**style, "s": 20})
     sizes.axvline(SMALLEST_SIDE, color="0.6", linewidth=0.8)
     sizes.axhline(SMALLEST_SIDE, color="0.6", linewidth=0.8)

@@ -13,6 +13,7 @@ from moat_det.checks.boxes import LARGEST_ASPECT, SMALLEST_SIDE
 from moat_det.checks.faults import KINDS
 from moat_det.data.index import SplitIndex
 from moat_det.data.sizes.shape import Shape
+from moat_det.messages import some
 
 _FEW_LABELLED = 0.1
 _SHOWN = 3
@@ -67,7 +68,7 @@ def _class_lines(indices: Mapping[str, SplitIndex], names: Mapping[int, str]) ->
         details[fault.kind].append(fault.detail)
     for kind in ("class_absent_from_train", "class_without_box", "class_imbalance"):
         if found := details.get(kind):
-            yield f"{KINDS[kind].title}: {_some(found)}"
+            yield f"{KINDS[kind].title}: {some(found, _SHOWN, '; ')}"
 
 
 def _shared_lines(indices: Mapping[str, SplitIndex]) -> Iterator[str]:
@@ -78,7 +79,8 @@ def _shared_lines(indices: Mapping[str, SplitIndex]) -> Iterator[str]:
             places[os.path.basename(path)].setdefault(split, path)
     shared = [name for name, found in places.items() if len(found) > 1 and _same_size(list(found.values()))]
     if shared:
-        yield f"{len(shared)} images are in two splits (same name and size), so AP comes out too good: {_some(shared)}"
+        reason = "are in two splits (same name and size), so AP comes out too good"
+        yield f"{len(shared)} images {reason}: {some(shared, _SHOWN, '; ')}"
 
 
 def _same_size(paths: Sequence[str]) -> bool:
@@ -95,8 +97,3 @@ def _label_lines(indices: Mapping[str, SplitIndex]) -> Iterator[str]:
         if report.labelled < _FEW_LABELLED * report.images:
             share = report.backgrounds / report.images
             yield f"{share:.0%} of the images of {split} have no box: good parts, or labels that are missing"
-
-
-def _some(words: Sequence[str]) -> str:
-    more = f", and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
-    return "; ".join(words[:_SHOWN]) + more

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from moat_det.checks.balance import IMBALANCE
 from moat_det.checks.decode import ImageFacts
 from moat_det.checks.samples import Sample
+from moat_det.data.config import DatasetConfig
 
 # Training sizes to choose from, in pixels; larger ones take long, and inference goes beyond the training's size anyhow.
 _SIZES = (640, 960, 1280)
@@ -43,28 +43,26 @@ class Recommendation:
     options: tuple[str, ...] = ()
 
 
-def command(data: Mapping[str, Any], recommendations: Sequence[Recommendation]) -> str:
+def command(data: DatasetConfig, recommendations: Sequence[Recommendation]) -> str:
     """The command line that follows all recommendations."""
     words = ["python", "train.py", "--data", data["yaml_file"], *(w for r in recommendations for w in r.options)]
     return shlex.join(words)
 
 
 def recommend(
-    data: Mapping[str, Any], samples: Mapping[str, Sequence[Sample]], counts: Mapping[str, np.ndarray]
+    data: DatasetConfig, samples: Mapping[str, Sequence[Sample]], counts: Mapping[str, np.ndarray]
 ) -> list[Recommendation]:
     """Derive settings from the sizes of images and boxes of train, or of all splits where it has none."""
     members = samples.get("train") or [sample for part in samples.values() for sample in part]
-    known = [(sample, facts) for sample in members if (facts := sample.readable)]
-    if not known:
+    facts = [known for sample in members if (known := sample.readable)]
+    if not facts:
         return []
-    images = [item for _, item in known]
-    shapes = np.array([(item.height, item.width) for item in images])
-    labels = [(sample.cleaned(item), item) for sample, item in known]
+    shapes = np.array([(item.height, item.width) for item in facts])
     # Sides as shares of the longer side of the image, which is what is scaled to the training size.
     found = [np.zeros((0, 2))]
-    for label, item in labels:
-        boxes = label.boxes[~label.ignored]
-        found.append((boxes[:, 2:] - boxes[:, :2]) / max(item.height, item.width))
+    for image in (image for sample in members if (image := sample.labelled)):
+        boxes = image.boxes[~image.ignored]
+        found.append((boxes[:, 2:] - boxes[:, :2]) / max(image.height, image.width))
     sides = np.sort(np.concatenate(found), axis=1)
     longest = int(np.median(shapes.max(axis=1)))
     size, size_reason = _choose_size(sides[:, 0], longest)
@@ -72,8 +70,8 @@ def recommend(
     unit = 64 if any("-p6" in word for item in advice for word in item.options) else 32
     advice.insert(0, _choose_shape(shapes, size, unit, size_reason))
     advice += _choose_window(shapes, sides[:, 0], size)
-    advice += _choose_intensity(data, images)
-    advice.append(_choose_augmentation(images))
+    advice += _choose_intensity(data, facts)
+    advice.append(_choose_augmentation(facts))
     advice += _choose_copy_paste(data["names"], counts)
     return advice
 
@@ -148,7 +146,7 @@ def _choose_window(shapes: np.ndarray, short_sides: np.ndarray, size: int) -> li
     return [Recommendation("large images", advice, f"{reason}; see docs/large-images.md")]
 
 
-def _choose_intensity(data: Mapping[str, Any], facts: Sequence[ImageFacts]) -> list[Recommendation]:
+def _choose_intensity(data: DatasetConfig, facts: Sequence[ImageFacts]) -> list[Recommendation]:
     deep = [item for item in facts if item.deep]
     if not deep:
         return []

@@ -17,11 +17,11 @@ def summary_rows(check: Check) -> list[tuple[str, int, int, int, int, int]]:
     """Per split: its name, images, unreadable ones, those with boxes, good parts, boxes."""
     rows = []
     for split, samples in check.samples.items():
-        labels = [sample.cleaned(facts) for sample in samples if (facts := sample.readable)]
-        labelled = sum(not label.ignored.all() for label in labels)
-        unreadable = len(samples) - len(labels)
+        readable = [image for sample in samples if (image := sample.labelled)]
+        labelled = sum(not image.ignored.all() for image in readable)
+        unreadable = len(samples) - len(readable)
         boxes = int(check.counts[split].sum())
-        rows.append((split, len(samples), unreadable, labelled, len(labels) - labelled, boxes))
+        rows.append((split, len(samples), unreadable, labelled, len(readable) - labelled, boxes))
     return rows
 
 

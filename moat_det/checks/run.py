@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -18,7 +17,8 @@ from moat_det.checks.faults import KINDS, Fault, Severity
 from moat_det.checks.images import image_faults
 from moat_det.checks.recommend import Recommendation, recommend
 from moat_det.checks.samples import Sample
-from moat_det.data.config import load_dataset
+from moat_det.data.config import DatasetConfig, load_dataset
+from moat_det.demo import dataset_source
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Check:
         recommendations: What to train with.
     """
 
-    data: dict[str, Any]
+    data: DatasetConfig
     samples: dict[str, list[Sample]]
     counts: dict[str, np.ndarray]
     faults: list[Fault]
@@ -65,7 +65,7 @@ def check_dataset(source: str | Path, group: str | None = None) -> Check:
     Raises:
         UserError: The dataset YAML itself is not in order, or `group` is no regular expression or does not match.
     """
-    data = load_dataset(source)
+    data = load_dataset(dataset_source(source))
     found = collect(data)
     samples = found.all_samples
     faults = list(found.faults)

@@ -7,24 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from moat_det.checks.decode import ImageFacts
-from moat_det.data.formats.boxes import Labels, clean_boxes
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One box as the annotation file has it.
-
-    Attributes:
-        cls: The class id, within the dataset's names.
-        values: x1, y1, x2, y2 in pixels; or centre x, centre y, width, height as shares of the sides.
-        where: The place in the file, such as "line 3".
-        ignored: Whether it is a crowd region.
-    """
-
-    cls: int
-    values: tuple[float, ...]
-    where: str
-    ignored: bool = False
+from moat_det.data.formats.annotation import Annotation
+from moat_det.data.formats.labelled_image import LabelledImage
 
 
 @dataclass
@@ -35,20 +19,14 @@ class Sample:
         split: The split.
         image: The absolute path.
         labels: Its annotation file; None where it has none.
-        rows: The boxes that could be read.
-        in_shares: Whether `Row.values` are shares.
-        declared: (height, width) that the annotation gives the image.
-        lost: Boxes that could not be read.
+        annotation: What that says.
         facts: What is known of the image, once it has been decoded.
     """
 
     split: str
     image: str
     labels: str | None
-    rows: list[Row] = field(default_factory=list)
-    in_shares: bool = False
-    declared: tuple[int, int] | None = None
-    lost: int = 0
+    annotation: Annotation = field(default_factory=Annotation)
     facts: ImageFacts | None = None
 
     @property
@@ -56,21 +34,14 @@ class Sample:
         """What is known of the image, if it could be decoded."""
         return self.facts if self.facts is not None and not self.facts.error else None
 
-    def pixels(self, facts: ImageFacts) -> np.ndarray:
-        """The boxes as they stand in the file, (N, 4) xyxy in pixels, which may lie outside."""
-        values = np.array([row.values for row in self.rows], dtype=np.float64).reshape(-1, 4)
-        if not self.in_shares:
-            return values
-        corners = np.hstack([values[:, :2] - values[:, 2:] / 2, values[:, :2] + values[:, 2:] / 2])
-        return corners * ([facts.width, facts.height] * 2)
+    @property
+    def boxes(self) -> np.ndarray:
+        """The boxes as they stand in the file, (N, 4) xyxy in pixels; none where the image could not be decoded."""
+        facts = self.readable
+        return np.zeros((0, 4)) if facts is None else self.annotation.pixels(facts.height, facts.width)
 
-    def cleaned(self, facts: ImageFacts) -> Labels:
-        """The boxes as training takes them."""
-        shares = np.array([row.values for row in self.rows]).reshape(-1, 4) if self.in_shares else None
-        return clean_boxes(
-            np.array([row.cls for row in self.rows], dtype=np.int64),
-            self.pixels(facts),
-            (facts.height, facts.width),
-            shares=shares,
-            ignored=np.array([row.ignored for row in self.rows], dtype=bool),
-        )
+    @property
+    def labelled(self) -> LabelledImage | None:
+        """The image with its boxes as training takes them, if it could be decoded."""
+        facts = self.readable
+        return None if facts is None else self.annotation.clean(self.image, facts.height, facts.width)[0]

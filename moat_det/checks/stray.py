@@ -8,17 +8,17 @@ from functools import cache
 
 from moat_det.checks.faults import Fault
 from moat_det.checks.samples import Sample
+from moat_det.data.formats.faults import AnnotationError
 from moat_det.data.formats.yolo import label_places, parse_row, read_lines
 from moat_det.data.images.find import is_image, walk
 from moat_det.data.images.suffixes import ARRAY_SUFFIX
-from moat_det.errors import UserError
 
 
 def stray_labels(samples: Sequence[Sample]) -> Iterator[Fault]:
     """Tell the text files in the folders of YOLO labels that are those of no image."""
     folders: dict[str, str] = {}
     for sample in samples:
-        if sample.in_shares:
+        if sample.annotation.in_shares:
             places = label_places(sample.image)
             folders.setdefault(os.path.dirname(places[0]), sample.split)
             if sample.labels == places[-1]:
@@ -68,12 +68,12 @@ def _is_label(file: str) -> bool:
     """Whether a text is empty or has a line that is a box."""
     try:
         lines = [line.split() for line in read_lines(file) if line.strip()]
-    except UserError:
+    except AnnotationError:
         return False
     for columns in lines:
         try:
             parse_row(columns, "", None)
-        except UserError:
+        except AnnotationError:
             continue
         return True
     return not lines

@@ -5,36 +5,68 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict, cast
 
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.index.names import json_names
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
-from moat_det.messages import is_plain, shown, suggest
+from moat_det.messages import is_plain, shown, some, suggest
 
 logger = logging.getLogger(__name__)
 
 MAX_CHANNELS = 128  # OpenCV scales and turns no more at once
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 _SUFFIXES = (".yaml", ".yml")
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 _EXAMPLES = {"train": "train: images/train", "val": "val: images/val", "names": "names: [scratch, pit]"}
 
 
-def load_dataset(source: str | Path, split: str | None = None) -> dict[str, Any]:
+class _Splits(TypedDict, total=False):
+    """What a dataset YAML may leave out."""
+
+    train: str | list[str]
+    val: str | list[str]
+    test: str | list[str]
+    image_roots: dict[str, str]
+
+
+class DatasetConfig(_Splits):
+    """A dataset YAML, read and resolved: what the engine calls `data`, which has to be a dictionary.
+
+    `train`, `val` and `test` are an absolute path or a list of them, and there if the YAML has them; `image_roots` is
+    there if it gives `images`, and has the folder of the images by path of a COCO JSON or a VOC folder.
+
+    Attributes:
+        path: The folder that the splits are relative to.
+        names: Class id to name, {0: "scratch", ...}.
+        nc: The number of names.
+        channels: Of the images; 3 where the YAML does not say.
+        intensity: How more than 8 bits become 8.
+        yaml_file: The YAML itself.
+    """
+
+    path: str
+    names: dict[int, str]
+    nc: int
+    channels: int
+    intensity: Intensity
+    yaml_file: str
+
+
+def split_paths(data: DatasetConfig, split: str) -> list[str]:
+    """What a split of a dataset names, as a list of paths; empty where the YAML has no such split."""
+    paths = cast("dict[str, Any]", data).get(split, [])
+    return paths if isinstance(paths, list) else [paths]
+
+
+def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:
     """Read a dataset YAML into what the engine calls `data`.
 
     Args:
-        source: A YAML file, a folder that holds one, or "demo" for the project's own generated set.
+        source: A YAML file, or a folder that holds one; for the word "demo" see `moat_det.demo.dataset_source`.
         split: The split that the caller needs; None for training, which needs `train` and `val`. What another
             split names may be missing from this machine.
-
-    Returns:
-        `path` (the root), `train`, `val`, `test` (only those given; absolute path or list of them), `image_roots`
-        (folder by path of a COCO JSON or a VOC folder, for those that the YAML gives `images` for), `names`
-        ({0: "scratch", ...}), `nc` (their number), `channels` (of the images; 3), `intensity` (an `Intensity`) and
-        `yaml_file`.
 
     Raises:
         UserError: The file or one of its keys is missing or wrong; the message names both and the way out.
@@ -70,16 +102,17 @@ def load_dataset(source: str | Path, split: str | None = None) -> dict[str, Any]
         names = _read_names(data, file)
     _check_counts(content, len(names), file)
     intensity = Intensity.parse(content.get("intensity"), file)
-    return data | {
+    data |= {
         "names": names,
         "nc": len(names),
         "channels": content.get("channels") or 3,
         "intensity": intensity,
         "yaml_file": str(file),
     }
+    return cast("DatasetConfig", data)
 
 
-def check_channels(known: int, data: dict[str, Any]) -> None:
+def check_channels(known: int, data: DatasetConfig) -> None:
     """Check that a model of `known` channels is for the images of a dataset.
 
     Raises:
@@ -93,10 +126,6 @@ def check_channels(known: int, data: dict[str, Any]) -> None:
 
 
 def _find_yaml(source: str | Path) -> Path:
-    if str(source) == "demo":
-        from moat_det.demo import demo_dataset
-
-        return Path(demo_dataset())
     path = Path(os.path.abspath(os.path.expanduser(source)))
     if os.path.isfile(path):
         return path
@@ -123,8 +152,7 @@ def _yaml_files(folder: Path) -> list[Path]:
 
 
 def _listing(files: list[Path]) -> str:
-    shown = ", ".join(file.name for file in files[:5])
-    return f"{shown}, ..." if len(files) > 5 else shown
+    return some([file.name for file in files], 5)
 
 
 def _entries(holder: dict[Any, Any]) -> list[Any]:

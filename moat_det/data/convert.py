@@ -7,48 +7,27 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from tqdm import tqdm
 
 from moat_det.data.config import SPLITS, load_dataset
-from moat_det.data.formats.coco import coco_names
+from moat_det.data.formats.coco import coco_dictionary, coco_names
+from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.sources import find_sources
 from moat_det.data.formats.voc import voc_names
+from moat_det.data.formats.yolo import yolo_text
 from moat_det.data.groups import choose_train
 from moat_det.data.images.suffixes import ARRAY_SUFFIX
-from moat_det.data.index import SplitIndex, open_index
+from moat_det.data.index import open_index
 from moat_det.errors import UserError
 from moat_det.files import atomic_folder
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Item:
-    """One image with its boxes.
-
-    Attributes:
-        path: The image file.
-        height: In pixels, after the EXIF rotation.
-        width: In pixels, after the EXIF rotation.
-        classes: (N,) int64.
-        boxes: (N, 4) float64, xyxy in pixels.
-        shares: (N, 4) float64, xywh as shares of the sides.
-        ignored: (N,) bool, regions that are no objects.
-    """
-
-    path: str
-    height: int
-    width: int
-    classes: np.ndarray
-    boxes: np.ndarray
-    shares: np.ndarray
-    ignored: np.ndarray
+_PIXEL_DECIMALS = 6  # of boxes in a COCO JSON
 
 
 def convert(
@@ -110,7 +89,7 @@ def write_dataset(
     out: Path,
     target_format: str,
     names: Mapping[int, str],
-    splits: Mapping[str, Sequence[Item]],
+    splits: Mapping[str, Sequence[LabelledImage]],
     keys: Mapping[str, Any] | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> None:
@@ -142,7 +121,7 @@ def write_dataset(
 
 def _read_source(
     source: str | Path, source_format: str, names: Sequence[str] | None, images: str | Path | None
-) -> tuple[dict[int, str], dict[str, list[Item]]]:
+) -> tuple[dict[int, str], dict[str, list[LabelledImage]]]:
     """Give the names of the classes, and the images of each split."""
     place = os.path.abspath(os.path.expanduser(source))
     if place.lower().endswith((".yaml", ".yml")):
@@ -158,14 +137,14 @@ def _read_source(
         paths = {"train": place}
         roots = {place: os.path.abspath(images)} if images else {}
         class_names = dict(enumerate(names or _find_names(place, source_format)))
-    splits = {}
+    splits: dict[str, list[LabelledImage]] = {}
     for split, path in paths.items():
         formats = {part.format for part in find_sources(path, class_names, roots)}
         if formats != {source_format}:
             raise UserError(f"{path}: is {' and '.join(sorted(formats))}, not {source_format}; correct --from")
         index = open_index(path, class_names, roots, prefix=f"{split}: ")
         index.report.log(f"{split}: ")
-        splits[split] = _items(index)
+        splits[split] = list(index.images())
     return class_names, splits
 
 
@@ -177,57 +156,50 @@ def _find_names(place: str, source_format: str) -> list[str]:
     raise UserError(f"{place}: YOLO labels have no names of classes; give them as --names, or a dataset YAML")
 
 
-def _items(index: SplitIndex) -> list[Item]:
-    rows = zip(index.paths, index.shapes.tolist(), index.starts[:-1], index.starts[1:], strict=True)
-    return [
-        Item(path, *shape, *(a[lo:hi] for a in (index.classes, index.boxes, index.shares, index.ignored)))
-        for path, shape, lo, hi in rows
-    ]
-
-
 def _split_anew(
-    splits: Mapping[str, Sequence[Item]], share: float, group: str | None, seed: int
-) -> dict[str, list[Item]]:
+    splits: Mapping[str, Sequence[LabelledImage]], share: float, group: str | None, seed: int
+) -> dict[str, list[LabelledImage]]:
     """Give `train` and `val` of the images of all splits."""
-    items = list({item.path: item for part in splits.values() for item in part}.values())
-    items.sort(key=lambda item: item.path)
-    names = [item.path if group is None else os.path.basename(item.path) for item in items]
+    images = list({image.path: image for part in splits.values() for image in part}.values())
+    images.sort(key=lambda image: image.path)
+    names = [image.path if group is None else os.path.basename(image.path) for image in images]
     chosen = choose_train(names, share, group, seed)
-    new: dict[str, list[Item]] = {"train": [], "val": []}
-    for item, is_train in zip(items, chosen, strict=True):
-        new["train" if is_train else "val"].append(item)
+    new: dict[str, list[LabelledImage]] = {"train": [], "val": []}
+    for image, is_train in zip(images, chosen, strict=True):
+        new["train" if is_train else "val"].append(image)
     logger.info(f"{len(new['train'])} images in train, {len(new['val'])} in val")
     return new
 
 
-def _check_target(out: Path, splits: Mapping[str, Sequence[Item]]) -> None:
-    folders = {os.path.dirname(item.path) for items in splits.values() for item in items}
+def _check_target(out: Path, splits: Mapping[str, Sequence[LabelledImage]]) -> None:
+    folders = {os.path.dirname(image.path) for images in splits.values() for image in images}
     for folder in sorted(folders):
         if out == Path(folder) or Path(folder) in out.parents:
             raise UserError(f"{out}: lies within the images of the source, {folder}; name a folder elsewhere")
 
 
 def _write(
-    folder: Path, target_format: str, names: Mapping[int, str], splits: Mapping[str, Sequence[Item]]
+    folder: Path, target_format: str, names: Mapping[int, str], splits: Mapping[str, Sequence[LabelledImage]]
 ) -> dict[str, Any]:
     """Copy the images and write the annotations; gives the content of the YAML."""
     content: dict[str, Any] = {}
-    for split, items in splits.items():
-        targets = _name_files(items, target_format)
-        for item, target in tqdm(
-            list(zip(items, targets, strict=True)), desc=f"{split}: copying", unit="image", disable=None
+    for split, images in splits.items():
+        targets = _name_files(images, target_format)
+        for image, target in tqdm(
+            list(zip(images, targets, strict=True)), desc=f"{split}: copying", unit="image", disable=None
         ):
             copy = folder / "images" / split / target
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(item.path, copy)
+            shutil.copyfile(image.path, copy)
         if target_format == "yolo":
             content[split] = _yolo_split(folder, split, targets)
-            _write_yolo(folder / "labels" / split, items, targets)
+            _write_yolo(folder / "labels" / split, images, targets)
         else:
             content[split] = f"annotations/instances_{split}.json"
             file = folder / "annotations" / f"instances_{split}.json"
             file.parent.mkdir(exist_ok=True)
-            file.write_text(json.dumps(coco_dictionary(items, targets, names)), encoding="utf-8")
+            coco = coco_dictionary(images, targets, names, _PIXEL_DECIMALS)
+            file.write_text(json.dumps(coco), encoding="utf-8")
     if target_format == "coco":
         content["images"] = {split: f"images/{split}" for split in splits}
     return {**content, "names": dict(names)}
@@ -241,9 +213,9 @@ def _yolo_split(folder: Path, split: str, targets: Sequence[str]) -> str:
     return f"{split}.txt"
 
 
-def _name_files(items: Sequence[Item], target_format: str) -> list[str]:
+def _name_files(images: Sequence[LabelledImage], target_format: str) -> list[str]:
     """Name the copies: bare names, or paths below the common folder where two images share one."""
-    paths = [item.path for item in items]
+    paths = [image.path for image in images]
     targets = [os.path.basename(path) for path in paths]
     if len(set(map(_stem, targets))) < len(targets):
         root = os.path.commonpath([os.path.dirname(path) for path in paths])
@@ -260,41 +232,10 @@ def _stem(target: str) -> str:
     return os.path.splitext(target)[0]
 
 
-def _write_yolo(folder: Path, items: Sequence[Item], targets: Sequence[str]) -> None:
-    left_out = 0
-    for item, target in zip(items, targets, strict=True):
-        rows = np.column_stack([item.classes, item.shares])[~item.ignored].tolist()
-        left_out += int(item.ignored.sum())
+def _write_yolo(folder: Path, images: Sequence[LabelledImage], targets: Sequence[str]) -> None:
+    for image, target in zip(images, targets, strict=True):
         file = folder / f"{_stem(target)}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
-        lines = (f"{int(cls)} {x:.12g} {y:.12g} {w:.12g} {h:.12g}\n" for cls, x, y, w, h in rows)
-        file.write_text("".join(lines), encoding="ascii")
-    if left_out:
+        file.write_text(yolo_text(image), encoding="ascii")
+    if left_out := sum(int(image.ignored.sum()) for image in images):
         logger.warning(f"{folder.name}: {left_out} crowd regions are left out, which YOLO labels cannot hold")
-
-
-def coco_dictionary(items: Sequence[Item], file_names: Sequence[str], names: Mapping[int, str]) -> dict[str, Any]:
-    """Give images and boxes in the COCO detection format; ids count from 1, boxes keep a millionth of a pixel."""
-    annotations: list[dict[str, Any]] = []
-    for image_id, item in enumerate(items, 1):
-        corners = np.hstack([item.boxes[:, :2], item.boxes[:, 2:] - item.boxes[:, :2]]).round(6)
-        for cls, box, crowd in zip(item.classes.tolist(), corners.tolist(), item.ignored.tolist(), strict=True):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": cls + 1,
-                    "bbox": box,
-                    "area": box[2] * box[3],
-                    "iscrowd": int(crowd),
-                }
-            )
-    return {
-        "info": {},
-        "images": [
-            {"id": number, "file_name": name, "width": item.width, "height": item.height}
-            for number, (item, name) in enumerate(zip(items, file_names, strict=True), 1)
-        ],
-        "annotations": annotations,
-        "categories": [{"id": index + 1, "name": name} for index, name in sorted(names.items())],
-    }

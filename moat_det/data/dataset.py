@@ -11,6 +11,7 @@ from ultralytics.data.utils import get_split_fraction
 from ultralytics.utils import IterableSimpleNamespace, colorstr
 
 from moat_det.data.augment import CopyPaste, Preset, training_transforms
+from moat_det.data.config import DatasetConfig
 from moat_det.data.formats.yolo import label_places
 from moat_det.data.images.choose_intensity import choose_intensity
 from moat_det.data.index import ScanReport, open_index
@@ -151,7 +152,7 @@ def build_dataset(
     args: IterableSimpleNamespace,
     img_path: str | list[str],
     batch: int,
-    data: dict[str, Any],
+    data: DatasetConfig,
     mode: str = "train",
     rect: bool = False,
     stride: int = 32,

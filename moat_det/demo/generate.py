@@ -16,6 +16,9 @@ import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from moat_det.data.formats.coco import coco_dictionary
+from moat_det.data.formats.labelled_image import LabelledImage
+from moat_det.data.formats.yolo import yolo_text
 from moat_det.demo.part import NAMES, SURFACES, draw_part
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
@@ -104,6 +107,11 @@ def demo_dataset(cache_dir: Path | None = None) -> Path:
     return data
 
 
+def dataset_source(source: str | Path) -> str | Path:
+    """Give the demo set's `data.yaml` for the word "demo", and every other source of a dataset as it is."""
+    return demo_dataset() if str(source) == "demo" else source
+
+
 def check_parameters(train: int, val: int, size: tuple[int, int], seed: int, defect_scale: float) -> None:
     """Raise `UserError` for a parameter of `generate_demo` that is out of its range."""
     for split, count in (("train", train), ("val", val)):
@@ -179,30 +187,18 @@ def write_split(folder: Path, split: str, record: dict[str, Any], progress: tqdm
     images, labels = folder / "images" / split, folder / "labels" / split
     for place in (images, labels, folder / "annotations"):
         place.mkdir(parents=True, exist_ok=True)
-    coco: dict[str, Any] = {
-        "info": {"description": f"{record['generator']}, version {record['version']}, seed {record['seed']}"},
-        "images": [],
-        "annotations": [],
-        "categories": [{"id": number + 1, "name": name} for number, name in enumerate(NAMES)],
-    }
+    found: list[LabelledImage] = []
+    names: list[str] = []
     for index in range(record[split]):
         name = f"{index:06d}"  # so that the order of the names is that of the numbers
-        image, boxes, classes = draw_image(record, split, index)
-        (images / f"{name}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
-        (labels / f"{name}.txt").write_text(yolo_lines(boxes, classes, (height, width)), encoding="ascii")
-        coco["images"].append({"id": index + 1, "file_name": f"{name}.png", "width": width, "height": height})
-        for (x1, y1, x2, y2), number in zip(boxes.tolist(), classes.tolist(), strict=True):
-            coco["annotations"].append(
-                {
-                    "id": len(coco["annotations"]) + 1,
-                    "image_id": index + 1,
-                    "category_id": number + 1,
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": 0,
-                }
-            )
+        picture, boxes, classes = draw_image(record, split, index)
+        (images / f"{name}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        found.append(LabelledImage(str(images / f"{name}.png"), height, width, classes, boxes))
+        names.append(f"{name}.png")
+        (labels / f"{name}.txt").write_text(yolo_text(found[-1], ".8f"), encoding="ascii")
         progress.update()
+    info = {"description": f"{record['generator']}, version {record['version']}, seed {record['seed']}"}
+    coco = coco_dictionary(found, names, dict(enumerate(NAMES)), decimals=0, info=info)  # whole pixels
     (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(coco), encoding="ascii")
 
 
@@ -213,14 +209,3 @@ def draw_image(
     rng = np.random.default_rng(np.random.SeedSequence([record["seed"], SPLITS.index(split), index]))
     surface = list(SURFACES)[index % len(SURFACES)]
     return draw_part(rng, tuple(record["size"]), surface, (index + 1) % CLEAN_EVERY != 0, record["defect_scale"])
-
-
-def yolo_lines(boxes: NDArray[np.int64], classes: NDArray[np.int64], size: tuple[int, int]) -> str:
-    """One line per box: class, centre x, centre y, width, height, as parts of the image's sides."""
-    height, width = size
-    lines = [
-        f"{number} {(x1 + x2) / 2 / width:.8f} {(y1 + y2) / 2 / height:.8f}"
-        f" {(x2 - x1) / width:.8f} {(y2 - y1) / height:.8f}\n"
-        for (x1, y1, x2, y2), number in zip(boxes.tolist(), classes.tolist(), strict=True)
-    ]
-    return "".join(lines)

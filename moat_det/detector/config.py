@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ import yaml
 
 from moat_det.backbones import create_backbone, list_backbones
 from moat_det.errors import UserError
+from moat_det.messages import suggest
 from moat_det.paths import cfg_dir
 
 # What shapes a detector's backbone: it has no classification head, the data's bands are the engine's three, and weights
@@ -68,7 +68,7 @@ def load_config(name_or_path: str | Path) -> dict[str, Any]:
         path = Path(name_or_path)
         if path.suffix not in {".yaml", ".yml"}:
             raise UserError(
-                f"no backbone is named '{name_or_path}'{_nearest(str(name_or_path), list_backbones())}; "
+                f"no backbone is named '{name_or_path}'{suggest(str(name_or_path), list_backbones())}; "
                 f"there are {', '.join(list_backbones())}"
             )
     try:
@@ -157,9 +157,4 @@ def _is_count(value: object, least: int) -> bool:
 def _check_keys(mapping: Mapping[str, Any], known: set[str], where: str) -> None:
     for key in mapping:
         if key not in known:
-            raise UserError(f"{where}: unknown key '{key}'{_nearest(str(key), sorted(known))}")
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+            raise UserError(f"{where}: unknown key '{key}'{suggest(str(key), sorted(known))}")

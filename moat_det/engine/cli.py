@@ -16,6 +16,7 @@ from moat_det.engine.log import show_log
 from moat_det.engine.model import MOAT
 from moat_det.engine.options import Command
 from moat_det.errors import UserError
+from moat_det.messages import some
 
 logger = logging.getLogger(__name__)
 
@@ -110,9 +111,8 @@ def _detect(arguments: Arguments) -> None:
     if as_csv:
         files.write_csv(folder / "detections.csv")
     if predictor.unreadable:
-        named = ", ".join(str(path) for path in predictor.unreadable[:5])
-        more = f" and {len(predictor.unreadable) - 5} more" if len(predictor.unreadable) > 5 else ""
-        logger.warning(f"{len(predictor.unreadable)} unreadable file(s) were skipped: {named}{more}")
+        named = some([str(path) for path in predictor.unreadable], 5)
+        logger.warning(f"{len(predictor.unreadable)} unreadable file(s) were skipped: {named}")
     if images == 0:
         raise UserError(f"--source {engine['source']}: none of its images can be read")
     logger.info(f"{found} detections in {images} images{f'; results in {folder}' if folder.is_dir() else ''}")

@@ -15,6 +15,7 @@ from moat_det.backbones.weights import load_pretrained
 from moat_det.detector.detector import Detector
 from moat_det.engine.checkpoint import is_checkpoint, load_model
 from moat_det.errors import UserError
+from moat_det.messages import some
 
 logger = logging.getLogger(__name__)
 
@@ -120,8 +121,7 @@ def _modules(keys: Iterable[str]) -> list[str]:
 
 
 def _listed(parts: Sequence[str]) -> str:
-    more = f" and {len(parts) - _LISTED} more" if len(parts) > _LISTED else ""
-    return ", ".join(parts[:_LISTED]) + more or "nothing"
+    return some(parts, _LISTED) or "nothing"
 
 
 def _describe(model: DetectionModel) -> str:

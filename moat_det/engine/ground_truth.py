@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from moat_det.data.dataset import DetectionDataset
-from moat_det.evaluation import GroundTruthImage
+from moat_det.data.formats.labelled_image import LabelledImage
 
 
-def dataset_ground_truth(dataset: DetectionDataset) -> list[GroundTruthImage]:
+def dataset_ground_truth(dataset: DetectionDataset) -> list[LabelledImage]:
     """Give the boxes and the ignored regions of each image, in pixels of its file."""
     return [
-        GroundTruthImage(
-            path=Path(label["im_file"]),
+        LabelledImage(
+            path=label["im_file"],
             height=label["shape"][0],
             width=label["shape"][1],
             boxes=np.concatenate([label["boxes_xyxy"], label["ignored_xyxy"]]),

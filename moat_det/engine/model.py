@@ -17,6 +17,7 @@ from moat_det.data.augment import load_preset
 from moat_det.data.config import load_dataset
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.sizes.imgsz import take_training_shape
+from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model, find_config, is_engine_config, with_window
 from moat_det.detector.detector import Detector
 from moat_det.engine.arguments import check_overrides
@@ -138,7 +139,8 @@ class MOAT(Model):
         if "," in str(overrides.get("device")):
             raise UserError(f"--device {overrides['device']}: training uses one device for now; name one")
         if not resume:
-            data = load_dataset(overrides["data"])  # a mistake in it shall not leave a run's folder behind
+            # A mistake in it shall not leave a run's folder behind.
+            data = load_dataset(dataset_source(overrides["data"]))
             own["shape"] = take_training_shape(overrides, data, stride=max(int(self.model.stride.max()), 32))
         options = None if resume else self._train_options(own, nbs_given="nbs" in kwargs)
         if resume and own:

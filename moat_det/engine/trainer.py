@@ -18,11 +18,12 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from moat_det.checks.quick import quick_check
 from moat_det.data.augment import Preset
-from moat_det.data.config import check_channels, load_dataset
+from moat_det.data.config import DatasetConfig, check_channels, load_dataset
 from moat_det.data.dataset import DetectionDataset, build_dataset
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.loader.loader import Loader, default_workers, killed_workers_explained, make_loader
 from moat_det.data.sizes.shape import Shape
+from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model, is_engine_config
 from moat_det.detector.detector import Detector
 from moat_det.detector.precision import prepare
@@ -85,13 +86,13 @@ class Trainer(ResumableTrainer):
 
     # The model and its data
 
-    def get_dataset(self) -> dict[str, Any]:
+    def get_dataset(self) -> DatasetConfig:
         """Read the dataset's YAML; nothing is downloaded or run."""
-        data = load_dataset(self.args.data)
+        data = load_dataset(dataset_source(self.args.data))
         if self.args.split not in data:
             raise UserError(f"--split {self.args.split}: {self.args.data} has no such split to validate on")
         if self.args.single_cls:
-            data.update(names={0: "item"}, nc=1)
+            data["names"], data["nc"] = {0: "item"}, 1
         if self._checkpoint is not None:
             data["intensity"] = Intensity.from_dict(self._checkpoint.intensity)
         return data

@@ -17,12 +17,13 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.checks import check_imgsz
 from ultralytics.utils.ops import Profile
 
-from moat_det.data.config import check_channels, load_dataset
+from moat_det.data.config import check_channels, load_dataset, split_paths
 from moat_det.data.dataset import DetectionDataset, build_dataset
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.loader.loader import default_workers, killed_workers_explained, make_loader
 from moat_det.data.sizes.imgsz import multiple_of
 from moat_det.data.sizes.native import NativeSize
+from moat_det.demo import dataset_source
 from moat_det.detector.detector import Detector
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.detector.precision import prepare
@@ -102,7 +103,7 @@ class Validator(DetectionValidator):
     def _validate(self, model: DetectionModel) -> dict[str, float]:
         self.training = False
         self.device = choose_device(self.args.device)
-        self.data = load_dataset(self.args.data, split=self.args.split)
+        self.data = load_dataset(dataset_source(self.args.data), split=self.args.split)
         if not self.args.single_cls:
             self._check_names(dict(model.names))
         check_channels(model.yaml["channels"], self.data)
@@ -119,7 +120,7 @@ class Validator(DetectionValidator):
         self.names = model.names
         windows = WindowChooser(model, self.options.window, self.options.position)
         if self.dataloader is None:
-            self.dataloader = self.get_dataloader(self.data[self.args.split], self.args.batch)
+            self.dataloader = self.get_dataloader(split_paths(self.data, self.args.split), self.args.batch)
             self._check_memory(model, windows)
         self.run_callbacks("on_val_start")
         timers = {name: Profile(device=self.device) for name in ("preprocess", "inference", "postprocess")}
@@ -161,7 +162,7 @@ class Validator(DetectionValidator):
             )
         self.data["intensity"] = trained
 
-    def build_dataset(self, img_path: str, mode: str = "val", batch: int | None = None) -> DetectionDataset:
+    def build_dataset(self, img_path: str | list[str], mode: str = "val", batch: int | None = None) -> DetectionDataset:
         """Index the images and labels of the split."""
         native = NativeSize(self.stride, self.options.max_pixels) if self.options.native else None
         return build_dataset(
@@ -176,7 +177,7 @@ class Validator(DetectionValidator):
             shape=self._shape,
         )
 
-    def get_dataloader(self, dataset_path: str, batch_size: int) -> Any:
+    def get_dataloader(self, dataset_path: str | list[str], batch_size: int) -> Any:
         """The split's batches; at native size each is of images of one shape."""
         workers = default_workers(self.device) if self._workers is None else self._workers
         dataset = self.build_dataset(dataset_path, batch=batch_size)
@@ -219,7 +220,7 @@ class Validator(DetectionValidator):
 
     def _make_evaluator(self, dataset: DetectionDataset, names: dict[int, str]) -> CocoEvaluator:
         images = dataset_ground_truth(dataset)
-        paths = [image.path for image in images]
+        paths = [Path(image.path) for image in images]
         if self._annotations is not None:
             return CocoEvaluator(*load_annotations(Path(self._annotations), paths, names), names)
         truth = coco_ground_truth(images, names)

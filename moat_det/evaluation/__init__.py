@@ -5,12 +5,7 @@ from __future__ import annotations
 from moat_det.evaluation.annotations import load_annotations
 from moat_det.evaluation.coco import STATS, CocoEvaluator, CocoMetrics
 from moat_det.evaluation.confusion import confusion_matrix
-from moat_det.evaluation.ground_truth import (
-    GroundTruthImage,
-    coco_ground_truth,
-    number_categories,
-    number_images,
-)
+from moat_det.evaluation.ground_truth import coco_ground_truth, number_categories, number_images
 from moat_det.evaluation.plots import plot_confusion_matrix, plot_precision_recall
 from moat_det.evaluation.report import metrics_table, write_results
 
@@ -18,7 +13,6 @@ __all__ = [
     "STATS",
     "CocoEvaluator",
     "CocoMetrics",
-    "GroundTruthImage",
     "coco_ground_truth",
     "confusion_matrix",
     "load_annotations",

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from moat_det.data.formats.coco import read_coco
 from moat_det.errors import UserError
+from moat_det.messages import some
 
 logger = logging.getLogger(__name__)
 
@@ -52,16 +54,7 @@ def load_annotations(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        coco = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); --annotations takes a COCO JSON") from error
-    except ValueError as error:
-        raise UserError(f"{path}: is no valid JSON ({error}); --annotations takes a COCO JSON") from error
-    if not isinstance(coco, dict) or not all(isinstance(coco.get(part), list) for part in _KEYS):
-        raise UserError(
-            f"{path}: is no COCO detection JSON: it needs the lists 'images', 'annotations' and 'categories'"
-        )
+    coco = read_coco(path, outlines=True)
     for part, keys in _KEYS.items():
         _check_entries(path, part, coco[part], keys)
     for annotation in coco["annotations"]:
@@ -161,10 +154,8 @@ def _match_categories(path: Path, categories: list[dict[str, Any]], names: Mappi
     return {index: ids[str(name)] for index, name in names.items()}
 
 
-def _listing(names: Iterable[str], limit: int = 8) -> str:
-    quoted = [f"'{name}'" for name in names]
-    more = f" and {len(quoted) - limit} more" if len(quoted) > limit else ""
-    return ", ".join(quoted[:limit]) + more or "none"
+def _listing(names: Iterable[str]) -> str:
+    return some([f"'{name}'" for name in names], 8) or "none"
 
 
 def _warn(path: Path, coco: dict[str, Any], image_ids: set[int], category_ids: set[int]) -> None:

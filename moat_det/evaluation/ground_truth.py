@@ -4,37 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from moat_det.data.formats.coco import coco_dictionary
+from moat_det.data.formats.labelled_image import LabelledImage
 
 PIXEL_DECIMALS = 3
 """Boxes are written to a thousandth of a pixel, so that the rounding noise of relative labels does not
 show."""
-
-
-@dataclass(frozen=True)
-class GroundTruthImage:
-    """One image of the split with its labelled objects.
-
-    Attributes:
-        path: The image file.
-        height: Height in original pixels.
-        width: Width in original pixels.
-        boxes: (N, 4) float, x1 y1 x2 y2 in original pixels.
-        classes: (N,) int, keys of the dataset's `names`.
-        ignored: (N,) bool, True for a region in which detections of its class count neither as right nor as wrong;
-            None for objects only.
-    """
-
-    path: Path
-    height: int
-    width: int
-    boxes: np.ndarray
-    classes: np.ndarray
-    ignored: np.ndarray | None = None
 
 
 def number_images(paths: Iterable[Path]) -> dict[Path, int]:
@@ -47,11 +25,11 @@ def number_images(paths: Iterable[Path]) -> dict[Path, int]:
 
 
 def number_categories(names: Mapping[int, str]) -> dict[int, int]:
-    """Give each class its category id: class + 1, since ids in COCO files start at 1."""
+    """Give each class its category id: class + 1, as `coco_dictionary` numbers them."""
     return {index: index + 1 for index in names}
 
 
-def coco_ground_truth(images: Sequence[GroundTruthImage], names: Mapping[int, str]) -> dict[str, Any]:
+def coco_ground_truth(images: Sequence[LabelledImage], names: Mapping[int, str]) -> dict[str, Any]:
     """Turn labelled images into a COCO dictionary.
 
     Image ids are those of `number_images`, category ids those of `number_categories`, and annotation ids
@@ -66,47 +44,15 @@ def coco_ground_truth(images: Sequence[GroundTruthImage], names: Mapping[int, st
         `info`, `images`, `annotations` and `categories` of the COCO detection format. Boxes are x y w h in
         pixels, rounded to 0.001; `area` is w * h; `iscrowd` is 1 for ignored regions.
     """
-    by_path = {image.path: image for image in images}
-    image_ids, category_ids = number_images(by_path), number_categories(names)
-    file_names = _file_names(list(image_ids))
-    annotations: list[dict[str, Any]] = []
-    for path, image_id in image_ids.items():
-        image = by_path[path]
-        corners = np.asarray(image.boxes, dtype=np.float64).reshape(-1, 4)
-        boxes = np.round(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]), PIXEL_DECIMALS).tolist()
-        classes = np.asarray(image.classes, dtype=int).tolist()
-        crowds = [0] * len(boxes) if image.ignored is None else image.ignored.astype(int).tolist()
-        for box, index, crowd in zip(boxes, classes, crowds, strict=True):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": category_ids[index],
-                    "bbox": box,
-                    "area": box[2] * box[3],
-                    "iscrowd": crowd,
-                }
-            )
-    return {
-        "info": {},
-        "images": [
-            {
-                "id": image_id,
-                "file_name": file_names[path],
-                "width": int(by_path[path].width),
-                "height": int(by_path[path].height),
-            }
-            for path, image_id in image_ids.items()
-        ],
-        "annotations": annotations,
-        "categories": [{"id": category_ids[index], "name": str(name)} for index, name in sorted(names.items())],
-    }
+    by_path = {Path(image.path): image for image in images}
+    paths = list(number_images(by_path))
+    return coco_dictionary([by_path[path] for path in paths], _file_names(paths), names, PIXEL_DECIMALS)
 
 
-def _file_names(paths: Sequence[Path]) -> dict[Path, str]:
+def _file_names(paths: Sequence[Path]) -> list[str]:
     """Name every image, uniquely within the split."""
     if len({path.name for path in paths}) == len(paths):
-        return {path: path.name for path in paths}
-    absolute = {path: os.path.abspath(path) for path in paths}
-    root = os.path.commonpath([os.path.dirname(name) for name in absolute.values()])
-    return {path: Path(os.path.relpath(name, root)).as_posix() for path, name in absolute.items()}
+        return [path.name for path in paths]
+    absolute = [os.path.abspath(path) for path in paths]
+    root = os.path.commonpath([os.path.dirname(path) for path in absolute])
+    return [Path(os.path.relpath(path, root)).as_posix() for path in absolute]

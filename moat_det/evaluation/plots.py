@@ -11,9 +11,8 @@ from matplotlib.text import Text
 
 from moat_det.evaluation.coco import CocoMetrics
 from moat_det.files import atomic_path
+from moat_det.report.palette import LINE_COLOURS
 
-# Okabe and Ito's palette, which the colour-blind can tell apart, without its yellow and black.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _DPI = 150
 _MAX_LABEL = 24
 
@@ -33,8 +32,8 @@ def plot_precision_recall(path: Path, metrics: CocoMetrics) -> None:
         name: curve for name, curve in zip(metrics.per_class, metrics.precision_at_50, strict=True) if curve[0] > -1
     }
     named = list(curves)
-    if len(curves) > 2 * len(_COLOURS):
-        named = sorted(curves, key=lambda name: metrics.per_class[name]["AP50"])[: len(_COLOURS)]
+    if len(curves) > 2 * len(LINE_COLOURS):
+        named = sorted(curves, key=lambda name: metrics.per_class[name]["AP50"])[: len(LINE_COLOURS)]
 
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.add_subplot()
@@ -47,8 +46,8 @@ def plot_precision_recall(path: Path, metrics: CocoMetrics) -> None:
         handles += axes.plot(recall, mean, color="black", linewidth=3, zorder=3)
         labels.append(f"{max(metrics.AP50, 0):.3f}  mean of {len(curves)} classes")
     for position, name in enumerate(named):
-        style = "-" if position < len(_COLOURS) else "--"
-        colour = _COLOURS[position % len(_COLOURS)]
+        style = "-" if position < len(LINE_COLOURS) else "--"
+        colour = LINE_COLOURS[position % len(LINE_COLOURS)]
         handles += axes.plot(recall, curves[name], color=colour, linestyle=style, linewidth=1.6)
         labels.append(f"{metrics.per_class[name]['AP50']:.3f}  {_shorten(name)}")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Recall", ylabel="Precision", title="Precision-recall at IoU 0.5")

@@ -11,8 +11,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-# Okabe and Ito's palette, which the colour-blind can tell apart, without its black.
-_COLOURS = ("#D55E00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#E69F00", "#0072B2")
+from moat_det.report.palette import BOX_COLOURS
 
 
 def draw_boxes(image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], classes: Sequence[int]) -> np.ndarray:
@@ -21,8 +20,8 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], class
     Args:
         image: (H, W, 3) uint8, RGB.
         boxes: (N, 4), xyxy in pixels.
-        texts: N of them, in any script.
-        classes: N numbers, each a colour.
+        texts: N of them, in any script; an empty one is left out.
+        classes: N numbers, each a colour of `BOX_COLOURS`.
 
     Returns:
         A new image, (H, W, 3) uint8, RGB.
@@ -33,7 +32,7 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], class
     font = _font(int(np.clip(round(min(height, width) / 40), 10, 40)))
     line = max(round(max(height, width) / 640), 1)
     for (x1, y1, x2, y2), text, number in zip(boxes.tolist(), texts, classes, strict=True):
-        colour = _COLOURS[int(number) % len(_COLOURS)]
+        colour = BOX_COLOURS[int(number) % len(BOX_COLOURS)]
         # The pixels just outside the box: what lies within stays visible, down to a defect of one pixel.
         pen.rectangle((x1 - line, y1 - line, x2 - 1 + line, y2 - 1 + line), outline=colour, width=line)
         if text:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-import moat_det.demo
 from moat_det.data.config import load_dataset
 from moat_det.data.images.intensity import Intensity
 from moat_det.errors import UserError
@@ -90,12 +89,6 @@ def test_a_folder_stands_for_the_yaml_in_it(root: Path) -> None:
         load_dataset(root)
     file = write(root, SPLITS + NAMES)
     assert load_dataset(root)["yaml_file"] == str(file)
-
-
-def test_the_word_demo_stands_for_the_generated_set(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = write(root, SPLITS + NAMES)
-    monkeypatch.setattr(moat_det.demo, "demo_dataset", lambda: file)
-    assert load_dataset("demo")["yaml_file"] == str(file)
 
 
 def test_only_the_split_asked_for_must_exist(root: Path) -> None:

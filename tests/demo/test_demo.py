@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
-from moat_det.demo import NAMES, SURFACES, demo_dataset, draw_part, generate, generate_demo
+from moat_det.data.config import load_dataset
+from moat_det.demo import NAMES, SURFACES, dataset_source, demo_dataset, draw_part, generate, generate_demo
 from moat_det.demo.part import CLEAR, GAP, SMALLEST, VISIBLE
 from moat_det.errors import UserError
 
@@ -128,6 +129,13 @@ def test_a_quarter_of_the_parts_is_good_on_every_surface(tmp_path: Path) -> None
         empty = [int(p.stem) for p in (data.parent / "labels" / split).iterdir() if not p.read_text()]
         assert len(empty) == count // 4
         assert {i % len(SURFACES) for i in empty} == set(range(len(SURFACES)))
+
+
+def test_the_word_demo_stands_for_the_generated_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = generate_demo(tmp_path / "demo", 1, 1, (64, 64))
+    monkeypatch.setattr(generate, "demo_dataset", lambda: file)
+    assert load_dataset(dataset_source("demo"))["yaml_file"] == str(file)
+    assert dataset_source("my/data.yaml") == "my/data.yaml"
 
 
 def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

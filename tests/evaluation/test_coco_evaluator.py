@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from helpers.evaluation_sample import NAMES, evaluator_of, outsider, random_detections, random_images
-from moat_det.evaluation import STATS, CocoEvaluator, CocoMetrics, GroundTruthImage, write_results
+from helpers.evaluation_sample import NAMES, evaluator_of, only, outsider, random_detections, random_images
+from moat_det.data.formats.labelled_image import LabelledImage
+from moat_det.evaluation import STATS, CocoEvaluator, CocoMetrics, write_results
 from moat_det.evaluation.matching import BoxEval
 
 
@@ -18,15 +18,15 @@ def numbers(metrics: CocoMetrics) -> list[float]:
     return [getattr(metrics, name) for name in STATS]
 
 
-def without_boxes(image: GroundTruthImage) -> GroundTruthImage:
-    return replace(image, boxes=np.zeros((0, 4)), classes=np.zeros(0, dtype=int))
+def without_boxes(image: LabelledImage) -> LabelledImage:
+    return only(image, np.zeros(len(image.classes), dtype=bool))
 
 
 def test_perfect_detections_have_ap_1() -> None:
     images = random_images(30)
     evaluator = evaluator_of(images)
     for image in images:
-        evaluator.update(image.path, image.boxes, np.ones(len(image.boxes)), image.classes)
+        evaluator.update(Path(image.path), image.boxes, np.ones(len(image.boxes)), image.classes)
     metrics = evaluator.compute()
     every = [metrics.AP, metrics.AP50, metrics.APs, metrics.APm, metrics.APl, metrics.AR100]
     assert every == pytest.approx([1.0] * 6, abs=1e-12)
@@ -47,9 +47,9 @@ def test_order_of_updates_does_not_matter() -> None:
     images = random_images(40)
     reference, shuffled = evaluator_of(images), evaluator_of(images)
     for seed, image in enumerate(images):
-        reference.update(image.path, *random_detections(image, seed))
+        reference.update(Path(image.path), *random_detections(image, seed))
     for seed in np.random.default_rng(1).permutation(len(images)):
-        shuffled.update(images[seed].path, *random_detections(images[seed], int(seed)))
+        shuffled.update(Path(images[seed].path), *random_detections(images[seed], int(seed)))
     assert 0 < reference.compute().AP < 1
     assert reference.predictions == shuffled.predictions
     assert numbers(reference.compute()) == numbers(shuffled.compute())
@@ -60,7 +60,7 @@ def test_an_outsider_gets_the_same_numbers_from_the_files(tmp_path: Path, seed: 
     images = random_images(40, seed)
     evaluator = evaluator_of(images)
     for number, image in enumerate(images[:-5]):  # Five images without any update.
-        evaluator.update(image.path, *random_detections(image, 100 * seed + number))
+        evaluator.update(Path(image.path), *random_detections(image, 100 * seed + number))
     metrics = evaluator.compute()
     write_results(tmp_path, evaluator, metrics, {"inference": 1.0})
     stats = outsider(tmp_path / "ground_truth.json", tmp_path / "predictions.json").tolist()
@@ -73,15 +73,13 @@ def test_per_class_ap_is_that_of_the_class_alone(tmp_path: Path) -> None:
     images = random_images(40)
     evaluator = evaluator_of(images)
     for seed, image in enumerate(images):
-        evaluator.update(image.path, *random_detections(image, seed))
+        evaluator.update(Path(image.path), *random_detections(image, seed))
     metrics = evaluator.compute()
     for index, name in NAMES.items():
-        alone = evaluator_of(
-            [replace(i, boxes=i.boxes[i.classes == index], classes=i.classes[i.classes == index]) for i in images]
-        )
+        alone = evaluator_of([only(image, image.classes == index) for image in images])
         for seed, image in enumerate(images):
             boxes, scores, classes = random_detections(image, seed)
-            alone.update(image.path, *(part[classes == index] for part in (boxes, scores, classes)))
+            alone.update(Path(image.path), *(part[classes == index] for part in (boxes, scores, classes)))
         expected = alone.compute()
         assert metrics.per_class[name]["AP"] == pytest.approx(expected.AP, abs=1e-12)
         assert metrics.per_class[name]["AP50"] == pytest.approx(expected.AP50, abs=1e-12)
@@ -107,7 +105,7 @@ def test_matching_equals_pycocotools_with_crowds_ties_and_an_id_of_zero() -> Non
             np.append(scores, 1),
             np.append(classes, 0),
         )
-        evaluator.update(image.path, boxes, scores, classes)
+        evaluator.update(Path(image.path), boxes, scores, classes)
     results = []
     for evaluate in (lambda *coco: COCOeval(*coco, "bbox"), BoxEval):
         coco = COCO()
@@ -132,7 +130,7 @@ def test_only_good_parts_give_minus_one(detections: bool) -> None:
     images = random_images(8)
     evaluator = evaluator_of([without_boxes(image) for image in images])
     for seed, image in enumerate(images if detections else []):
-        evaluator.update(image.path, *random_detections(image, seed))
+        evaluator.update(Path(image.path), *random_detections(image, seed))
     metrics = evaluator.compute()
     assert numbers(metrics) == [-1.0] * 12
     assert all(row == {"AP": -1, "AP50": -1, "images": 0, "boxes": 0} for row in metrics.per_class.values())
@@ -142,9 +140,9 @@ def test_a_class_without_objects_has_minus_one_and_no_part_in_the_mean() -> None
     images = random_images(20)
     evaluator = evaluator_of(images, {**NAMES, 3: "crack"})
     for image in images:
-        evaluator.update(image.path, image.boxes, np.ones(len(image.boxes)), image.classes)
-    evaluator.update(images[0].path, np.array([[0, 0, 9, 9]]), np.ones(1), np.array([3]))
-    evaluator.update(images[0].path, images[0].boxes, np.ones(len(images[0].boxes)), images[0].classes)
+        evaluator.update(Path(image.path), image.boxes, np.ones(len(image.boxes)), image.classes)
+    evaluator.update(Path(images[0].path), np.array([[0, 0, 9, 9]]), np.ones(1), np.array([3]))
+    evaluator.update(Path(images[0].path), images[0].boxes, np.ones(len(images[0].boxes)), images[0].classes)
     metrics = evaluator.compute()
     assert metrics.per_class["crack"] == {"AP": -1, "AP50": -1, "images": 0, "boxes": 0}
     assert metrics.AP == 1.0
@@ -154,7 +152,7 @@ def test_computing_changes_neither_the_ground_truth_nor_the_predictions() -> Non
     images = random_images(10)
     evaluator = evaluator_of(images)
     for seed, image in enumerate(images):
-        evaluator.update(image.path, *random_detections(image, seed))
+        evaluator.update(Path(image.path), *random_detections(image, seed))
     before = json.dumps([evaluator.ground_truth, evaluator.predictions])
     first = numbers(evaluator.compute())
     assert json.dumps([evaluator.ground_truth, evaluator.predictions]) == before
@@ -164,9 +162,9 @@ def test_computing_changes_neither_the_ground_truth_nor_the_predictions() -> Non
 def test_updating_an_image_again_replaces_and_reset_forgets() -> None:
     images = random_images(10)
     evaluator = evaluator_of(images)
-    evaluator.update(images[3].path, *random_detections(images[3], 0))
+    evaluator.update(Path(images[3].path), *random_detections(images[3], 0))
     once = evaluator.predictions
-    evaluator.update(images[3].path, *random_detections(images[3], 0))
+    evaluator.update(Path(images[3].path), *random_detections(images[3], 0))
     assert evaluator.predictions == once
     evaluator.reset()
     assert evaluator.predictions == []
@@ -176,7 +174,7 @@ def test_predictions_are_rounded_boxes_with_whole_scores_and_finite() -> None:
     image = random_images(1)[0]
     evaluator = evaluator_of([image])
     boxes = np.array([[1.00049, 2, 11.0, 12.3456], [np.nan, 0, 1, 1], [0, 0, np.inf, 1]], dtype=np.float32)
-    evaluator.update(image.path, boxes, np.array([0.123456789, 0.5, 0.5]), np.array([2, 0, 0]))
+    evaluator.update(Path(image.path), boxes, np.array([0.123456789, 0.5, 0.5]), np.array([2, 0, 0]))
     assert evaluator.predictions == [
         {"image_id": 1, "category_id": 3, "bbox": [1.0, 2.0, 10.0, 10.346], "score": 0.123456789}
     ]
@@ -185,7 +183,7 @@ def test_predictions_are_rounded_boxes_with_whole_scores_and_finite() -> None:
 def test_pycocotools_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     images = random_images(5)
     evaluator = evaluator_of(images)
-    evaluator.update(images[0].path, *random_detections(images[0], 0))
+    evaluator.update(Path(images[0].path), *random_detections(images[0], 0))
     evaluator.compute()
     assert capfd.readouterr() == ("", "")
 
@@ -196,7 +194,7 @@ def test_unknown_path_and_class_are_refused() -> None:
     with pytest.raises(KeyError):
         evaluator.update(Path("other.png"), *random_detections(image, 0))
     with pytest.raises(KeyError):
-        evaluator.update(image.path, np.array([[0, 0, 1, 1]]), np.ones(1), np.array([7]))
+        evaluator.update(Path(image.path), np.array([[0, 0, 1, 1]]), np.ones(1), np.array([7]))
 
 
 def test_names_that_occur_twice_keep_a_row_each() -> None:
@@ -208,12 +206,12 @@ def test_names_that_occur_twice_keep_a_row_each() -> None:
 def test_categories_that_only_the_ground_truth_knows_count() -> None:
     images = random_images(20)
     full = evaluator_of(images)
-    paths = {image.path: number for number, image in enumerate(images, start=1)}
+    paths = {Path(image.path): number for number, image in enumerate(images, start=1)}
     # The model's only class is the file's third category.
     evaluator = CocoEvaluator(full.ground_truth, paths, {0: 3}, {0: "stain"})
     for image in images:
         stains = image.classes == 2
-        evaluator.update(image.path, image.boxes[stains], np.ones(stains.sum()), np.zeros(stains.sum()))
+        evaluator.update(Path(image.path), image.boxes[stains], np.ones(stains.sum()), np.zeros(stains.sum()))
     metrics = evaluator.compute()
     assert {name: row["AP"] for name, row in metrics.per_class.items()} == {
         "stain": 1.0,

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moat_det.evaluation import GroundTruthImage, coco_ground_truth, number_images
+from moat_det.data.formats.labelled_image import LabelledImage
+from moat_det.evaluation import coco_ground_truth, number_images
 
 
-def image(path: str, boxes: list[list[float]], classes: list[int]) -> GroundTruthImage:
-    return GroundTruthImage(Path(path), 100, 200, np.array(boxes), np.array(classes))
+def image(path: str, boxes: list[list[float]], classes: list[int]) -> LabelledImage:
+    return LabelledImage(path, 100, 200, np.array(classes, dtype=int), np.array(boxes))
 
 
 def test_ids_follow_the_sorted_file_names() -> None:

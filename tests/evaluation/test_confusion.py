@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 
 from helpers.evaluation_sample import NAMES, evaluator_of, random_detections, random_images
-from moat_det.evaluation import CocoEvaluator, GroundTruthImage, confusion_matrix
+from moat_det.data.formats.labelled_image import LabelledImage
+from moat_det.evaluation import CocoEvaluator, confusion_matrix
 
 BOXES = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]], dtype=float)
 
 
 def hand_example() -> tuple[CocoEvaluator, Path]:
     path = Path("a.png")
-    return evaluator_of([GroundTruthImage(path, 100, 100, BOXES, np.array([0, 0, 1, 2]))]), path
+    return evaluator_of([LabelledImage(str(path), 100, 100, np.array([0, 0, 1, 2]), BOXES)]), path
 
 
 def test_hand_example() -> None:
@@ -38,7 +39,7 @@ def test_of_two_equal_objects_a_detection_takes_its_own_class() -> None:
     path = Path("a.png")
     boxes = np.repeat(BOXES[:1], 2, axis=0)
     for classes in ([0, 1], [1, 0]):
-        evaluator = evaluator_of([GroundTruthImage(path, 100, 100, boxes, np.array(classes))])
+        evaluator = evaluator_of([LabelledImage(str(path), 100, 100, np.array(classes), boxes)])
         evaluator.update(path, boxes, np.array([0.9, 0.8]), np.array([1, 0]))
         assert np.diag(confusion_matrix(evaluator)).tolist() == [1, 1, 0, 0]
 
@@ -56,7 +57,7 @@ def test_every_object_and_every_confident_detection_counts_once() -> None:
     images = random_images(30)
     evaluator = evaluator_of(images)
     for seed, image in enumerate(images):
-        evaluator.update(image.path, *random_detections(image, seed))
+        evaluator.update(Path(image.path), *random_detections(image, seed))
     matrix = confusion_matrix(evaluator, conf=0.5)
     objects = [sum(int((image.classes == index).sum()) for image in images) for index in NAMES]
     assert matrix[:, :-1].sum(axis=0).tolist() == objects

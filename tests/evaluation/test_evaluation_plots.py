@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from helpers.evaluation_sample import evaluator_of, random_detections, random_images
+from helpers.evaluation_sample import evaluator_of, only, random_detections, random_images
 from moat_det.evaluation import CocoEvaluator, confusion_matrix, plot_confusion_matrix, plot_precision_recall
 
 
@@ -22,7 +22,7 @@ def evaluator_with(classes: int) -> CocoEvaluator:
     evaluator = evaluator_of(images, names)
     for seed, image in enumerate(images):
         boxes, scores, found = random_detections(image, seed)
-        evaluator.update(image.path, boxes, scores, found % classes)
+        evaluator.update(Path(image.path), boxes, scores, found % classes)
     return evaluator
 
 
@@ -48,7 +48,7 @@ def test_the_curve_is_that_of_the_metrics(tmp_path: Path) -> None:
 
 
 def test_nothing_to_draw_is_no_error(tmp_path: Path) -> None:
-    images = [replace(i, boxes=np.zeros((0, 4)), classes=np.zeros(0, dtype=int)) for i in random_images(3)]
+    images = [only(image, np.zeros(len(image.classes), dtype=bool)) for image in random_images(3)]
     evaluator = evaluator_of(images)
     plot_precision_recall(tmp_path / "PR_curve.png", evaluator.compute())
     matrix = confusion_matrix(evaluator)

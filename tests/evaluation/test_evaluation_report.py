@@ -15,7 +15,7 @@ def evaluator() -> CocoEvaluator:
     images = random_images(60)
     evaluator = evaluator_of(images, {**NAMES, 3: "a kind that never occurs"})
     for seed, image in enumerate(images):
-        evaluator.update(image.path, *random_detections(image, seed))
+        evaluator.update(Path(image.path), *random_detections(image, seed))
     return evaluator
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from helpers.evaluation_sample import evaluator_of, outsider
+from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.errors import UserError
-from moat_det.evaluation import STATS, CocoEvaluator, GroundTruthImage, load_annotations, write_results
+from moat_det.evaluation import STATS, CocoEvaluator, load_annotations, write_results
 
 NAMES = {0: "pit", 1: "scratch"}
 PATHS = [Path("/d/images/val/a.png"), Path("/d/images/val/b.png")]
@@ -67,7 +68,7 @@ def box(value: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("coco", "says"),
     [
-        ("{", "no valid JSON"),
+        ("{", "line 1: broken JSON"),
         ([], "no COCO detection JSON"),
         ({"images": [], "annotations": []}, "'categories'"),
         (content(images=[{"id": 7, "file_name": "b.png"}]), "1 of the split's 2 images .* first .*a.png"),
@@ -138,14 +139,14 @@ def test_what_lowers_the_numbers_is_a_warning(
     assert says in caplog.text
 
 
-def read_yolo(folder: Path, width: int, height: int) -> list[GroundTruthImage]:
+def read_yolo(folder: Path, width: int, height: int) -> list[LabelledImage]:
     images = []
     for path in sorted((folder / "images" / "val").iterdir()):
         label = folder / "labels" / "val" / f"{path.stem}.txt"
         rows = np.array([line.split() for line in label.read_text().splitlines()], dtype=float).reshape(-1, 5)
         centre, size = rows[:, 1:3] * [width, height], rows[:, 3:] * [width, height]
         corners = np.hstack([centre - size / 2, centre + size / 2])
-        images.append(GroundTruthImage(path, height, width, corners, rows[:, 0].astype(int)))
+        images.append(LabelledImage(str(path), height, width, rows[:, 0].astype(int), corners))
     return images
 
 
@@ -157,14 +158,14 @@ def test_labels_and_the_sets_own_json_agree_on_real_data(shared: Path, tmp_path:
     names = {c["id"] - 1: c["name"] for c in json.loads(file.read_text())["categories"]}
     images = read_yolo(folder, 200, 200)
     from_labels = evaluator_of(images, names)
-    from_json = CocoEvaluator(*load_annotations(file, [image.path for image in images], names), names)
+    from_json = CocoEvaluator(*load_annotations(file, [Path(image.path) for image in images], names), names)
     rng = np.random.default_rng(0)
     for image in images:
         boxes = np.repeat(image.boxes, 2, axis=0)
         boxes = boxes + rng.normal(0, 5, boxes.shape)
         scores, classes = rng.random(len(boxes)), np.repeat(image.classes, 2)
-        from_labels.update(image.path, boxes, scores, classes)
-        from_json.update(image.path, boxes, scores, classes)
+        from_labels.update(Path(image.path), boxes, scores, classes)
+        from_json.update(Path(image.path), boxes, scores, classes)
     ours, own = from_labels.compute(), from_json.compute()
     assert ours.images == own.images == 360
     assert 0.2 < own.AP < 0.9

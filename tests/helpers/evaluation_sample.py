@@ -10,9 +10,9 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.evaluation import (
     CocoEvaluator,
-    GroundTruthImage,
     coco_ground_truth,
     number_categories,
     number_images,
@@ -21,7 +21,7 @@ from moat_det.evaluation import (
 NAMES = {0: "scratch", 1: "pit", 2: "stain"}
 
 
-def random_images(count: int, seed: int = 0) -> list[GroundTruthImage]:
+def random_images(count: int, seed: int = 0) -> list[LabelledImage]:
     """Images with 0 to 5 boxes, small, medium and large, with many decimals; about a sixth are good parts."""
     rng = np.random.default_rng(seed)
     images = []
@@ -30,8 +30,8 @@ def random_images(count: int, seed: int = 0) -> list[GroundTruthImage]:
         corner = rng.uniform(0, 300, (boxes, 2))
         size = rng.uniform(8, 200, (boxes, 2))
         images.append(
-            GroundTruthImage(
-                path=Path(f"/data/val/{number:03d}.png"),
+            LabelledImage(
+                path=f"/data/val/{number:03d}.png",
                 height=512,
                 width=640,
                 boxes=np.hstack([corner, corner + size]),
@@ -41,9 +41,7 @@ def random_images(count: int, seed: int = 0) -> list[GroundTruthImage]:
     return images
 
 
-def random_detections(
-    image: GroundTruthImage, seed: int, noise: float = 6.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def random_detections(image: LabelledImage, seed: int, noise: float = 6.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Several detections around each object, some of a wrong class, and many on the background."""
     rng = np.random.default_rng(seed)
     near = np.repeat(image.boxes, 3, axis=0) + rng.normal(0, noise, (3 * len(image.boxes), 4))
@@ -58,11 +56,16 @@ def random_detections(
     return boxes, scores, np.concatenate([near_classes, rng.integers(0, len(NAMES), 20)])
 
 
-def evaluator_of(images: list[GroundTruthImage], names: dict[int, str] = NAMES) -> CocoEvaluator:
+def only(image: LabelledImage, chosen: np.ndarray) -> LabelledImage:
+    """The image with the boxes that `chosen`, (N,) bool, says."""
+    return LabelledImage(image.path, image.height, image.width, image.classes[chosen], image.boxes[chosen])
+
+
+def evaluator_of(images: list[LabelledImage], names: dict[int, str] = NAMES) -> CocoEvaluator:
     """An evaluator on the images' own labels, without detections."""
     return CocoEvaluator(
         coco_ground_truth(images, names),
-        number_images(image.path for image in images),
+        number_images(Path(image.path) for image in images),
         number_categories(names),
         names,
     )

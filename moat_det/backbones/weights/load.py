@@ -14,6 +14,7 @@ from moat_det.backbones.weights.identify import classes_of, identify, variant_na
 from moat_det.backbones.weights.layout import AVERAGE
 from moat_det.backbones.weights.report import STATISTICS, LoadReport, part
 from moat_det.errors import UserError
+from moat_det.messages import some
 
 logger = logging.getLogger(__name__)
 
@@ -113,5 +114,4 @@ def _check_shapes(names: dict[str, str], targets: dict[str, Tensor], file: Weigh
 
 
 def _listed(faults: list[str]) -> str:
-    more = f", ... ({len(faults) - _LISTED} more)" if len(faults) > _LISTED else ""
-    return f"{len(faults)}: {', '.join(faults[:_LISTED])}{more}"
+    return f"{len(faults)}: {some(faults, _LISTED)}"

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from moat_det.data.formats.boxes import Labels, clean_boxes
+from moat_det.data.formats.annotation import Annotation, Row
+from moat_det.data.formats.faults import AnnotationError, OnFault
+from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.records import ClassIds, Record
-from moat_det.data.images.header import ImageHeader
-from moat_det.errors import UserError
 from moat_det.messages import is_plain, shown
 
 _LISTS = ("images", "annotations", "categories")
@@ -38,134 +37,165 @@ class CocoSource:
 
     def __init__(self, file: str, names: Mapping[int, str] | None, image_root: str | None) -> None:
         self.file = file
-        self._names = names
+        self._ids = ClassIds(names)
         self.image_root = image_root
 
     def listing(self) -> Sequence[str]:
         """The JSON alone."""
         return [self.file]
 
-    def records(self) -> list[Record]:
-        """The JSON's images; those without an annotation are images without boxes."""
-        coco = read_coco(self.file)
-        images = self._images(coco["images"])
-        classes = self._categories(coco["categories"])
-        rows: dict[int | str, list[tuple[int, list[float], bool]]] = {key: [] for key in images}
+    def records(self, on_fault: OnFault) -> list[Record]:
+        """Give the JSON's images; those without an annotation are images without boxes."""
+        try:
+            coco = read_coco(self.file)
+            images = self._images(coco["images"], on_fault)
+        except AnnotationError as error:
+            on_fault(error.at(self.file, error.place))
+            return []
+        categories = self._categories(coco["categories"], on_fault)
         seen: set[int | str] = set()
         for position, entry in enumerate(coco["annotations"]):
-            where = f"{self.file}: annotations[{position}]"
-            key = check_id(entry, "id", where)
-            if key in seen:
-                raise UserError(f"{where}: the id {shown(key)} occurs twice; every annotation needs its own")
-            seen.add(key)
-            where = f"{self.file}: annotation {shown(key)}"
-            image, category = check_id(entry, "image_id", where), check_id(entry, "category_id", where)
-            if image not in rows:
-                raise UserError(
-                    f"{where}: no image has the id {shown(image)}; correct 'image_id' or remove the annotation"
-                )
-            if category not in classes:
-                raise UserError(f"{where}: no category has the id {shown(category)}; correct 'category_id'")
-            crowd = entry.get("iscrowd", 0)
-            if crowd not in (0, 1):
-                raise UserError(f"{where}: 'iscrowd' is {shown(crowd)}; write 0 or 1")
-            rows[image].append((classes[category].of(where), check_box(entry, where), bool(crowd)))
-        self._check_unit(rows.values())
-        names = [name for name, _ in images.values()]
-        root = self.image_root or find_image_root(self.file, names)
-        return [
-            Record(os.path.normpath(os.path.join(root, name)), partial(_read, rows[key], declared))
-            for key, (name, declared) in images.items()
-        ]
+            self._annotation(entry, f"annotations[{position}]", images, categories, seen, on_fault)
+        annotations = [annotation for _, annotation in images.values()]
+        boxes = np.array([row.values for annotation in annotations for row in annotation.rows]).reshape(-1, 4)
+        if len(boxes) and max(boxes[:, :2].max(), (boxes[:, 2:] - boxes[:, :2]).max()) <= 1:
+            problem = "every box lies within one pixel; COCO's 'bbox' is in pixels, not in shares"
+            on_fault(AnnotationError(problem, file=self.file))
+        return [Record(image, annotation, self.file) for image, annotation in images.values()]
 
-    def _images(self, entries: list[Any]) -> dict[int | str, tuple[str, tuple[int, int] | None]]:
-        """Give file name and declared (height, width) by image id."""
-        images: dict[int | str, tuple[str, tuple[int, int] | None]] = {}
+    def _images(self, entries: list[Any], on_fault: OnFault) -> dict[int | str, tuple[str, Annotation]]:
+        """Give path and, still empty, annotation by image id; raises `AnnotationError` where no image is found."""
+        names: dict[int | str, str] = {}
+        sizes: list[tuple[int, int] | None] = []
         owners: dict[str, int | str] = {}
         for position, entry in enumerate(entries):
-            where = f"{self.file}: images[{position}]"
-            key = check_id(entry, "id", where)
-            if key in images:
-                raise UserError(f"{where}: the id {shown(key)} occurs twice; every image needs its own")
-            name = check_file_name(entry, where)
-            if name in owners:
-                raise UserError(f"{where}: '{name}' is image {shown(owners[name])} too; list every file once")
-            owners[name] = key
-            size = entry.get("height"), entry.get("width")
-            images[key] = name, None if None in size else check_size(size, where)
-        if not images:
-            raise UserError(f"{self.file}: no image in its list 'images'; give the JSON of a split")
-        return images
+            try:
+                key, name = check_id(entry, "id"), _file_name(entry)
+                size = entry.get("height"), entry.get("width")
+                declared = None if None in size else _declared_size(size)
+                if key in names:
+                    raise _repeated(key, "image")
+                if name in owners:
+                    raise AnnotationError(
+                        f"'{name}' is image {shown(owners[name])} too; list every file once", "annotated_twice"
+                    )
+            except AnnotationError as error:
+                on_fault(error.at(self.file, f"images[{position}]"))
+                continue
+            names[key], owners[name] = name, key
+            sizes.append(declared)
+        if not names:
+            raise AnnotationError("no image in its list 'images'; give the JSON of a split", "unreadable_labels")
+        root = self.image_root or find_image_root(self.file, list(names.values()))
+        return {
+            key: (os.path.normpath(os.path.join(root, name)), Annotation(declared=size))
+            for (key, name), size in zip(names.items(), sizes, strict=True)
+        }
 
-    def _categories(self, entries: list[Any]) -> dict[int | str, _Category]:
-        ids = ClassIds(self._names)
-        categories: dict[int | str, _Category] = {}
+    def _categories(self, entries: list[Any], on_fault: OnFault) -> dict[int | str, str]:
+        """Give name by id; those that no annotation uses need not be among the dataset's classes."""
+        categories: dict[int | str, str] = {}
         for position, entry in enumerate(entries):
-            where = f"{self.file}: categories[{position}]"
-            key = check_id(entry, "id", where)
-            if key in categories:
-                raise UserError(f"{where}: the id {shown(key)} occurs twice; every category needs its own")
-            categories[key] = _Category(check_name(entry, where), ids)
+            try:
+                key, name = check_id(entry, "id"), _category_name(entry)
+                if key in categories:
+                    raise _repeated(key, "category")
+                categories[key] = name
+            except AnnotationError as error:
+                on_fault(error.at(self.file, f"categories[{position}]"))
         return categories
 
-    def _check_unit(self, rows: Iterable[list[tuple[int, list[float], bool]]]) -> None:
-        boxes = np.array([box for image in rows for _, box, _ in image]).reshape(-1, 4)
-        if len(boxes) and boxes.max() <= 1:
-            raise UserError(f"{self.file}: every box lies within one pixel; COCO's 'bbox' is in pixels, not in shares")
+    def _annotation(
+        self,
+        entry: Any,
+        place: str,
+        images: Mapping[int | str, tuple[str, Annotation]],
+        categories: Mapping[int | str, str],
+        seen: set[int | str],
+        on_fault: OnFault,
+    ) -> None:
+        """Put the box of an entry to its image."""
+        path, annotation = None, Annotation()  # of which nothing comes where the entry is that of no image
+        try:
+            key = check_id(entry, "id")
+            if key in seen:
+                on_fault(_repeated(key, "annotation").at(self.file, place))
+            seen.add(key)
+            place = f"annotation {shown(key)}"
+            image = check_id(entry, "image_id")
+            if image not in images:
+                raise AnnotationError(
+                    f"no image has the id {shown(image)}; correct 'image_id' or remove the annotation", "absent_image"
+                )
+            path, annotation = images[image]
+            category = check_id(entry, "category_id")
+            if category not in categories:
+                raise AnnotationError(
+                    f"no category has the id {shown(category)}; correct 'category_id'", "absent_category"
+                )
+            crowd = entry.get("iscrowd", 0)
+            if crowd not in (0, 1):
+                raise AnnotationError(f"'iscrowd' is {shown(crowd)}; write 0 or 1")
+            x, y, width, height = _box(entry)
+            corners = (x, y, x + width, y + height)
+            annotation.rows.append(Row(self._ids.of(categories[category]), corners, place, bool(crowd)))
+        except AnnotationError as error:
+            annotation.lost += 1
+            on_fault(error.at(self.file, place, path))
 
 
-class _Category:
-    """A category that is looked up among the dataset's classes when an annotation uses it."""
+def read_coco(file: str | Path, outlines: bool = False) -> dict[str, Any]:
+    """Read a COCO JSON.
 
-    def __init__(self, name: str, ids: ClassIds) -> None:
-        self._name, self._ids = name, ids
-
-    def of(self, where: str) -> int:
-        return self._ids.of(self._name, where)
-
-
-def read_coco(file: str | Path) -> dict[str, Any]:
-    """Read a COCO JSON, without its outlines, which take most of the memory.
+    Args:
+        file: The JSON.
+        outlines: Keep the key `segmentation` of the annotations, which takes most of the memory.
 
     Returns:
         `images`, `annotations` and `categories`, each a list; their entries are not looked at.
 
     Raises:
-        UserError: It cannot be read, is no JSON or lacks a list.
+        AnnotationError: It cannot be read, is no JSON or lacks a list.
     """
+
+    def unreadable(problem: str, place: str = "") -> AnnotationError:
+        return AnnotationError(problem, "unreadable_labels", str(file), place)
+
     try:
         text = Path(file).read_text(encoding="utf-8-sig")
-        coco = json.loads(text, object_hook=_without_outline)
+        coco = json.loads(text, object_hook=None if outlines else _without_outline)
     except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
+        raise unreadable(f"cannot be read ({error.strerror}); check its permissions") from error
     except json.JSONDecodeError as error:
-        raise UserError(
-            f"{file}, line {error.lineno}: broken JSON: {error.msg}; correct it or export it anew"
-        ) from error
+        raise unreadable(f"broken JSON: {error.msg}; correct it or export it anew", f"line {error.lineno}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, nested too deep
         reason = str(error).splitlines()[0][:100]
-        raise UserError(f"{file}: cannot be read as JSON ({reason}); export it anew") from error
+        raise unreadable(f"cannot be read as JSON ({reason}); export it anew") from error
     for key in _LISTS:
         if not isinstance(coco, dict) or not isinstance(coco.get(key), list):
-            raise UserError(
-                f"{file}: no COCO detection JSON: it has no list '{key}'; give one with {', '.join(_LISTS)}"
-            )
+            raise unreadable(f"no COCO detection JSON: it has no list '{key}'; give one with {', '.join(_LISTS)}")
     return coco
 
 
 def coco_names(file: str | Path) -> list[str]:
-    """The names of a COCO JSON's categories, in the order of their ids; raises `UserError` as `read_coco` does."""
+    """The names of a COCO JSON's categories, in the order of their ids.
+
+    Raises:
+        AnnotationError: As `read_coco`; or there is no category, or one without id or name, or two of one id or name.
+    """
     names: dict[int | str, str] = {}
     for position, entry in enumerate(read_coco(file)["categories"]):
-        where = f"{file}: categories[{position}]"
-        key, name = check_id(entry, "id", where), check_name(entry, where)
-        if key in names or name in names.values():
-            raise UserError(
-                f"{where}: the id {shown(key)} or the name '{name}' occurs twice; every class needs its own"
-            )
+        try:
+            key, name = check_id(entry, "id"), _category_name(entry)
+            if key in names or name in names.values():
+                raise AnnotationError(
+                    f"the id {shown(key)} or the name '{name}' occurs twice; every class needs its own"
+                )
+        except AnnotationError as error:
+            raise error.at(str(file), f"categories[{position}]") from None
         names[key] = name
     if not names:
-        raise UserError(f"{file}: no category in it; add 'names' to the dataset YAML")
+        raise AnnotationError("no category in it; add 'names' to the dataset YAML", file=str(file))
     return [names[key] for key in sorted(names, key=lambda key: (isinstance(key, str), key))]
 
 
@@ -176,7 +206,7 @@ def find_image_root(file: str, names: Sequence[str]) -> str:
     `images/<split>` in both; the folder that has most of a sample of the names wins, the first of equals.
 
     Raises:
-        UserError: None of them has one.
+        AnnotationError: None of them has one.
     """
     sample = names[:: math.ceil(len(names) / _SAMPLE)]
     folder, stem = os.path.split(os.path.splitext(file)[0])
@@ -188,11 +218,79 @@ def find_image_root(file: str, names: Sequence[str]) -> str:
     best = max(places, key=found.__getitem__)
     if not found[best]:
         looked = ", ".join(place for place in places if os.path.isdir(place))
-        raise UserError(
-            f"{file}: its images, such as '{sample[0]}', are in none of {looked}; give their folder as 'images' "
-            "in the dataset YAML"
+        raise AnnotationError(
+            f"its images, such as '{sample[0]}', are in none of {looked}; give their folder as 'images' in the "
+            "dataset YAML",
+            "unreadable_labels",
+            file,
         )
     return best
+
+
+def coco_dictionary(
+    images: Sequence[LabelledImage],
+    file_names: Sequence[str],
+    names: Mapping[int, str],
+    decimals: int,
+    info: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Give images and boxes in the COCO detection format.
+
+    Args:
+        images: The images; their ids count from 1 in this order, and so do those of the annotations.
+        file_names: What the JSON calls each image.
+        names: Class id to name; a category's id is one more, since COCO's count from 1.
+        decimals: Of the boxes, in pixels.
+        info: What the JSON says of itself.
+
+    Returns:
+        `info`, `images`, `annotations` and `categories`; `iscrowd` is 1 for ignored regions, `area` is w * h.
+    """
+    annotations: list[dict[str, Any]] = []
+    for image_id, image in enumerate(images, 1):
+        corners = image.boxes.reshape(-1, 4)
+        boxes = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]).round(decimals)
+        for cls, box, crowd in zip(image.classes.tolist(), boxes.tolist(), image.ignored.tolist(), strict=True):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": cls + 1,
+                    "bbox": box,
+                    "area": box[2] * box[3],
+                    "iscrowd": int(crowd),
+                }
+            )
+    return {
+        "info": dict(info or {}),
+        "images": [
+            {"id": image_id, "file_name": name, "width": int(image.width), "height": int(image.height)}
+            for image_id, (image, name) in enumerate(zip(images, file_names, strict=True), 1)
+        ],
+        "annotations": annotations,
+        "categories": [{"id": cls + 1, "name": str(name)} for cls, name in sorted(names.items())],
+    }
+
+
+def check_id(entry: Any, key: str) -> int | str:
+    """An id of an entry; raises `AnnotationError` where it is missing, or neither a whole number nor a text."""
+    value = check_key(entry, key)
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise AnnotationError(f"'{key}' is {shown(value)}; write a whole number")
+    return value
+
+
+def check_key(entry: Any, key: str) -> Any:
+    """What an entry has for a key; raises `AnnotationError` where it has nothing, or is no object."""
+    if not isinstance(entry, dict):
+        raise AnnotationError(f"{shown(entry)} where an object in {{}} belongs; export the JSON anew")
+    if key not in entry:
+        raise AnnotationError(f"no '{key}' in it, which the COCO format requires")
+    return entry[key]
+
+
+def _repeated(key: int | str, what: str) -> AnnotationError:
+    return AnnotationError(f"the id {shown(key)} occurs twice; every {what} needs its own", "repeated_id")
 
 
 def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
@@ -200,64 +298,35 @@ def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
-def _read(rows: list[tuple[int, list[float], bool]], declared: tuple[int, int] | None, header: ImageHeader) -> Labels:
-    boxes = np.array([box for _, box, _ in rows], dtype=np.float64).reshape(-1, 4)
-    labels = clean_boxes(
-        np.array([cls for cls, _, _ in rows], dtype=np.int64),
-        np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]),
-        (header.height, header.width),
-        ignored=np.array([crowd for _, _, crowd in rows], dtype=bool),
-    )
-    labels.declared = declared
-    return labels
-
-
-def check_id(entry: Any, key: str, where: str) -> int | str:
-    """An id of an entry; raises `UserError` where it is missing, or neither a whole number nor a text."""
-    value = _get(entry, key, where)
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise UserError(f"{where}: '{key}' is {shown(value)}; write a whole number")
-    return value
-
-
-def _get(entry: Any, key: str, where: str) -> Any:
-    if not isinstance(entry, dict):
-        raise UserError(f"{where}: {shown(entry)} where an object in {{}} belongs; export the JSON anew")
-    if key not in entry:
-        raise UserError(f"{where}: no '{key}' in it, which the COCO format requires")
-    return entry[key]
-
-
-def check_file_name(entry: Any, where: str) -> str:
-    """An image's path as its entry has it; raises `UserError` where there is none."""
-    name = _get(entry, "file_name", where)
+def _file_name(entry: Any) -> str:
+    """An image's path as its entry has it."""
+    name = check_key(entry, "file_name")
     if not is_plain(name):
-        raise UserError(f"{where}: 'file_name' is {shown(name)}; write the path of an image")
+        raise AnnotationError(f"'file_name' is {shown(name)}; write the path of an image")
     return name if os.path.isfile(name) else name.replace("\\", "/")
 
 
-def check_name(entry: Any, where: str) -> str:
-    """A category's name; raises `UserError` where there is none."""
-    name = _get(entry, "name", where)
+def _category_name(entry: Any) -> str:
+    name = check_key(entry, "name")
     if not is_plain(name):
-        raise UserError(f"{where}: 'name' is {shown(name)}; write the name of a class")
+        raise AnnotationError(f"'name' is {shown(name)}; write the name of a class")
     return name.strip()
 
 
-def check_size(size: tuple[Any, Any], where: str) -> tuple[int, int]:
-    """Height and width that an entry declares, in pixels; raises `UserError` where they are none."""
+def _declared_size(size: tuple[Any, Any]) -> tuple[int, int]:
+    """Height and width that an entry declares, in pixels."""
     if not all(_is_number(side) and side > 0 for side in size):
-        raise UserError(f"{where}: 'height' and 'width' are {shown(size)}; write pixels, or leave them out")
+        raise AnnotationError(f"'height' and 'width' are {shown(size)}; write pixels, or leave them out")
     return int(size[0]), int(size[1])
 
 
-def check_box(entry: Any, where: str) -> list[float]:
-    """An annotation's x, y, width, height in pixels; raises `UserError` where it has no proper box."""
-    box = _get(entry, "bbox", where)
+def _box(entry: Any) -> list[float]:
+    """An annotation's x, y, width, height in pixels."""
+    box = check_key(entry, "bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-        raise UserError(f"{where}: 'bbox' is {shown(box)}; write [x, y, width, height] in pixels")
+        raise AnnotationError(f"'bbox' is {shown(box)}; write [x, y, width, height] in pixels")
     if box[2] < 0 or box[3] < 0:
-        raise UserError(f"{where}: 'bbox' {shown(box)} has a negative side; write [x, y, width, height] in pixels")
+        raise AnnotationError(f"'bbox' {shown(box)} has a negative side; write [x, y, width, height] in pixels")
     return [float(value) for value in box]
 
 

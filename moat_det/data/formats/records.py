@@ -1,4 +1,4 @@
-"""What every annotation format gives: which images a source names, and how the boxes of each are read."""
+"""What every annotation format gives: which images a source names, and how the annotation of each is read."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from moat_det.data.formats.boxes import Labels
-from moat_det.data.images.header import ImageHeader
-from moat_det.errors import UserError
+from moat_det.data.formats.annotation import Annotation
+from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.messages import suggest
 
 
@@ -18,13 +17,19 @@ class Record:
 
     Attributes:
         image: Absolute path, which need not exist.
-        read: Gives the image's boxes, once its size is known; raises `UserError`.
-        files: The annotation files of this image alone, absolute; a place where one is looked for counts too.
+        annotation: The image's annotation, or what reads it and hands its faults to the source's `on_fault`.
+        file: The file that has its annotation; None where there is none, which means no boxes.
+        places: The annotation files of this image alone, absolute; a place where one is looked for counts too.
     """
 
     image: str
-    read: Callable[[ImageHeader], Labels]
-    files: tuple[str, ...] = ()
+    annotation: Annotation | Callable[[], Annotation]
+    file: str | None = None
+    places: tuple[str, ...] = ()
+
+    def read(self) -> Annotation:
+        """Give the image's annotation."""
+        return self.annotation if isinstance(self.annotation, Annotation) else self.annotation()
 
 
 class Source(Protocol):
@@ -40,11 +45,12 @@ class Source(Protocol):
         """The files that are found without opening one, absolute: one more or one less makes another split."""
         ...
 
-    def records(self) -> list[Record]:
-        """The images, in any order.
+    def records(self, on_fault: OnFault) -> list[Record]:
+        """Give the images, in any order.
 
-        Raises:
-            UserError: An annotation file cannot be understood; the message names it and the place in it.
+        Args:
+            on_fault: Gets each thing that cannot be understood. Where it returns, the row or entry is left out, and
+                what remains is read: `refuse` stops training at the first fault, the dataset check collects them.
         """
         ...
 
@@ -59,14 +65,15 @@ class ClassIds:
     def __init__(self, names: Mapping[int, str] | None) -> None:
         self._ids = None if names is None else {name: index for index, name in names.items()}
 
-    def of(self, name: str, where: str) -> int:
-        """Give the id of a class; `UserError` starting with `where` if the dataset has no such name."""
+    def of(self, name: str) -> int:
+        """Give the id of a class; `AnnotationError` if the dataset has no such name."""
         if self._ids is None:
             return 0
         try:
             return self._ids[name.strip()]
         except KeyError:
-            raise UserError(
-                f"{where}: the class {name[:60]!r} is not among the dataset's {len(self._ids)} names"
-                f"{suggest(name, self._ids)}; add it to 'names' in the YAML, or correct it"
+            raise AnnotationError(
+                f"the class {name[:60]!r} is not among the dataset's {len(self._ids)} names"
+                f"{suggest(name, self._ids)}; add it to 'names' in the YAML, or correct it",
+                "unknown_class",
             ) from None

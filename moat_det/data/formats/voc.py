@@ -11,16 +11,14 @@ import math
 import os
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, NoReturn
 
-import numpy as np
 from tqdm import tqdm
 
-from moat_det.data.formats.boxes import Labels, clean_boxes
+from moat_det.data.formats.annotation import Annotation, Row
+from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.data.formats.records import ClassIds, Record
 from moat_det.data.images.find import walk
-from moat_det.data.images.header import ImageHeader
 from moat_det.data.images.suffixes import IMAGE_SUFFIXES
 from moat_det.errors import UserError
 from moat_det.messages import is_plain
@@ -56,19 +54,27 @@ class VocSource:
         """The XML files, and the images beside them."""
         return [*self.files, *self.images]
 
-    def records(self) -> list[Record]:
-        """The images of the XML files, then those beside them that have none."""
+    def records(self, on_fault: OnFault) -> list[Record]:
+        """Give the images of the XML files, then those beside them that have none."""
         records: dict[str, Record] = {}
+        unread = set()
         for file in tqdm(self.files, "Reading XML", disable=None):
-            root = parse_xml(file)
-            image = find_image(file, root, self.image_root)
+            try:
+                root = parse_xml(file)
+                image = find_image(file, root, self.image_root)
+            except AnnotationError as error:
+                unread.add(os.path.splitext(os.path.basename(file))[0])
+                on_fault(error.at(file, error.place))
+                continue
             if image in records:
-                raise UserError(f"{file}: its image {image} belongs to {records[image].files[0]} too; remove one")
-            classes, boxes = _read_objects(file, root, self._ids)
-            records[image] = Record(image, partial(_read, classes, boxes, declared_size(root)), (file,))
-        empty: tuple[list[int], list[list[float]]] = ([], [])
+                problem = f"its image {image} belongs to {records[image].file} too; remove one"
+                on_fault(AnnotationError(problem, "annotated_twice", file))
+                continue
+            annotation = _read_objects(file, root, image, self._ids, on_fault)
+            records[image] = Record(image, annotation, file, (file,))
         for image in self.images:
-            records.setdefault(image, Record(image, partial(_read, *empty, None)))
+            lost = int(os.path.splitext(os.path.basename(image))[0] in unread)
+            records.setdefault(image, Record(image, Annotation(lost=lost)))
         return list(records.values())
 
 
@@ -82,14 +88,14 @@ def find_image(file: str, root: ET.Element, image_root: str | None) -> str:
         The absolute path; where no image is found, that of the first place.
 
     Raises:
-        UserError: `<filename>` or `<path>` is no text that can be a path.
+        AnnotationError: `<filename>` or `<path>` is no text that can be a path.
     """
     folder, stem = os.path.split(os.path.splitext(file)[0])
     above = os.path.dirname(folder)
     folders = [image_root] if image_root else [folder, os.path.join(above, "JPEGImages"), os.path.join(above, "images")]
-    name = _path_text(root, "filename", file) or stem
+    name = _path_text(root, "filename") or stem
     places = [os.path.join(place, name) for place in folders]
-    if not image_root and (path := _path_text(root, "path", file)):
+    if not image_root and (path := _path_text(root, "path")):
         places.append(os.path.join(folder, path))
     found = next((place for place in places if os.path.isfile(place)), None)
     if not found:
@@ -112,66 +118,73 @@ class _TreeBuilder(ET.TreeBuilder):
 
 
 def parse_xml(file: str) -> ET.Element:
-    """Read an XML file; raises `UserError` where it cannot be read or is no VOC annotation."""
+    """Read an XML file; raises `AnnotationError` where it cannot be read or is no VOC annotation."""
+
+    def unreadable(problem: str, place: str = "") -> AnnotationError:
+        return AnnotationError(problem, "unreadable_labels", file, place)
+
     try:
         with open(file, "rb") as content:
             parser = ET.XMLParser(target=_TreeBuilder())
             parser.feed(content.read())
             root: ET.Element = parser.close()
     except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
+        raise unreadable(f"cannot be read ({error.strerror}); check its permissions") from error
     except _DoctypeError as error:
-        raise UserError(f"{file}: a document type (<!DOCTYPE>) is not accepted; remove it from the file") from error
+        raise unreadable("a document type (<!DOCTYPE>) is not accepted; remove it from the file") from error
     except ET.ParseError as error:
         line, reason = error.position[0], str(error).partition(":")[0]
-        raise UserError(f"{file}, line {line}: broken XML: {reason}; correct it or export it anew") from error
+        raise unreadable(f"broken XML: {reason}; correct it or export it anew", f"line {line}") from error
     except (ValueError, LookupError) as error:  # an encoding that Python does not know
-        raise UserError(f"{file}: cannot be read as XML ({str(error)[:100]}); export it anew as UTF-8") from error
+        raise unreadable(f"cannot be read as XML ({str(error)[:100]}); export it anew as UTF-8") from error
     if root.tag != "annotation":
-        raise UserError(f"{file}: no VOC annotation: its root is <{root.tag[:40]}>; give a folder of VOC XML only")
+        raise unreadable(f"no VOC annotation: its root is <{root.tag[:40]}>; give a folder of VOC XML only")
     return root
 
 
-def child_text(parent: ET.Element, tag: str, where: str) -> str | None:
-    """The text of a child; None where it is missing or empty. Raises `UserError` where it cannot be a name."""
+def _text(parent: ET.Element, tag: str) -> str | None:
+    """The text of a child; None where it is missing or empty."""
     text = (parent.findtext(tag) or "").strip()
     if text and not is_plain(text):
-        raise UserError(f"{where}: <{tag}> is {text[:40]!r}, which is no name; correct it")
+        raise AnnotationError(f"<{tag}> is {text[:40]!r}, which is no name; correct it")
     return text or None
 
 
-def _path_text(root: ET.Element, tag: str, file: str) -> str | None:
+def _path_text(root: ET.Element, tag: str) -> str | None:
     """The text of a child that is a path, of Windows too."""
-    text = child_text(root, tag, file)
+    text = _text(root, tag)
     return text and text.replace("\\", "/")
 
 
-def _read_objects(file: str, root: ET.Element, ids: ClassIds) -> tuple[list[int], list[list[float]]]:
-    classes, boxes = [], []
+def _read_objects(file: str, root: ET.Element, image: str, ids: ClassIds, on_fault: OnFault) -> Annotation:
+    annotation = Annotation(declared=_declared_size(root))
     for number, item in enumerate(root.findall("object"), 1):
-        where = f"{file}: object {number}"
-        name = child_text(item, "name", where)
-        if name is None:
-            raise UserError(f"{where}: no <name> in it; write the name of its class")
-        classes.append(ids.of(name, where))
-        boxes.append(read_box(item, where))
-    return classes, boxes
+        place = f"object {number}"
+        try:
+            name, box = _text(item, "name"), _box(item)
+            if name is None:
+                raise AnnotationError("no <name> in it; write the name of its class")
+            annotation.rows.append(Row(ids.of(name), box, place))
+        except AnnotationError as error:
+            annotation.lost += 1
+            on_fault(error.at(file, place, image))
+    return annotation
 
 
-def read_box(item: ET.Element, where: str) -> list[float]:
-    """Give the x1, y1, x2, y2 of an object in pixels; raises `UserError` where it has no proper box."""
+def _box(item: ET.Element) -> list[float]:
+    """The x1, y1, x2, y2 of an object in pixels."""
     box = item.find("bndbox")
     if box is None:
-        raise UserError(f"{where}: no <bndbox> in it; write one, or remove the object")
+        raise AnnotationError("no <bndbox> in it; write one, or remove the object")
     values = []
     for side in _SIDES:
         text = (box.findtext(side) or "").strip()
         value = _number(text)
         if value is None:
-            raise UserError(f"{where}: <{side}> is {text[:40]!r}; write a number of pixels")
+            raise AnnotationError(f"<{side}> is {text[:40]!r}; write a number of pixels")
         values.append(value)
     if values[2] < values[0] or values[3] < values[1]:
-        raise UserError(f"{where}: its <bndbox> has a negative side, from {values[:2]} to {values[2:]}; correct it")
+        raise AnnotationError(f"its <bndbox> has a negative side, from {values[:2]} to {values[2:]}; correct it")
     return values
 
 
@@ -184,7 +197,7 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) and abs(value) <= _LARGEST_PIXEL else None
 
 
-def declared_size(root: ET.Element) -> tuple[int, int] | None:
+def _declared_size(root: ET.Element) -> tuple[int, int] | None:
     """Height and width as `<size>` has them, (0, 0) for what is no number; None without `<size>`."""
     if root.find("size") is None:
         return None
@@ -192,20 +205,20 @@ def declared_size(root: ET.Element) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[1])
 
 
-def _read(
-    classes: list[int], boxes: list[list[float]], declared: tuple[int, int] | None, header: ImageHeader
-) -> Labels:
-    labels = clean_boxes(np.array(classes, dtype=np.int64), np.array(boxes), (header.height, header.width))
-    labels.declared = declared
-    return labels
-
-
 def voc_names(folder: str) -> list[str]:
-    """The names of the objects in a folder of VOC XML, sorted; raises `UserError` where one has none."""
+    """The names of the objects in a folder of VOC XML, sorted.
+
+    Raises:
+        AnnotationError: A file is no VOC annotation.
+        UserError: No object has a name.
+    """
     names: set[str] = set()
     for file in sorted(path for path in walk(folder) if path.lower().endswith(".xml")):
         for number, item in enumerate(parse_xml(file).findall("object"), 1):
-            name = child_text(item, "name", f"{file}: object {number}")
+            try:
+                name = _text(item, "name")
+            except AnnotationError as error:
+                raise error.at(file, f"object {number}") from None
             if name is not None:
                 names.add(name)
     if not names:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from moat_det.data.formats.boxes import Cleaning
+from moat_det.data.formats.annotation import Cleaning
 from moat_det.data.images.header import read_header
 from moat_det.data.index.split import ScanReport, SplitIndex
 from moat_det.files import atomic_path

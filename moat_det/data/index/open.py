@@ -50,6 +50,6 @@ def open_index(
         return index
     records = collect_records(sources, part)
     index = scan_records(records, formats, prefix)
-    files = [*listing, *(file for record in records for file in (record.image, *record.files))]
+    files = [*listing, *(file for record in records for file in (record.image, *record.places))]
     save_index(place, index, listing, list(dict.fromkeys(files)), started)
     return index

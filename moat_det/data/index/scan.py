@@ -9,7 +9,9 @@ import numpy as np
 from tqdm import tqdm
 
 from moat_det.cores import READING_THREADS
-from moat_det.data.formats.boxes import Labels
+from moat_det.data.formats.annotation import Cleaning
+from moat_det.data.formats.faults import refuse
+from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.records import Record, Source
 from moat_det.data.images.header import ImageHeader, large_images, read_header
 from moat_det.data.index.split import ScanReport, SplitIndex
@@ -31,7 +33,7 @@ def collect_records(sources: Sequence[Source], part: int | float = 1.0) -> list[
     """
     records: dict[str, Record] = {}
     for source in sources:
-        for record in source.records():
+        for record in source.records(refuse):
             if record.image in records:
                 raise UserError(f"{record.image}: two parts of one split have annotations of it; remove one of them")
             records[record.image] = record
@@ -51,9 +53,7 @@ def scan_records(records: Sequence[Record], formats: Sequence[str], prefix: str 
         UserError: An annotation is malformed, or no image is readable.
     """
     report = ScanReport()
-    paths: list[str] = []
-    shapes: list[tuple[int, int]] = []
-    found: list[Labels] = []
+    images: list[LabelledImage] = []
     with large_images(), ThreadPool(READING_THREADS) as pool:
         results = tqdm(
             pool.imap(_read, records, chunksize=_CHUNK),
@@ -65,43 +65,42 @@ def scan_records(records: Sequence[Record], formats: Sequence[str], prefix: str 
             if isinstance(result, str):
                 report.unreadable.append((record.image, result))
                 continue
-            header, labels = result
-            paths.append(record.image)
-            shapes.append((header.height, header.width))
-            found.append(labels)
+            header, declared, image, cleaning = result
+            images.append(image)
             report.deep += header.deep
-            report.labelled += not labels.ignored.all()
-            report.ignored += int(labels.ignored.sum())
-            report.cleaning.add(labels.cleaning)
-            if labels.declared is not None and labels.declared != shapes[-1]:
-                height, width = labels.declared
+            report.labelled += not image.ignored.all()
+            report.ignored += int(image.ignored.sum())
+            report.cleaning.add(cleaning)
+            if declared is not None and declared != (header.height, header.width):
+                height, width = declared
                 reason = f"{width} x {height} instead of {header.width} x {header.height}"
                 report.wrong_sizes.append((record.image, reason))
-    if not paths:
+    if not images:
         path, reason = report.unreadable[0]
         way_out = "replace them" if list(formats) == ["yolo"] else "give their folder as 'images' in the dataset YAML"
         raise UserError(f"none of the {len(records)} images is readable, the first is {path}: {reason}; {way_out}")
-    report.images = len(paths)
+    report.images = len(images)
     report.backgrounds = report.images - report.labelled
     return SplitIndex(
         formats=list(formats),
-        paths=paths,
-        shapes=np.array(shapes, dtype=np.int64),
-        starts=np.cumsum([0, *(len(labels.classes) for labels in found)], dtype=np.int64),
-        classes=np.concatenate([labels.classes for labels in found]),
-        boxes=np.concatenate([labels.boxes for labels in found]),
-        shares=np.concatenate([labels.shares for labels in found]),
-        ignored=np.concatenate([labels.ignored for labels in found]),
+        paths=[image.path for image in images],
+        shapes=np.array([(image.height, image.width) for image in images], dtype=np.int64),
+        starts=np.cumsum([0, *(len(image.classes) for image in images)], dtype=np.int64),
+        classes=np.concatenate([image.classes for image in images]),
+        boxes=np.concatenate([image.boxes for image in images]),
+        shares=np.concatenate([image.shares for image in images]),
+        ignored=np.concatenate([image.ignored for image in images]),
         report=report,
     )
 
 
-def _read(record: Record) -> tuple[ImageHeader, Labels] | str:
-    """Give what is found, or why the image cannot be read."""
+def _read(record: Record) -> tuple[ImageHeader, tuple[int, int] | None, LabelledImage, Cleaning] | str:
+    """Give what is found, with the size that the annotation declares; or why the image cannot be read."""
     try:
         header = read_header(record.image)
     except OSError as error:
         return error.strerror or str(error)
     except ValueError as error:  # no name that a file may have
         return str(error)
-    return header, record.read(header)
+    annotation = record.read()
+    return header, annotation.declared, *annotation.clean(record.image, header.height, header.width)

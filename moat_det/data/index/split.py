@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from moat_det.data.formats.boxes import Cleaning
+from moat_det.data.formats.annotation import Cleaning
+from moat_det.data.formats.labelled_image import LabelledImage
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,13 @@ class SplitIndex:
     shares: np.ndarray
     ignored: np.ndarray
     report: ScanReport
+
+    def images(self) -> Iterator[LabelledImage]:
+        """Give each image with its boxes, which are views of the index's arrays."""
+        rows = zip(self.paths, self.shapes.tolist(), self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
+        for path, (height, width), low, high in rows:
+            arrays = (array[low:high] for array in (self.classes, self.boxes, self.shares, self.ignored))
+            yield LabelledImage(path, height, width, *arrays)
 
     def labels(self) -> list[dict[str, Any]]:
         """Give the engine's dictionary of each image.

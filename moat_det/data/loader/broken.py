@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from moat_det.errors import UserError
+from moat_det.messages import some
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,5 @@ class BrokenImages:
         if len(broken) == self._told:
             return
         self._told = len(broken)
-        names = ", ".join(files[i] for i in broken[:_SHOWN])
-        more = f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
-        logger.warning(f"{prefix}{len(broken)} of {len(files)} images are broken: {names}{more}")
+        names = some([files[i] for i in broken], _SHOWN)
+        logger.warning(f"{prefix}{len(broken)} of {len(files)} images are broken: {names}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from ultralytics.data.utils import get_split_fraction
 
+from moat_det.data.config import DatasetConfig
 from moat_det.data.index import open_index
 from moat_det.data.sizes.shape import Shape, median_shape, round_up
 from moat_det.errors import UserError
@@ -47,7 +47,7 @@ def multiple_of(shape: Shape, stride: int) -> Shape:
     return rounded
 
 
-def take_training_shape(arguments: dict[str, Any], data: Mapping[str, Any], stride: int) -> Shape | None:
+def take_training_shape(arguments: dict[str, Any], data: DatasetConfig, stride: int) -> Shape | None:
     """Take the one shape of all training images out of `imgsz`, which becomes its longer side.
 
     Args:

@@ -12,7 +12,8 @@ from PIL import Image
 from ultralytics.utils.patches import imread
 
 from helpers.dataset_files import HEIGHT, WIDTH, noise
-from moat_det.data.formats.boxes import Cleaning
+from moat_det.data.formats.annotation import Annotation, Cleaning
+from moat_det.data.formats.faults import refuse
 from moat_det.data.formats.yolo import label_places, read_labels
 from moat_det.data.images import header as header_module
 from moat_det.data.images.find import find_images
@@ -21,7 +22,12 @@ from moat_det.data.images.read import read_image
 from moat_det.data.index import ScanReport, open_index
 from moat_det.errors import UserError
 
-HEADER = ImageHeader(height=100, width=200, deep=False)
+SIZE = (100, 200)  # height, width
+
+
+def read(file: Path | None, num_classes: int | None) -> Annotation:
+    """As training reads."""
+    return read_labels(None if file is None else str(file), num_classes, refuse)
 
 
 def touch(root: Path, *names: str) -> list[Path]:
@@ -206,23 +212,23 @@ def test_rows_are_cleaned_and_counted(
 ) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes(text.encode())
-    labels = read_labels(str(file), HEADER, 3)
+    labels, found = read(file, 3).clean("a.png", *SIZE)
     assert labels.classes.tolist() == classes
     np.testing.assert_allclose(labels.boxes, np.reshape(boxes, (-1, 4)), atol=1e-9)
     x, y, w, h = labels.shares.T
     corners = np.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], axis=1)
     np.testing.assert_allclose(corners * [200, 100, 200, 100], labels.boxes, atol=1e-9)
-    assert labels.cleaning == cleaning
+    assert found == cleaning
 
 
 def test_a_box_within_the_image_keeps_the_digits_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("0 0.3333333 0.7 0.1 0.2")
-    assert read_labels(str(file), HEADER, 1).shares.tolist() == [[0.3333333, 0.7, 0.1, 0.2]]
+    assert read(file, 1).clean("a.png", *SIZE)[0].shares.tolist() == [[0.3333333, 0.7, 0.1, 0.2]]
 
 
 def test_no_label_file_means_no_boxes() -> None:
-    assert read_labels(None, HEADER, 3).boxes.shape == (0, 4)
+    assert read(None, 3).clean("a.png", *SIZE)[0].boxes.shape == (0, 4)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +254,7 @@ def test_a_malformed_row_is_named_by_file_and_line(tmp_path: Path, row: str, mes
     file = tmp_path / "a.txt"
     file.write_text(f"{BOX}\n\n{row}\n")
     with pytest.raises(UserError, match=message) as caught:
-        read_labels(str(file), HEADER, 3)
+        read(file, 3)
     assert str(caught.value).startswith(f"{file}, line 3: ")
     assert "\n" not in str(caught.value)
 
@@ -257,13 +263,13 @@ def test_a_label_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes(b"\xff\xfe0\x00")
     with pytest.raises(UserError, match=f"{file}: not a UTF-8 text"):
-        read_labels(str(file), HEADER, 3)
+        read(file, 3)
 
 
 def test_any_class_id_passes_where_classes_do_not_matter(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("17 0.5 0.5 0.1 0.1")
-    assert read_labels(str(file), HEADER, None).classes.tolist() == [17]
+    assert [row.cls for row in read(file, None).rows] == [17]
 
 
 # The scan
