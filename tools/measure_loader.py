@@ -25,10 +25,11 @@ from ultralytics.data.augment import Albumentations
 from ultralytics.data.build import build_dataloader, build_yolo_dataset
 
 from moat_det.data.config import DatasetConfig, load_dataset
-from moat_det.data.dataset import build_dataset
+from moat_det.data.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.formats.yolo import label_places
 from moat_det.data.index import open_index
 from moat_det.data.loader.loader import make_loader
+from moat_det.data.sizes.policy import size_policy
 from moat_det.errors import UserError
 from tools.command import command, make_parser
 
@@ -74,14 +75,15 @@ def compare(words: argparse.Namespace) -> dict[str, list[float]]:
     args = get_cfg(overrides={"imgsz": words.imgsz, "batch": words.batch, "mosaic": words.mosaic, "cache": words.cache})
     with tempfile.TemporaryDirectory() as folder:
         linked = str(link_images(data, Path(folder)))
-        ours = build_dataset(args, data["train"], words.batch, data)
+        sizes = size_policy(args.imgsz, stride=32)
+        ours = DetectionDataset(data, "train", sizes, DatasetOptions.of(args, words.batch), args)
         if len(ours) < 2 * words.batch:
             raise UserError(f"--batch {words.batch}: two batches are needed, there are {len(ours)} images; give less")
         engines = build_yolo_dataset(args, linked, words.batch, data, mode="train")
         steps = engines.transforms
         steps.transforms = [step for step in steps.transforms if not isinstance(step, Albumentations)]
         ways: dict[str, Callable[[], Any]] = {
-            "ours": lambda: make_loader(ours, words.batch, words.workers, CPU, shuffle=True),
+            "ours": lambda: make_loader(ours, words.workers, CPU, shuffle=True),
             "engine": lambda: build_dataloader(engines, words.batch, words.workers, device="cpu"),
         }
         speeds: dict[str, list[float]] = {name: [] for name in ways}

@@ -1,210 +1,249 @@
-"""The engine's detection dataset with our reading: nothing is written into the user's data."""
+"""The samples of a split, for training or for evaluation; nothing is written into the user's data."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch.utils.data import Dataset
 from ultralytics.data.augment import Compose, Format
-from ultralytics.data.utils import get_split_fraction
 from ultralytics.utils import IterableSimpleNamespace, colorstr
+from ultralytics.utils.instance import Instances
 
 from moat_det.data.augment import CopyPaste, Preset, training_transforms
-from moat_det.data.config import DatasetConfig
+from moat_det.data.config import DatasetConfig, split_paths
 from moat_det.data.formats.yolo import label_places
+from moat_det.data.fraction import Fraction, split_fraction
 from moat_det.data.images.choose_intensity import choose_intensity
-from moat_det.data.index import ScanReport, open_index
-from moat_det.data.loader.broken import BrokenImages, OnBroken
-from moat_det.data.loader.images import ImageDataset
+from moat_det.data.index import open_index
+from moat_det.data.loader.broken import BrokenImageError, OnBroken
+from moat_det.data.loader.images import Cache, Images
 from moat_det.data.seeds import image_seed, seeded
-from moat_det.data.sizes.letterbox import Letterbox
-from moat_det.data.sizes.native import NativeSize, batches_by_shape
-from moat_det.data.sizes.shape import Shape
+from moat_det.data.sizes.letterbox import Placement, letterbox
+from moat_det.data.sizes.policy import Batch, SizePolicy
+from moat_det.data.sizes.shape import shrink_within
 from moat_det.errors import UserError
 
 
-class DetectionDataset(ImageDataset):
-    """Images and boxes for training or evaluation.
-
-    `labels[i]` describes `im_files[i]`, after `fraction`, `classes` and `single_cls`. Besides the engine's
-    keys (`shape` (h, w), `cls` (N, 1), `bboxes` (N, 4), ...) it holds `boxes_xyxy`, float64 (N, 4), in pixels
-    of the file, and the regions that evaluation ignores, which are no objects to train on: `ignored_xyxy`, the same,
-    and `ignored_cls` (N, 1).
+@dataclass(frozen=True)
+class DatasetOptions:
+    """What a dataset takes beside its files and sizes.
 
     Attributes:
-        report: What the scan of the labels found.
-        preset: What training does to images beside the engine's augmentations.
+        batch: Images in a batch.
+        fraction: Which part of the split is taken.
+        classes: The classes whose boxes are kept; None keeps all.
+        single_cls: Let all classes be class 0.
+        cache: Where the scaled images are kept.
+        seed: Of the random choices; with the epoch and the image it decides each.
+        on_broken: What stands in for an image that can no longer be read.
     """
 
-    report: ScanReport
-    copy_paste: CopyPaste | None = None
+    batch: int
+    fraction: Fraction = 1.0
+    classes: Sequence[int] | None = None
+    single_cls: bool = False
+    cache: Cache | None = None
+    seed: int = 0
+    on_broken: OnBroken = "refuse"
 
-    def __init__(self, *args: Any, preset: Preset | None = None, **kwargs: Any) -> None:
-        """Scan the labels; takes the arguments of `ImageDataset` and `preset`.
+    @classmethod
+    def of(cls, args: IterableSimpleNamespace, batch: int, on_broken: OnBroken = "refuse") -> DatasetOptions:
+        """Take them from the engine's arguments."""
+        cache: Cache | None = "ram" if args.cache is True else str(args.cache).lower() if args.cache else None  # type: ignore[assignment]
+        return cls(batch, args.fraction, args.classes, bool(args.single_cls), cache, args.seed, on_broken)
 
-        Raises:
-            UserError: No (readable) image, a malformed label file, or no box to train on.
-        """
-        self.preset = preset or Preset()
-        super().__init__(*args, **kwargs)
 
-    def get_img_files(self, img_path: str | list[str]) -> list[str]:
-        """Open the index of the split; the first images where `fraction` asks for a part."""
+class DetectionDataset(Dataset[dict[str, Any]]):
+    """Images and boxes of a split.
+
+    `labels[i]` describes `im_files[i]`, after `fraction`, `classes` and `single_cls`, in the order of `batches`. It
+    holds `shape` (h, w), `cls` (N, 1) and `bboxes` (N, 4), shares, xywh, as the engine has them; `boxes_xyxy`,
+    float64 (N, 4), in pixels of the file; and the regions that evaluation ignores, which are no objects to train on:
+    `ignored_xyxy`, the same, and `ignored_cls` (N, 1).
+
+    A sample is the engine's: `img` uint8 (C, H, W), RGB where there are three channels, `cls` and `bboxes` as above,
+    `batch_idx`, `im_file`, `ori_shape`, `resized_shape`, and in evaluation `ratio_pad`, ((height's, width's factor),
+    (left, top)), which leads back to the file's pixels.
+
+    Args:
+        data: The dataset, as `moat_det.data.config.load_dataset` gives it.
+        split: Which of its splits: "train", "val" or "test".
+        sizes: How large the samples are.
+        options: What else there is to say.
+        hyp: The engine's arguments `mosaic`, `degrees`, `fliplr` and so on, to train; None evaluates.
+        preset: What training does to images beside the engine's augmentations.
+
+    Attributes:
+        batches: The images of each batch in their order, and its shape.
+        epoch: Whose random choices are drawn; its setting reaches the workers, between two epochs.
+        images: The images.
+        index: What the split's files say.
+        intensity: How images of more than 8 bits become the model's input.
+
+    Raises:
+        UserError: No (readable) image, a malformed label file, or no box to train on.
+    """
+
+    def __init__(
+        self,
+        data: DatasetConfig,
+        split: str,
+        sizes: SizePolicy,
+        options: DatasetOptions,
+        hyp: IterableSimpleNamespace | None = None,
+        preset: Preset | None = None,
+    ) -> None:
+        part = split_fraction(options.fraction, split)
+        training = hyp is not None
+        self.prefix = colorstr(f"{split}: ")
+        self.channels: int = data["channels"]
+        self.seed, self.preset = options.seed, preset or Preset()
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         # All classes become class 0 with single_cls, so their names do not matter.
-        names = None if self.single_cls else self.data["names"]
-        self.index = open_index(img_path, names, self.data.get("image_roots"), self.fraction, self.prefix)
-        return list(self.index.paths)
-
-    def get_labels(self) -> list[dict[str, Any]]:
-        """Give the boxes of the index, and say what it found."""
-        self.report = self.index.report
-        self.report.log(self.prefix)
-        self.intensity = self.data["intensity"]
-        if self.augment and self.report.deep:
-            files = [Path(file) for file in self.im_files]
+        names = None if options.single_cls else data["names"]
+        paths = split_paths(data, split)
+        named = ", ".join(paths)
+        self.index = open_index(paths, names, data.get("image_roots"), part, self.prefix)
+        self.index.report.log(self.prefix)
+        self.intensity = data["intensity"]
+        if training and self.index.report.deep:
+            files = [Path(file) for file in self.index.paths]
             self.intensity = choose_intensity(self.intensity, files, self.channels, self.prefix)
-        if self.augment and not self.report.labelled:
-            way_out = f"put its labels into files such as {label_places(self.im_files[0])[0]}"
+        if training and not self.index.report.labelled:
+            way_out = f"put its labels into files such as {label_places(self.index.paths[0])[0]}"
             if self.index.formats != ["yolo"]:
                 way_out = "add objects to its annotations"
-            images = self.report.images
-            raise UserError(f"{self.img_path}: none of its {images} images has a box to train on; {way_out}")
-        self.broken = BrokenImages(len(self.im_files))
-        return self.index.labels()
+            images = self.index.report.images
+            raise UserError(f"{named}: none of its {images} images has a box to train on; {way_out}")
+        labels = self.index.labels()
+        for label in labels:
+            _keep_classes(label, options.classes, options.single_cls)
+        if training and not any(len(label["cls"]) for label in labels):
+            raise UserError(f"{named}: no box of the classes {options.classes} to train on; correct 'classes'")
 
-    def update_labels(self, include_class: list[int] | None) -> None:
-        """Keep the boxes of the classes asked for; all become class 0 with `single_cls`."""
-        if include_class is not None:
-            for label in self.labels:
-                label["boxes_xyxy"] = label["boxes_xyxy"][np.isin(label["cls"][:, 0], include_class)]
-                ignored = np.isin(label["ignored_cls"][:, 0], include_class)
-                label["ignored_cls"], label["ignored_xyxy"] = (
-                    label["ignored_cls"][ignored],
-                    label["ignored_xyxy"][ignored],
-                )
-        super().update_labels(include_class)
-        if self.single_cls:
-            for label in self.labels:
-                label["ignored_cls"] = np.zeros_like(label["ignored_cls"])
-        if self.augment and not any(len(label["cls"]) for label in self.labels):
-            raise UserError(f"{self.img_path}: no box of the classes {include_class} to train on; correct 'classes'")
+        batches = sizes.batches([label["shape"] for label in labels], options.batch)
+        self.labels = [labels[i] for batch in batches for i in batch.images]
+        self.im_files: list[str] = [label["im_file"] for label in self.labels]
+        places = iter(range(len(labels)))
+        self.batches = [Batch([next(places) for _ in batch.images], batch.shape) for batch in batches]
+        self._shapes = [batch.shape for batch in self.batches for _ in batch.images]
+        self.sizes, self.batch_size = sizes, options.batch
+        self.images = Images(
+            self.im_files,
+            [label["shape"] for label in self.labels],
+            sizes,
+            self.intensity,
+            self.channels,
+            training=training,
+            on_broken=options.on_broken,
+            cache=options.cache,
+            prefix=self.prefix,
+        )
+        self.copy_paste: CopyPaste | None = None
+        self.transforms = self.build_transforms(copy(hyp))
+
+    def __len__(self) -> int:
+        """Images."""
+        return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Give a sample for training, or for evaluation."""
+        """Give a sample; each draws from (seed, epoch, index)."""
         with seeded(image_seed(self.seed, self.epoch, index)):
-            return super().__getitem__(index)
+            sample = self.transforms(self.get_image_and_label(index))
+        del sample["rect_shape"]
+        return sample
 
-    def set_rectangle(self) -> None:
-        """Sort by aspect ratio, as the engine does, but keep the images' sizes in the labels.
+    @property
+    def epoch(self) -> int:
+        """The epoch whose random choices are drawn."""
+        return int(self._epoch)
 
-        At native size each image has a shape of its own, which `batches` groups them by; a fixed shape is that of all.
-        """
-        if self.fixed_shape:
-            self.batch = np.arange(self.ni) // self.batch_size
-            self.batch_shapes = np.tile(self.shape, (self.batch[-1] + 1, 1))
-            return
-        if self.native is not None:
-            self.batch_shapes = np.array([self.native.padded(*label["shape"]) for label in self.labels])
-            self.batch = np.arange(self.ni)
-            return
-        shapes = {label["im_file"]: label["shape"] for label in self.labels}
-        super().set_rectangle()
-        for label in self.labels:
-            label["shape"] = shapes[label["im_file"]]
-
-    def batches(self) -> list[list[int]]:
-        """Indices of the images of each batch in evaluation; the images of a batch have one shape."""
-        if self.native is not None:
-            return batches_by_shape([self.padded_shape(i) for i in range(self.ni)], self.batch_size)
-        return [np.flatnonzero(self.batch == number).tolist() for number in range(len(self.batch_shapes))]
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch.fill_(epoch)
 
     def padded_shape(self, index: int) -> tuple[int, int]:
-        """Height and width of an image after scaling and padding, in evaluation."""
-        height, width = self.batch_shapes[self.batch[index]]
-        return int(height), int(width)
+        """Height and width of a sample."""
+        return self._shapes[index]
 
-    def build_transforms(self, hyp: IterableSimpleNamespace) -> Compose:
-        """The steps of a training sample, or the letterbox of evaluation.
+    def get_image_and_label(self, index: int) -> dict[str, Any]:
+        """Give an image and its boxes; those of another image, drawn for it, where it is broken and to be replaced.
 
-        At native size the padding is at the bottom and the right, as in prediction, so that no pixel moves.
+        Returns:
+            `img` (H, W, C), scaled and not yet padded, `cls`, `instances`, and `rect_shape`, the shape of the sample.
         """
-        if self.augment:
-            mirror = (hyp.fliplr > 0, hyp.flipud > 0)
-            self.copy_paste = CopyPaste(self, hyp.copy_paste, mirror) if hyp.copy_paste else None
-            return training_transforms(self, hyp)
-        letterbox = Letterbox(self.shape, scaleup=False, center=self.native is None)
-        return Compose([letterbox, Format(bbox_format="xywh", normalize=True, batch_idx=True)])
+        try:
+            return self._single(index)
+        except BrokenImageError as error:
+            reason = error
+        for other in np.random.default_rng([self.seed, self.epoch, index]).permutation(len(self)).tolist():
+            try:
+                return self._single(other) | {"rect_shape": self._shapes[index]}
+            except BrokenImageError:
+                continue
+        raise UserError(f"none of the images can be read any more: {reason}")
+
+    def build_transforms(self, hyp: IterableSimpleNamespace | None) -> Compose:
+        """The steps of a training sample, or the letterbox of evaluation."""
+        if hyp is None:
+            return Compose([self._letterbox, Format(bbox_format="xywh", normalize=True, batch_idx=True)])
+        mirror = (hyp.fliplr > 0, hyp.flipud > 0)
+        self.copy_paste = CopyPaste(self, hyp.copy_paste, mirror) if hyp.copy_paste else None
+        return training_transforms(self, hyp)
+
+    def close_mosaic(self, hyp: IterableSimpleNamespace) -> None:
+        """Go on without steps that mix images; the engine calls it for the last epochs."""
+        hyp.mosaic = hyp.copy_paste = hyp.mixup = hyp.cutmix = 0.0
+        self.transforms = self.build_transforms(hyp)
+
+    @staticmethod
+    def collate_fn(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Make a batch: images (B, C, H, W), and the boxes of all, whose images `batch_idx` tells; else tuples."""
+        batch: dict[str, Any] = {key: tuple(sample[key] for sample in samples) for key in sorted(samples[0])}
+        batch["img"] = torch.stack(batch["img"])
+        batch["batch_idx"] = tuple(marks + number for number, marks in enumerate(batch["batch_idx"]))
+        return batch | {key: torch.cat(batch[key]) for key in ("cls", "bboxes", "batch_idx")}
 
     def _single(self, index: int) -> dict[str, Any]:
         """Give an image and its boxes, perhaps with a defect of another image: all that a mosaic takes from it."""
-        sample = super()._single(index)
+        label, (image, size) = self.labels[index], self.images.load(index)
+        height, width = image.shape[:2]
+        sample = {
+            "im_file": label["im_file"],
+            "cls": label["cls"].copy(),
+            "instances": Instances(label["bboxes"].copy(), bbox_format="xywh", normalized=True),
+            "img": image,
+            "ori_shape": size,
+            "resized_shape": (height, width),
+            "ratio_pad": (height / size[0], width / size[1]),
+            "rect_shape": self._shapes[index],
+        }
         return sample if self.copy_paste is None else self.copy_paste(sample, index)
 
-    def update_labels_info(self, label: dict[str, Any]) -> dict[str, Any]:
-        """Drop our keys: a batch stacks keys by position, and a mosaic would not have them."""
-        for key in ("boxes_xyxy", "ignored_xyxy", "ignored_cls"):
-            label.pop(key)
-        return super().update_labels_info(label)
+    def _letterbox(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """Pad a sample to its shape, and move its boxes along."""
+        shape, image, instances = sample["rect_shape"], sample["img"], sample["instances"]
+        scaled = shrink_within(image.shape, shape)  # its own, unless the file is another than the indexed one
+        place = Placement.of(sample["ori_shape"], scaled, shape, self.sizes.centred)
+        instances.convert_bbox("xyxy")
+        instances.denormalize(*scaled[::-1])
+        instances.add_padding(place.left, place.top)
+        padded = letterbox(image, scaled, shape, self.sizes.centred)
+        ratio_pad = ((place.scale_y, place.scale_x), (place.left, place.top))
+        return {**sample, "img": padded, "resized_shape": shape, "ratio_pad": ratio_pad}
 
 
-def build_dataset(
-    args: IterableSimpleNamespace,
-    img_path: str | list[str],
-    batch: int,
-    data: DatasetConfig,
-    mode: str = "train",
-    rect: bool = False,
-    stride: int = 32,
-    native: NativeSize | None = None,
-    shape: Shape | None = None,
-    preset: Preset | None = None,
-    on_broken: OnBroken = "refuse",
-) -> DetectionDataset:
-    """Build the dataset of a split from the engine's arguments.
-
-    Args:
-        args: The engine's arguments (`imgsz`, `cache`, `single_cls`, `classes`, `fraction`, `split`, ...).
-        img_path: What `train`, `val` or `test` of `data` names.
-        batch: Images per batch.
-        data: The dataset, as `moat_det.data.config.load_dataset` gives it.
-        mode: "train" augments; anything else evaluates.
-        rect: Batches of rectangles; also on with `args.rect`.
-        stride: The model's largest stride, of which the sides of rectangles are multiples.
-        native: Take each image at its own size instead of `args.imgsz`; needs `rect`.
-        shape: Height and width of every sample, instead of squares or rectangles of `args.imgsz`.
-        preset: What training does to images beside the engine's augmentations.
-        on_broken: What stands in for an image that can no longer be read.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        UserError: As `DetectionDataset`, or `fraction` selects no image.
-    """
-    train = mode == "train"
-    fraction = get_split_fraction(args.fraction, "train" if train else args.split)
-    if not fraction:
-        raise UserError(f"fraction={args.fraction} leaves no image of '{args.split}'; give it a share above 0")
-    return DetectionDataset(
-        img_path=img_path,
-        imgsz=args.imgsz,
-        batch_size=batch,
-        augment=train,
-        hyp=args,
-        rect=args.rect or rect,
-        cache=args.cache or None,
-        single_cls=args.single_cls or False,
-        stride=stride,
-        pad=0.0 if train else 0.5,
-        prefix=colorstr(f"{mode}: "),
-        task=args.task,
-        classes=args.classes,
-        data=data,
-        fraction=fraction,
-        native=native,
-        shape=shape,
-        preset=preset,
-        seed=args.seed,
-        on_broken=on_broken,
-    )
+def _keep_classes(label: dict[str, Any], classes: Sequence[int] | None, single_cls: bool) -> None:
+    """Keep the boxes of the classes asked for; all become class 0 with `single_cls`."""
+    for cls, boxes in (("cls", ("bboxes", "boxes_xyxy")), ("ignored_cls", ("ignored_xyxy",))):
+        if classes is not None:
+            kept = np.isin(label[cls][:, 0], classes)
+            label |= {key: label[key][kept] for key in (cls, *boxes)}
+        if single_cls:
+            label[cls] = np.zeros_like(label[cls])

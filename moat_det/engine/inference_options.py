@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from moat_det.backbones.moat.windows import WindowSpec
-from moat_det.data.sizes.imgsz import AUTO, take_shape
+from moat_det.data.sizes.imgsz import AUTO, NATIVE, take_shape
+from moat_det.data.sizes.policy import SizePolicy, size_policy
 from moat_det.data.sizes.shape import Shape
 from moat_det.engine.windows import POSITIONS, read_window
 from moat_det.errors import UserError
 
-NATIVE = "native"
 LEAST_PIXELS = 32 * 32  # one cell of the coarsest level
 INFERENCE_OPTIONS = ("max_pixels", "window", "position")
 
@@ -50,6 +50,18 @@ class InferenceOptions:
             raise UserError(
                 f"--max-pixels {self.max_pixels}: must be {LEAST_PIXELS} pixels (32 x 32) or more, e.g. 20000000"
             )
+
+    def sizes(self, imgsz: int, stride: int, rect: bool, margin: float = 0.0) -> SizePolicy:
+        """Give the policy of the images' sizes.
+
+        Args:
+            imgsz: The longer side, where these options name no other size.
+            stride: The model's largest.
+            rect: Rectangles instead of squares, where it is the longer side that counts.
+            margin: See `moat_det.data.sizes.policy.Rectangles`.
+        """
+        given = NATIVE if self.native else self.shape or imgsz
+        return size_policy(given, stride, rect=rect, margin=margin, max_pixels=self.max_pixels)
 
     @classmethod
     def take(cls, arguments: dict[str, Any]) -> InferenceOptions:

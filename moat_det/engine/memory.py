@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
+from moat_det.data.sizes.policy import SizePolicy
+from moat_det.data.sizes.shape import round_up
 from moat_det.detector.memory import available_memory, predict_memory
-from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.windows import WindowChooser
 from moat_det.errors import UserError
 
@@ -31,24 +32,23 @@ class MemoryCheck:
     Args:
         model: On its device, in evaluation mode.
         windows: What chooses the model's windows.
-        options: They say what makes an image smaller: `--max-pixels`, or `--imgsz` with one number or two.
     """
 
-    def __init__(self, model: DetectionModel, windows: WindowChooser, options: InferenceOptions) -> None:
+    def __init__(self, model: DetectionModel, windows: WindowChooser) -> None:
         self._model = model
         self._windows = windows
-        self._options = options
         self._stride = max(int(model.stride.max()), 32)
         self._device = next(model.parameters()).device
         self._passed = 0
 
-    def check(self, shape: Shape, dtype: torch.dtype, image: str) -> None:
+    def check(self, shape: Shape, dtype: torch.dtype, image: str, sizes: SizePolicy) -> None:
         """Check a batch; a shape of no more pixels than one that fitted is taken to fit.
 
         Args:
             shape: (B, C, H, W) of the batch; the windows are those for this size.
             dtype: Of its images.
             image: The file that the batch is of, or the first of them.
+            sizes: What gave the batch its shape, and knows the option that makes it smaller.
 
         Raises:
             UserError: The pass does not fit; the message says what would.
@@ -62,7 +62,7 @@ class MemoryCheck:
             needed = predict_memory(self._model, shape, dtype)
             if needed > free:
                 window = self._windows.window
-                ways = " or ".join(self._ways_out(shape, dtype, needed, free))
+                ways = " or ".join(self._ways_out(shape, dtype, needed, free, sizes))
                 raise UserError(
                     f"{image}: {width} x {height}{f', {batch} images at once,' if batch > 1 else ''}"
                     f"{'' if window is None else f' with window {window}'} needs about {_gigabytes(needed)} of memory, "
@@ -71,7 +71,7 @@ class MemoryCheck:
                 )
         self._passed = pixels
 
-    def _ways_out(self, shape: Shape, dtype: torch.dtype, needed: int, free: int) -> Iterator[str]:
+    def _ways_out(self, shape: Shape, dtype: torch.dtype, needed: int, free: int, sizes: SizePolicy) -> Iterator[str]:
         """What would fit; each is predicted, not guessed."""
         batch, channels, height, width = shape
 
@@ -85,14 +85,7 @@ class MemoryCheck:
                 yield f"--batch {_fewer(batch, share)}"
         share = _shrink(needed, free, lambda share: predict(batch, *self._reduced(height, width, share)))
         if share:
-            rows, columns = (round(side * math.sqrt(share)) for side in (height, width))
-            if self._options.native:
-                yield f"--max-pixels {_two_digits(rows * columns)} (about {columns} x {rows})"
-            elif self._options.shape is not None:
-                rows, columns = self._reduced(height, width, share)
-                yield f"--imgsz {rows} {columns}"
-            else:
-                yield f"--imgsz {max(rows, columns) // self._stride * self._stride}"
+            yield sizes.smaller(height, width, share)
         for other in self._windows.others():
             needed = predict(batch, height, width, other)
             if needed <= free:
@@ -100,8 +93,7 @@ class MemoryCheck:
 
     def _reduced(self, height: int, width: int, share: float) -> tuple[int, int]:
         """The shape of an image that is scaled to a share of its pixels."""
-        rows, columns = (math.ceil(side * math.sqrt(share) / self._stride) * self._stride for side in (height, width))
-        return rows, columns
+        return round_up([side * math.sqrt(share) for side in (height, width)], self._stride)
 
 
 def _shrink(needed: int, free: int, predict: Callable[[float], int]) -> float | None:
@@ -119,12 +111,6 @@ def _shrink(needed: int, free: int, predict: Callable[[float], int]) -> float | 
 
 def _fewer(batch: int, share: float) -> int:
     return max(int(batch * share), 1)
-
-
-def _two_digits(number: float) -> int:
-    """Round down to two digits."""
-    unit = 10 ** max(int(math.log10(number)) - 1, 0)
-    return int(number // unit) * unit
 
 
 def _gigabytes(size: int) -> str:

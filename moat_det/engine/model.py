@@ -16,14 +16,14 @@ from ultralytics.utils import DEFAULT_CFG
 from moat_det.data.augment import load_preset
 from moat_det.data.config import load_dataset
 from moat_det.data.images.intensity import Intensity
-from moat_det.data.sizes.imgsz import take_training_shape
+from moat_det.data.sizes.imgsz import NATIVE, take_training_shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model, find_config, is_engine_config, with_window
 from moat_det.detector.detector import Detector
 from moat_det.engine.arguments import check_overrides
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device
-from moat_det.engine.inference_options import INFERENCE_OPTIONS, NATIVE, InferenceOptions
+from moat_det.engine.inference_options import INFERENCE_OPTIONS, InferenceOptions
 from moat_det.engine.options import training_defaults
 from moat_det.engine.predictor import Predictor
 from moat_det.engine.train_options import TrainOptions

@@ -18,9 +18,7 @@ from ultralytics.models.yolo.detect import DetectionPredictor
 from ultralytics.utils import ops
 
 from moat_det.data.images.header import large_images
-from moat_det.data.sizes.imgsz import multiple_of
-from moat_det.data.sizes.letterbox import Letterbox
-from moat_det.data.sizes.native import NativeSize
+from moat_det.data.sizes.shape import round_up
 from moat_det.detector.detector import Detector
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.detector.precision import prepare
@@ -72,11 +70,8 @@ class Predictor(DetectionPredictor):
         use_all_cores()
         detector, options = self.model.model, self.options
         self._intensity = detector.intensity
-        stride = max(int(detector.stride.max()), 32)
-        self._native = NativeSize(stride, options.max_pixels) if options.native else None
-        self._shape = options.shape and multiple_of(options.shape, stride)
         self._windows = WindowChooser(detector, options.window, options.position)
-        self._memory = MemoryCheck(detector, self._windows, options)
+        self._memory = MemoryCheck(detector, self._windows)
         self._ours = isinstance(detector, Detector)
 
     def setup_source(self, source: Any, stride: int | None = None) -> None:
@@ -85,8 +80,9 @@ class Predictor(DetectionPredictor):
         Raises:
             UserError: It does not exist, holds nothing to detect in, or cannot be opened.
         """
-        if self._shape is not None:
-            self.args.imgsz = list(self._shape)
+        largest_stride = int(self.model.stride)
+        if self.options.shape is not None:
+            self.args.imgsz = list(round_up(self.options.shape, largest_stride))
         try:
             with large_images(), named_arrays(source):
                 super().setup_source(as_bytes(source, self._intensity, self.model.channels), stride)
@@ -95,6 +91,7 @@ class Predictor(DetectionPredictor):
             raise UserError(
                 f"--source {source}: {reason}; give an image, folder, glob, list file, video or camera"
             ) from None
+        self._sizes = self.options.sizes(max(self.imgsz), largest_stride, rect=self.args.rect)
         moving = self.source_type.stream or self.source_type.screenshot or any(getattr(self.dataset, "video_flag", []))
         if moving and self.model.channels not in {1, 3}:
             raise UserError(f"--source {source}: videos and cameras have no {self.model.channels} bands; give images")
@@ -106,7 +103,7 @@ class Predictor(DetectionPredictor):
         self.unreadable = []
         # A folder read image by image stays the engine's loader, which on a GPU reads ahead.
         one_by_one = isinstance(self.dataset, LoadImagesAndVideos) and self.args.batch == 1
-        if self._native is not None and not self.source_type.tensor and not one_by_one:
+        if self.options.native and not self.source_type.tensor and not one_by_one:
             self.dataset = ShapeBatches(self.dataset, self.args.batch)
 
     def preprocess(self, im: Any) -> Tensor:
@@ -130,24 +127,20 @@ class Predictor(DetectionPredictor):
             stacked = images[0][None] if len(images) == 1 else np.stack(images)
             batch = torch.from_numpy(stacked).to(self.device).permute(0, 3, 1, 2)
         self._windows.follow(*batch.shape[2:])
-        self._memory.check(tuple(batch.shape), batch.dtype, self.batch[0][0])
+        self._memory.check(tuple(batch.shape), batch.dtype, self.batch[0][0], self._sizes)
         return batch
 
     def pre_transform(self, im: list[np.ndarray]) -> list[np.ndarray]:
         """Scale and pad the images of a batch (H, W, C) to one shape, or to their own."""
-        if self._native is None:
-            # Where no shape was asked for, the padding of images of one shape goes no farther than the stride.
-            least = self._shape is None and self.args.rect and len({image.shape for image in im}) == 1
-            letterbox = Letterbox(self.imgsz, auto=least, stride=self.model.stride)
-            return [letterbox(image=image) for image in im]
-        for file, image in zip(self.batch[0], im, strict=True):
-            size, scaled = image.shape[:2], self._native.scaled(*image.shape[:2])
+        shape = self._sizes.batch_shape([(image.shape[0], image.shape[1]) for image in im])
+        for file, image in zip(self.batch[0], im, strict=True) if self.options.native else ():
+            size, scaled = image.shape[:2], self._sizes.scaled(*image.shape[:2])
             if scaled != size and file not in self._scaled_files:
                 self._scaled_files.add(file)
                 logger.warning(
                     f"{file}: {size[1]} x {size[0]} is scaled down to {scaled[1]} x {scaled[0]} by --max-pixels"
                 )
-        return [self._native.fit(image) for image in im]
+        return [self._sizes.fit(image, shape) for image in im]
 
     def postprocess(self, preds: Any, img: Tensor, orig_imgs: Any, **kwargs: Any) -> list[Results]:
         """Suppress double detections and scale the rest to the original pixels."""
@@ -170,11 +163,10 @@ class Predictor(DetectionPredictor):
 
     def construct_result(self, pred: Tensor, img: Tensor, orig_img: np.ndarray, img_path: str) -> Results:
         """Scale the boxes (N, 6) of one image to its own pixels."""
-        if self._native is None or self.source_type.tensor:  # a tensor goes in as it is
+        if not self.options.native or self.source_type.tensor:  # a tensor goes in as it is
             return super().construct_result(pred, img, orig_img, img_path)
-        height, width = orig_img.shape[:2]
-        rows, columns = self._native.scaled(height, width)
-        gain_and_padding = ((rows / height, columns / width), (0, 0))
+        place = self._sizes.placement(*orig_img.shape[:2])
+        gain_and_padding = ((place.scale_y, place.scale_x), (place.left, place.top))
         pred[:, :4] = ops.scale_boxes(img.shape[2:], pred[:, :4], orig_img.shape, gain_and_padding)
         return Results(orig_img, path=img_path, names=self.model.names, boxes=pred)
 

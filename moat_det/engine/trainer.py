@@ -19,9 +19,10 @@ from ultralytics.utils.torch_utils import unwrap_model
 from moat_det.checks.quick import quick_check
 from moat_det.data.augment import Preset
 from moat_det.data.config import DatasetConfig, check_channels, load_dataset
-from moat_det.data.dataset import DetectionDataset, build_dataset
+from moat_det.data.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.loader.loader import Loader, default_workers, killed_workers_explained, make_loader
+from moat_det.data.sizes.policy import VALIDATION_MARGIN, size_policy
 from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model, is_engine_config
@@ -98,22 +99,16 @@ class Trainer(ResumableTrainer):
         return data
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> DetectionDataset:
-        """Index the images and labels of a split."""
+        """Index the images and labels of a split: of "train", or in validation of the one asked for."""
         stride = max(int(unwrap_model(self.model).stride.max()), 32)
-        dataset = build_dataset(
-            self.args,
-            img_path,
-            batch or self.args.batch,
-            self.data,
-            mode=mode,
-            rect=mode == "val",
-            stride=stride,
-            shape=self._options.shape,
-            preset=Preset(**self._options.augmentation) if self._options.augmentation else None,
-            on_broken="replace" if mode == "train" else "gray",
-        )
-        if mode == "train":
-            self.data["intensity"] = dataset.intensity  # the validation's and the checkpoint's from here on
+        imgsz, batch = self._options.shape or self.args.imgsz, batch or self.args.batch
+        if mode == "val":
+            sizes = size_policy(imgsz, stride, rect=True, margin=VALIDATION_MARGIN)
+            return DetectionDataset(self.data, self.args.split, sizes, DatasetOptions.of(self.args, batch, "gray"))
+        sizes, options = size_policy(imgsz, stride, rect=self.args.rect), DatasetOptions.of(self.args, batch, "replace")
+        preset = Preset(**self._options.augmentation) if self._options.augmentation else None
+        dataset = DetectionDataset(self.data, "train", sizes, options, self.args, preset)
+        self.data["intensity"] = dataset.intensity  # the validation's and the checkpoint's from here on
         return dataset
 
     def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Loader:
@@ -122,7 +117,6 @@ class Trainer(ResumableTrainer):
         train = mode == "train"
         return make_loader(
             dataset,
-            batch_size,
             self.args.workers,
             self.device,
             shuffle=train,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,10 @@ from ultralytics.utils.checks import check_imgsz
 from ultralytics.utils.ops import Profile
 
 from moat_det.data.config import check_channels, load_dataset, split_paths
-from moat_det.data.dataset import DetectionDataset, build_dataset
+from moat_det.data.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.loader.loader import default_workers, killed_workers_explained, make_loader
-from moat_det.data.sizes.imgsz import multiple_of
-from moat_det.data.sizes.native import NativeSize
+from moat_det.data.sizes.policy import VALIDATION_MARGIN
 from moat_det.demo import dataset_source
 from moat_det.detector.detector import Detector
 from moat_det.detector.nms import non_max_suppression, read_output
@@ -116,7 +114,6 @@ class Validator(DetectionValidator):
         self.args.quantize = None
         self.stride = max(int(model.stride.max()), 32)
         self.args.imgsz = check_imgsz(self.args.imgsz, stride=self.stride, max_dim=1)
-        self._shape = self.options.shape and multiple_of(self.options.shape, self.stride)
         self.names = model.names
         windows = WindowChooser(model, self.options.window, self.options.position)
         if self.dataloader is None:
@@ -164,40 +161,30 @@ class Validator(DetectionValidator):
 
     def build_dataset(self, img_path: str | list[str], mode: str = "val", batch: int | None = None) -> DetectionDataset:
         """Index the images and labels of the split."""
-        native = NativeSize(self.stride, self.options.max_pixels) if self.options.native else None
-        return build_dataset(
-            self.args,
-            img_path,
-            batch or self.args.batch,
-            self.data,
-            mode=mode,
-            rect=True,
-            stride=self.stride,
-            native=native,
-            shape=self._shape,
+        sizes = self.options.sizes(self.args.imgsz, self.stride, rect=True, margin=VALIDATION_MARGIN)
+        return DetectionDataset(
+            self.data, self.args.split, sizes, DatasetOptions.of(self.args, batch or self.args.batch)
         )
 
     def get_dataloader(self, dataset_path: str | list[str], batch_size: int) -> Any:
         """The split's batches; at native size each is of images of one shape."""
         workers = default_workers(self.device) if self._workers is None else self._workers
         dataset = self.build_dataset(dataset_path, batch=batch_size)
-        if not self.options.native:
-            return make_loader(dataset, batch_size, workers, self.device)
-        scaled = sum(math.prod(label["shape"]) > (self.options.max_pixels or math.inf) for label in dataset.labels)
-        if scaled:
-            logger.warning(f"{scaled} of {len(dataset)} images are scaled down by --max-pixels")
-        # A few workers, since each holds whole images.
-        return make_loader(dataset, batch_size, min(workers, 2), self.device, batches=dataset.batches())
+        if self.options.native:
+            workers = min(workers, 2)  # since each holds whole images
+            scaled = sum(dataset.sizes.scaled(*label["shape"]) != label["shape"] for label in dataset.labels)
+            if scaled:
+                logger.warning(f"{scaled} of {len(dataset)} images are scaled down by --max-pixels")
+        return make_loader(dataset, workers, self.device)
 
     def _check_memory(self, model: DetectionModel, windows: WindowChooser) -> None:
         """Refuse the run before its first pass if its largest batch would not fit; sizes are known by now."""
         dataset: DetectionDataset = self.dataloader.dataset
-        largest = max(dataset.batches(), key=lambda batch: len(batch) * math.prod(dataset.padded_shape(batch[0])))
-        height, width = dataset.padded_shape(largest[0])
-        windows.set(height, width)
+        images, shape = max(dataset.batches, key=lambda batch: len(batch.images) * batch.shape[0] * batch.shape[1])
+        windows.set(*shape)
         dtype = torch.uint8 if isinstance(model, Detector) else torch.float32
-        check = MemoryCheck(model, windows, self.options)
-        check.check((len(largest), dataset.channels, height, width), dtype, dataset.im_files[largest[0]])
+        check = MemoryCheck(model, windows)
+        check.check((len(images), dataset.channels, *shape), dtype, dataset.im_files[images[0]], dataset.sizes)
 
     def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move the batch to the device; our models take its images as they are, uint8, and normalise them."""

@@ -15,8 +15,9 @@ from ultralytics.cfg import get_cfg
 from ultralytics.data.build import build_dataloader, build_yolo_dataset
 
 from helpers.dataset_files import HEIGHT, WIDTH, noise
+from helpers.datasets import open_dataset
 from moat_det.data.config import load_dataset
-from moat_det.data.dataset import DetectionDataset, build_dataset
+from moat_det.data.dataset import DetectionDataset
 from moat_det.errors import UserError
 
 BOX = "1 0.5 0.5 0.25 0.5\n"
@@ -29,9 +30,7 @@ def rounded(row: list[float]) -> list[int]:
 
 
 def open_set(source: Path, mode: str = "train", rect: bool = False, **settings: Any) -> DetectionDataset:
-    data = load_dataset(source)
-    args = get_cfg(overrides={"imgsz": 64, **settings})
-    return build_dataset(args, data[mode], batch=4, data=data, mode=mode, rect=rect)
+    return open_dataset(source, mode, rect=rect, **settings)
 
 
 def contents(root: Path) -> dict[str, tuple[bytes, int]]:
@@ -63,7 +62,7 @@ def test_the_users_files_stay_as_they_are(make_set: MakeSet) -> None:
 def test_arrays_beside_the_images_are_not_taken_for_them(make_set: MakeSet) -> None:
     source = make_set(FILES)
     np.save(source.parent / "images/val/0.npy", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    image = open_set(source, "val").load_image(0)[0]
+    image = open_set(source, "val").images.load(0)[0]
     assert image.mean() > 50
 
 
@@ -76,7 +75,7 @@ def test_evaluation_batches_equal_the_engines_on_a_clean_set_where_no_image_shri
         shutil.copytree(shared / "datasets" / name / part, tmp_path / part)
     data = load_dataset(shared / "datasets" / name)
     args = get_cfg(overrides={"imgsz": imgsz})
-    ours = build_dataset(args, str(tmp_path / "images/val"), 8, data, "val", rect)
+    ours = open_dataset({**data, "val": str(tmp_path / "images/val")}, "val", 8, imgsz=imgsz, rect=rect)
     theirs = build_yolo_dataset(args, str(tmp_path / "images/val"), 8, data, "val", rect)
     assert ours.im_files == theirs.im_files
     for i in range(0, len(ours), 7):
@@ -181,7 +180,7 @@ def test_a_fraction_takes_the_first_images(make_set: MakeSet, fraction: Any, tra
 
 def test_a_fraction_of_nothing_is_refused(make_set: MakeSet) -> None:
     with pytest.raises(UserError, match="leaves no image of 'test'"):
-        open_set(make_set(FILES), "val", fraction=[1, 1, 0], split="test")
+        open_set(make_set(FILES), "test", fraction=[1, 1, 0])
 
 
 @pytest.mark.parametrize("text", [None, "", "0 0.5 0.5 0 0\n"])
@@ -191,7 +190,7 @@ def test_training_needs_a_box_and_evaluation_does_not(make_set: MakeSet, text: s
         open_set(source, "train")
     dataset = open_set(source, "val", rect=True)
     assert dataset[0]["bboxes"].shape == (0, 4)
-    assert dataset.report.backgrounds == 2
+    assert dataset.index.report.backgrounds == 2
 
 
 def test_backgrounds_train_among_labelled_images(make_set: MakeSet) -> None:
@@ -232,4 +231,4 @@ def test_labels_are_found_behind_a_linked_folder(make_set: MakeSet, tmp_path: Pa
     source = make_set(FILES)
     (source.parent / "images/train").rename(tmp_path / "elsewhere")
     (source.parent / "images/train").symlink_to(tmp_path / "elsewhere")
-    assert open_set(source).report.labelled == 6
+    assert open_set(source).index.report.labelled == 6

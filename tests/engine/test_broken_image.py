@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ultralytics.cfg import get_cfg
 
+from helpers.datasets import open_dataset
 from moat_det import MOAT
-from moat_det.data.config import load_dataset
-from moat_det.data.dataset import DetectionDataset, build_dataset
+from moat_det.data.dataset import DetectionDataset
 from moat_det.data.loader.broken import BrokenImages
 from moat_det.data.loader.loader import make_loader
 from moat_det.errors import UserError
@@ -46,9 +45,7 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
 
 
 def open_set(source: Path, mode: str, on_broken: Any, **settings: Any) -> DetectionDataset:
-    data = load_dataset(source)
-    args = get_cfg(overrides={"imgsz": 64, **settings})
-    return build_dataset(args, data[mode], batch=4, data=data, mode=mode, rect=mode == "val", on_broken=on_broken)
+    return open_dataset(source, mode, on_broken=on_broken, **{"rect": mode == "val", **settings})
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -102,7 +99,7 @@ def test_a_broken_image_takes_part_nowhere(copied: Path, settings: dict[str, Any
         dataset.epoch = epoch
         samples = [dataset[i] for i in range(len(dataset))]
     assert dataset.im_files[5] not in {sample["im_file"] for sample in samples}
-    assert 5 in dataset.broken
+    assert 5 in dataset.images.broken
     assert all(len(sample["cls"]) == len(sample["bboxes"]) for sample in samples)
 
 
@@ -123,7 +120,7 @@ def test_a_replacement_has_the_shape_of_its_batch(copied: Path) -> None:
         Image.fromarray(np.zeros((96, 48 if number % 2 else 96, 3), np.uint8)).save(path)
     dataset = open_set(copied, "train", "replace", rect=True, mosaic=0.0)
     Path(dataset.im_files[0]).unlink()
-    shapes = [batch["img"].shape[2:] for batch in make_loader(dataset, 4, 0, torch.device("cpu"))]
+    shapes = [batch["img"].shape[2:] for batch in make_loader(dataset, 0, torch.device("cpu"))]
     assert len(set(shapes)) == 2
 
 
@@ -133,7 +130,7 @@ def test_too_many_broken_images_stop_it(copied: Path, workers: int) -> None:
     for path in dataset.im_files[:12]:
         Path(path).unlink()
     with pytest.raises(UserError, match=r"^11 of 24 images can no longer be read, the last is .*: No such file"):
-        list(make_loader(dataset, 4, workers, torch.device("cpu"), shuffle=True))
+        list(make_loader(dataset, workers, torch.device("cpu"), shuffle=True))
 
 
 def test_a_small_set_without_any_image_left_stops_too(copied: Path) -> None:

@@ -20,7 +20,8 @@ from moat_det.backbones.moat import attention, position_bias
 from moat_det.backbones.moat.position_bias import fit_table
 from moat_det.data.images.header import large_images, read_header
 from moat_det.data.images.read import read_image
-from moat_det.data.sizes.native import PADDING, NativeSize, batches_by_shape
+from moat_det.data.sizes.letterbox import PADDING
+from moat_det.data.sizes.policy import NativeSize
 from moat_det.engine import MOAT, cli, memory, windows
 from moat_det.errors import UserError
 
@@ -98,7 +99,9 @@ def test_padding_is_at_the_bottom_and_the_right() -> None:
 
 def test_images_are_grouped_by_shape() -> None:
     shapes = [(64, 64), (32, 96), (64, 64), (96, 96), (64, 64)]
-    assert batches_by_shape(shapes, 2) == [[3], [0, 2], [4], [1]]
+    batches = NativeSize(32).batches(shapes, 2)
+    assert [batch.images for batch in batches] == [[3], [0, 2], [4], [1]]
+    assert [batch.shape for batch in batches] == [(96, 96), (64, 64), (64, 64), (32, 96)]
 
 
 def test_boxes_are_those_of_the_same_image_as_a_tensor(model: MOAT, pictures: list[Path]) -> None:

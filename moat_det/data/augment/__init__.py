@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-# Before any module here imports the engine.
-import moat_det.offline  # noqa: F401
-
-# isort: split
 from moat_det.data.augment.copy_paste import CopyPaste
 from moat_det.data.augment.pipeline import training_transforms
 from moat_det.data.augment.presets import Preset, load_preset

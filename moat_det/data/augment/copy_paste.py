@@ -100,7 +100,7 @@ class CopyPaste:
         image, row = pool[np.random.randint(len(pool))].tolist()
         label = self._dataset.labels[image]
         try:
-            pixels = self._dataset.load_image(image)[0]
+            pixels = self._dataset.images.load(image)[0]
         except BrokenImageError:
             return None
         (height, width), sides = label["shape"], np.array([pixels.shape[1], pixels.shape[0]])

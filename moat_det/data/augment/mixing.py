@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from ultralytics.data.augment import BaseMixTransform
 from ultralytics.data.augment import CutMix as EngineCutMix
 from ultralytics.data.augment import MixUp as EngineMixUp
 
 from moat_det.data.images.gray import spread
 from moat_det.data.images.resize import resize
-from moat_det.data.sizes.shape import fit
+from moat_det.data.sizes.shape import shrink_within
 
 
 class Partners(BaseMixTransform):
-    """The base of the engine's mixing steps; with `--rect` the partners take the shape of the batch they come into."""
+    """The base of the engine's mixing steps, whose partners take the shape of the sample that they come into."""
 
     def get_params(self, labels: dict[str, Any]) -> dict[str, Any]:
         """Give the partners as `mix_labels`, after `pre_transform`."""
         indexes = self.get_indexes()
         partners = [self.dataset.get_image_and_label(i) for i in ([indexes] if isinstance(indexes, int) else indexes)]
-        if (shape := labels.get("rect_shape")) is not None:
-            for partner in partners:
-                partner["rect_shape"] = shape
-                partner["img"] = _shrink(partner["img"], shape)
+        shape = labels["rect_shape"]
+        for partner in partners:
+            partner["rect_shape"] = shape
+            partner["img"] = resize(partner["img"], *shrink_within(partner["img"].shape, shape))
         if self.pre_transform is not None:
             partners = [self.pre_transform(partner) for partner in partners]
         labels["mix_labels"] = partners
@@ -52,11 +50,3 @@ class CutMix(EngineCutMix, Partners):
         for each in both:
             each["img"] = spread(each["img"], bands)
         return super().apply_image(labels, params)
-
-
-def _shrink(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Scale an image (H, W, C) down if it is larger than `shape`."""
-    height, width = image.shape[:2]
-    if height <= shape[0] and width <= shape[1]:
-        return image
-    return resize(image, *fit(height, width, shape))

@@ -9,8 +9,7 @@ import numpy as np
 from ultralytics.utils.instance import Instances
 
 from moat_det.data.augment.mixing import Partners
-from moat_det.data.sizes.native import PADDING
-from moat_det.data.sizes.shape import Shape
+from moat_det.data.sizes.letterbox import PADDING
 
 
 class Mosaic(Partners):
@@ -24,13 +23,11 @@ class Mosaic(Partners):
 
     Args:
         dataset: Where the others come from.
-        shape: Height and width of a training image, unless the batch has a shape of its own.
         p: How often.
     """
 
-    def __init__(self, dataset: Any, shape: Shape, p: float) -> None:
+    def __init__(self, dataset: Any, p: float) -> None:
         super().__init__(dataset, p=p)
-        self._shape = shape
 
     def get_indexes(self) -> list[int]:
         """Draw the three others."""
@@ -38,7 +35,7 @@ class Mosaic(Partners):
 
     def get_params(self, labels: dict[str, Any]) -> dict[str, Any]:
         """Give the four parts, their top left corners on the canvas, and its height and width."""
-        shape = labels.get("rect_shape", self._shape)
+        shape = labels["rect_shape"]
         parts = [labels, *super().get_params(labels)["mix_labels"]]
         y, x = (int(random.uniform(side / 2, side * 3 / 2)) for side in shape)
         corners = []

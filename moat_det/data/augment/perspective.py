@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from ultralytics.data.augment import RandomPerspective
 
-from moat_det.data.sizes.native import PADDING
+from moat_det.data.sizes.letterbox import PADDING
 
 # A point at the canvas's corner may come nearer or go farther by this share of its distance. At 1 it lies on the
 # horizon, where boxes become infinite: the engine's matrix gets there at a `perspective` of 0.001 and 1280 px.

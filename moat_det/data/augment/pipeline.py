@@ -25,13 +25,12 @@ def training_transforms(dataset: Any, hyp: IterableSimpleNamespace) -> Compose:
     A gray image comes as one band, and is one until the last step.
 
     Args:
-        dataset: The `DetectionDataset`, where partners come from. Its `shape` is that of the sample, unless it gives an
-            image a `rect_shape`; its `preset` names what is done beside the engine's augmentations.
+        dataset: The `DetectionDataset`, where partners come from. It gives each image the shape of its sample,
+            `rect_shape`; its `preset` names what is done beside the engine's augmentations.
         hyp: The engine's arguments `mosaic`, `mixup`, `degrees`, `fliplr` and so on.
     """
-    height, width = dataset.shape
-    affine = Perspective(hyp.degrees, hyp.translate, hyp.scale, hyp.shear, hyp.perspective, size=(width, height))
-    single = Compose([Mosaic(dataset, dataset.shape, hyp.mosaic), affine])
+    affine = Perspective(hyp.degrees, hyp.translate, hyp.scale, hyp.shear, hyp.perspective)
+    single = Compose([Mosaic(dataset, hyp.mosaic), affine])
     steps = [single, MixUp(dataset, single, hyp.mixup), CutMix(dataset, single, hyp.cutmix)]
     preset = dataset.preset
     if (given := getattr(hyp, "augmentations", None)) is not None:

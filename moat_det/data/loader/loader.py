@@ -11,11 +11,12 @@ from typing import Any
 
 import cv2
 import torch
-from torch.utils.data import DataLoader, RandomSampler, Sampler, SequentialSampler
+from torch.utils.data import DataLoader, RandomSampler, Sampler
 
-from moat_det.data.loader.images import ImageDataset
+from moat_det.data.dataset import DetectionDataset
+from moat_det.data.loader.rectangles import RectangleSampler
 from moat_det.data.seeds import image_seed
-from moat_det.data.sizes.rectangles import RectangleSampler
+from moat_det.data.sizes.policy import Rectangles
 from moat_det.errors import UserError
 
 _MOST_WORKERS = 8
@@ -28,7 +29,7 @@ class Loader(DataLoader):
     Its batches depend on the dataset, its seed and its epoch alone, not on the number of workers.
     """
 
-    dataset: ImageDataset
+    dataset: DetectionDataset
     _iterator: Any
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]  # the engine wants no more of it
@@ -43,7 +44,7 @@ class Loader(DataLoader):
                 raise
             time.sleep(1)  # the signal of its death comes a moment later, and torch raises from it wherever we are
             raise RuntimeError("DataLoader worker was killed while it handed over a batch") from error
-        self.dataset.broken.report(self.dataset.im_files, self.dataset.prefix)
+        self.dataset.images.report_broken()
 
     def start_epoch(self, epoch: int) -> None:
         """Let the order of the images and each random choice be those of an epoch."""
@@ -72,39 +73,30 @@ def default_workers(device: torch.device) -> int:
 
 
 def make_loader(
-    dataset: ImageDataset,
-    batch: int,
+    dataset: DetectionDataset,
     workers: int,
     device: torch.device,
     shuffle: bool = False,
     drop_last: bool = False,
-    batches: list[list[int]] | None = None,
 ) -> Loader:
-    """Make the loader of a split.
+    """Make the loader of a split, in the dataset's batches.
 
     Args:
         dataset: The split.
-        batch: Images per batch.
         workers: Processes that read images; 0 reads them in this one. No more are started than there are batches.
         device: Where the batches go.
         shuffle: Draw another order for each epoch.
-        drop_last: Leave out a last batch that is smaller than the others, unless it is the only one.
-        batches: The indices of each batch, in place of `batch`, `shuffle` and `drop_last`.
+        drop_last: Leave out a last shuffled batch that is smaller than the others, unless it is the only one.
     """
-    images = len(dataset)
-    batch = min(batch, images)
-    count = len(batches) if batches is not None else -(-images // batch)
+    count = len(dataset.batches)
     workers = min(workers, count) if count > 1 else 0
-    how: dict[str, Any]
-    if batches is not None:
-        how = {"batch_sampler": batches}
-    else:
-        order: Sampler[int] = SequentialSampler(dataset)
-        if shuffle:
-            order = RandomSampler(dataset, generator=torch.Generator())
-            if dataset.rect:
-                order = RectangleSampler(dataset)
-        how = {"batch_size": batch, "sampler": order, "drop_last": drop_last and images > batch}
+    how: dict[str, Any] = {"batch_sampler": [list(batch.images) for batch in dataset.batches]}
+    if shuffle:
+        order: Sampler[int] = RandomSampler(dataset, generator=torch.Generator())
+        if isinstance(dataset.sizes, Rectangles):
+            order = RectangleSampler(dataset)
+        batch_size = min(dataset.batch_size, len(dataset))
+        how = {"batch_size": batch_size, "sampler": order, "drop_last": drop_last and count > 1}
     return Loader(
         dataset,
         num_workers=workers,

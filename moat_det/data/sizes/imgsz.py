@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from ultralytics.data.utils import get_split_fraction
-
 from moat_det.data.config import DatasetConfig
+from moat_det.data.fraction import split_fraction
 from moat_det.data.index import open_index
 from moat_det.data.sizes.shape import Shape, median_shape, round_up
 from moat_det.errors import UserError
@@ -15,6 +14,7 @@ from moat_det.errors import UserError
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
+NATIVE = "native"
 
 
 def take_shape(arguments: dict[str, Any]) -> Shape | None:
@@ -63,7 +63,7 @@ def take_training_shape(arguments: dict[str, Any], data: DatasetConfig, stride: 
     """
     if arguments.get("imgsz") == AUTO:
         names = None if arguments.get("single_cls") else data["names"]
-        part = get_split_fraction(arguments.get("fraction", 1.0), "train")
+        part = split_fraction(arguments.get("fraction", 1.0), "train")
         index = open_index(data["train"], names, data.get("image_roots"), part)
         shape, reason = median_shape(index.shapes, stride)
         logger.info(f"--imgsz auto: {shape[0]} x {shape[1]}, multiples of {stride}, since {reason}")

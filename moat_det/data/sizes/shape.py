@@ -1,4 +1,4 @@
-"""The height and width that images go through the model with, when it is no square of `imgsz`."""
+"""Heights and widths: scaled to fit, rounded to a stride, and the median of many."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_PIXELS = 1280 * 1280
 _LEAST_FILLED = 2 / 3  # of a shape by the images, on average: below it, they are of several shapes
 
 
-def fit(height: int, width: int, shape: Sequence[int]) -> Shape:
+def fit_within(height: int, width: int, shape: Sequence[int]) -> Shape:
     """Give the size of an image that is scaled to fit into `shape` and keeps its aspect.
 
     Args:
@@ -29,6 +29,12 @@ def fit(height: int, width: int, shape: Sequence[int]) -> Shape:
     """
     ratio = min(shape[0] / height, shape[1] / width)
     return max(round(height * ratio), 1), max(round(width * ratio), 1)
+
+
+def shrink_within(size: Sequence[int], shape: Sequence[int]) -> Shape:
+    """Give the size of an image (H, W, ...) that is scaled down where it does not fit into `shape`; else its own."""
+    height, width = size[:2]
+    return (height, width) if height <= shape[0] and width <= shape[1] else fit_within(height, width, shape)
 
 
 def round_up(shape: Sequence[float], stride: int) -> Shape:

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from ultralytics.cfg import get_cfg
 
+from helpers.datasets import open_dataset
 from moat_det.data.augment import load_preset
 from moat_det.data.augment.copy_paste import class_shares
-from moat_det.data.config import load_dataset
-from moat_det.data.dataset import DetectionDataset, build_dataset
+from moat_det.data.dataset import DetectionDataset
 from moat_det.data.seeds import seeded
 
 SIDE = 160
@@ -58,10 +58,7 @@ def make_parts(tmp_path: Path) -> MakeParts:
 
 
 def open_parts(source: Path, p: float = 1.0, **settings: Any) -> DetectionDataset:
-    data = load_dataset(source)
-    shape = settings.pop("shape", None)
-    args = get_cfg(overrides={"imgsz": SIDE, **load_preset("none").engine, "copy_paste": p, **settings})
-    return build_dataset(args, data["train"], batch=4, data=data, shape=shape)
+    return open_dataset(source, **{"imgsz": SIDE, **load_preset("none").engine, "copy_paste": p, **settings})
 
 
 def single(dataset: DetectionDataset, index: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -84,7 +81,7 @@ def test_a_pasted_defect_is_where_its_box_says_and_nothing_else_changes(
 ) -> None:
     source = make_parts([*([(0, 30, 30, 42, 54)] for _ in range(3)), GOOD], height, width, bands)
     dataset = open_parts(source, shape=(height, width), imgsz=max(height, width))
-    plain = dataset.load_image(3)[0].copy()
+    plain = dataset.images.load(3)[0].copy()
     places = set()
     for seed in range(30):
         image, classes, boxes = single(dataset, 3, seed)
@@ -113,7 +110,7 @@ def test_a_pasted_defect_is_where_its_box_says_and_nothing_else_changes(
         assert changed[1].max() < x2 + margin
         places.add((round(x1), round(y1)))
     assert len(places) > 20
-    assert np.array_equal(dataset.load_image(3)[0], plain)
+    assert np.array_equal(dataset.images.load(3)[0], plain)
 
 
 def test_what_an_image_has_stays_and_is_not_covered(make_parts: MakeParts) -> None:
@@ -192,7 +189,7 @@ def test_a_smooth_patch_is_not_put_on_a_rough_surface(make_parts: MakeParts) -> 
 
 def test_an_image_without_room_stays_as_it_is(make_parts: MakeParts) -> None:
     dataset = open_parts(make_parts([[DEFECTS[0]], [(0, 0, 0, 160, 80), (0, 0, 80, 160, 160)]]))
-    plain = dataset.load_image(1)[0]
+    plain = dataset.images.load(1)[0]
     image, classes, _ = single(dataset, 1)
     assert len(classes) == 2
     assert np.array_equal(image, plain)
@@ -233,11 +230,9 @@ def test_with_mosaic_caches_and_a_broken_source(make_parts: MakeParts) -> None:
         again = [dataset[i] for i in range(len(dataset))]  # pasting has not changed what is kept in memory
         assert all(torch.equal(a["img"], b["img"]) for a, b in zip(first, again, strict=True))
         pasted = sum(len(item["cls"]) for item in first)
-        dataset.close_mosaic(get_cfg(overrides={"imgsz": SIDE, **load_preset("none").engine}))
+        dataset.close_mosaic(get_cfg(overrides=load_preset("none").engine))
         assert sum(len(dataset[i]["cls"]) for i in range(len(dataset))) == 10 < pasted
-    data = load_dataset(source)
-    args = get_cfg(overrides={"imgsz": SIDE, **load_preset("none").engine, "copy_paste": 1.0})
-    dataset = build_dataset(args, data["train"], batch=4, data=data, on_broken="replace")
+    dataset = open_parts(source, on_broken="replace")
     (source.parent / "images/train/08.png").unlink()
     (source.parent / "images/train/09.png").unlink()  # all of class 1
     assert {cls for seed in range(20) for cls in single(dataset, 10, seed)[1].tolist()} == {0.0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,14 +17,15 @@ from ultralytics.cfg import get_cfg
 from ultralytics.data.augment import Mosaic as EngineMosaic
 from ultralytics.data.augment import RandomFlip
 
+from helpers.datasets import open_dataset
 from helpers.drawn import BRIGHT, DARK, boxes_of, check, draw, edges, random_box, sample
 from moat_det.data.augment.mixing import CutMix, MixUp
 from moat_det.data.augment.mosaic import Mosaic
 from moat_det.data.augment.perspective import Perspective
 from moat_det.data.augment.quarter_turns import QuarterTurns
-from moat_det.data.config import load_dataset
-from moat_det.data.dataset import DetectionDataset, build_dataset
-from moat_det.data.sizes.letterbox import Letterbox
+from moat_det.data.dataset import DetectionDataset
+from moat_det.data.sizes.letterbox import Placement, letterbox
+from moat_det.data.sizes.shape import fit_within, shrink_within
 
 seeds = st.integers(0, 2**32 - 1)
 sides = st.integers(41, 230)
@@ -41,15 +43,16 @@ class Drawings:
 
     cache = None
 
-    def __init__(self, seed: int, shapes: list[tuple[int, int]]) -> None:
+    def __init__(self, seed: int, shapes: list[tuple[int, int]], shape: tuple[int, int] | None) -> None:
         generator = np.random.default_rng(seed)
+        self.shape = shape
         self.samples = [(*shape, random_box(generator, *shape)) for shape in shapes]
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def get_image_and_label(self, index: int) -> dict[str, Any]:
-        return sample(*self.samples[index])
+        return sample(*self.samples[index]) | {"rect_shape": self.shape}
 
 
 @settings(deadline=None, max_examples=60)
@@ -119,18 +122,19 @@ def test_a_strong_tilt_has_no_horizon_in_the_image() -> None:
 @given(seeds, shapes, st.lists(st.tuples(sides, sides), min_size=3, max_size=6))
 def test_mosaic(seed: int, shape: tuple[int, int], sizes: list[tuple[int, int]]) -> None:
     fitting = [(min(height, shape[0]), min(width, shape[1])) for height, width in sizes]
-    drawings = Drawings(seed, fitting)
+    drawings = Drawings(seed, fitting, shape)
     seed_all(seed)
-    labels = Mosaic(drawings, shape, p=1.0)(drawings.get_image_and_label(0))
+    labels = Mosaic(drawings, p=1.0)(drawings.get_image_and_label(0))
     assert labels["img"].shape == (2 * shape[0], 2 * shape[1], 3)
     check(labels["img"], boxes_of(labels), tolerance=0.02)
 
 
 def test_on_squares_the_mosaic_is_the_engines() -> None:
     for seed in range(10):
-        drawings = Drawings(seed, [(96, 96), (96, 50), (41, 96), (60, 60)])
         mosaics = []
-        for step in (Mosaic(drawings, (96, 96), p=1.0), EngineMosaic(drawings, 96, p=1.0)):
+        for mosaic, shape in ((Mosaic, (96, 96)), (partial(EngineMosaic, imgsz=96), None)):
+            drawings = Drawings(seed, [(96, 96), (96, 50), (41, 96), (60, 60)], shape)
+            step = mosaic(drawings, p=1.0)
             seed_all(seed)
             step.buffer_enabled = False
             mosaics.append(step(drawings.get_image_and_label(0)))
@@ -141,9 +145,9 @@ def test_on_squares_the_mosaic_is_the_engines() -> None:
 def test_mosaic_compares_most_boxes() -> None:
     compared = boxes = 0
     for seed in range(20):
-        drawings = Drawings(seed, [(96, 160)] * 5)
+        drawings = Drawings(seed, [(96, 160)] * 5, (96, 160))
         seed_all(seed)
-        labels = Mosaic(drawings, (96, 160), p=1.0)(drawings.get_image_and_label(0))
+        labels = Mosaic(drawings, p=1.0)(drawings.get_image_and_label(0))
         boxes += len(boxes_of(labels))
         compared += check(labels["img"], boxes_of(labels), tolerance=0.02)
     assert compared > 0.5 * boxes > 20
@@ -153,12 +157,13 @@ def test_mosaic_compares_most_boxes() -> None:
 @given(seeds, shapes)
 def test_mix_up(seed: int, shape: tuple[int, int]) -> None:
     height, width = shape[0], 2 * shape[1]
-    drawings, generator = Drawings(seed, [shape]), seed_all(seed)
+    drawings, generator = Drawings(seed, [shape], (height, width)), seed_all(seed)
     # Side by side, so that neither hides the other.
     x1, y1, x2, y2 = random_box(generator, *shape)
     drawings.samples = [(height, width, (x1 + shape[1], y1, x2 + shape[1], y2))]
     affine = Perspective(translate=0.0, scale=0.0)
-    labels = MixUp(drawings, affine, p=1.0)(affine(sample(height, width, random_box(generator, *shape))))
+    first = sample(height, width, random_box(generator, *shape)) | {"rect_shape": drawings.shape}
+    labels = MixUp(drawings, affine, p=1.0)(affine(first))
     boxes = boxes_of(labels)
     assert labels["img"].shape == (height, width, 3)
     assert len(boxes) == 2
@@ -170,9 +175,9 @@ def test_what_cut_mix_cuts_out_lies_where_its_box_says() -> None:
     cut = 0
     for seed in range(60):
         generator = seed_all(seed)
-        drawings = Drawings(seed, [(128, 256)])
+        drawings = Drawings(seed, [(128, 256)], (128, 256))
         drawings.samples = [(128, 256, random_box(generator, 128, 256))]
-        bare = sample(128, 256, (20, 20, 40, 40))
+        bare = sample(128, 256, (20, 20, 40, 40)) | {"rect_shape": drawings.shape}
         bare["img"][:] = 40
         bare["instances"], bare["cls"] = bare["instances"][np.zeros(1, bool)], bare["cls"][:0]
         affine = Perspective(translate=0.0, scale=0.0)
@@ -205,16 +210,15 @@ def test_flips_and_quarter_turns(step: Any, shape: tuple[int, int]) -> None:
 @given(seeds, sides, sides, shapes, st.booleans(), st.booleans())
 def test_letterbox(seed: int, height: int, width: int, shape: tuple[int, int], scaleup: bool, center: bool) -> None:
     box = random_box(seed_all(seed), height, width)
-    labels = Letterbox(shape, scaleup=scaleup, center=center)(sample(height, width, box))
-    assert labels["img"].shape == (*shape, 3)
-    boxes = boxes_of(labels)
+    scaled = fit_within(height, width, shape) if scaleup else shrink_within((height, width), shape)
+    image = letterbox(draw(height, width, box), scaled, shape, center)
+    place = Placement.of((height, width), scaled, shape, center)
+    assert image.shape == (*shape, 3)
+    boxes = place.to_input(np.array([box]))
     # In smaller boxes no pixel shows the full brightness, and in a much larger image the soft edge is too wide.
     if (boxes[:, 2:] - boxes[:, :2]).min() > 10 and min(shape[0] / height, shape[1] / width) < 1.8:
-        check(labels["img"], boxes)
-    # What leads back to the file's pixels in validation.
-    (gain_y, gain_x), (left, top) = labels["ratio_pad"]
-    back = (boxes[0] - [left, top, left, top]) / [gain_x, gain_y, gain_x, gain_y]
-    np.testing.assert_allclose(back, box, atol=1e-3)
+        check(image, boxes)
+    np.testing.assert_allclose(place.to_image(boxes)[0], box, atol=1e-3)
 
 
 def write_set(root: Path, seed: int, sizes: list[tuple[int, int]], turned: bool = False) -> Path:
@@ -236,10 +240,8 @@ def write_set(root: Path, seed: int, sizes: list[tuple[int, int]], turned: bool 
 
 
 def open_set(source: Path, shape: tuple[int, int] | None, mode: str, **arguments: Any) -> DetectionDataset:
-    data = load_dataset(source)
-    args = get_cfg(overrides={"hsv_h": 0, "hsv_s": 0, "hsv_v": 0, **arguments, "imgsz": max(shape or (128,))})
-    rect = mode == "val" or args.rect
-    return build_dataset(args, data[mode], batch=4, data=data, mode=mode, rect=rect, shape=shape)
+    given = {"hsv_h": 0, "hsv_s": 0, "hsv_v": 0, "rect": mode == "val", **arguments}
+    return open_dataset(source, mode, imgsz=max(shape or (128,)), shape=shape, **given)
 
 
 def as_labels(item: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -263,6 +265,11 @@ def test_reading_and_the_letterbox_of_validation(tmp_path: Path, shape: tuple[in
             image, boxes = as_labels(item)
             if shape is not None:
                 assert image.shape == (*shape, 3)
+            # What leads back to the file's pixels in validation.
+            (gain_y, gain_x), (left, top) = item["ratio_pad"]
+            back = (boxes - [left, top, left, top]) / [gain_x, gain_y, gain_x, gain_y]
+            known = next(label for label in dataset.labels if label["im_file"] == item["im_file"])
+            np.testing.assert_allclose(back, known["boxes_xyxy"], atol=1e-3)
             if (boxes[:, 2:] - boxes[:, :2]).min() > 10:
                 compared += check(image, boxes)
     assert compared > 6

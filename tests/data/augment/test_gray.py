@@ -10,11 +10,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from ultralytics.cfg import get_cfg
 
+from helpers.datasets import open_dataset
 from moat_det.data.augment import Preset, load_preset
-from moat_det.data.config import load_dataset
-from moat_det.data.dataset import DetectionDataset, build_dataset
+from moat_det.data.dataset import DetectionDataset
 from moat_det.data.images import read
 from moat_det.data.loader import images as loader_images
 from moat_det.data.loader.loader import make_loader
@@ -78,13 +77,12 @@ def mixed(number: int) -> np.ndarray:
 
 
 def open_train(source: Path, preset: Preset = PRESET, rect: bool = False, **settings: Any) -> DetectionDataset:
-    data = load_dataset(source)
-    args = get_cfg(overrides={"imgsz": 96, "deterministic": False, **EVERYTHING, **settings})
-    return build_dataset(args, data["train"], batch=4, data=data, preset=preset, rect=rect, on_broken="replace")
+    given = {**EVERYTHING, **settings}
+    return open_dataset(source, imgsz=96, rect=rect, preset=preset, on_broken="replace", **given)
 
 
 def batches(dataset: DetectionDataset, epochs: int = 2, workers: int = 0) -> list[dict[str, Any]]:
-    loader, found = make_loader(dataset, 4, workers, CPU, shuffle=True), []
+    loader, found = make_loader(dataset, workers, CPU, shuffle=True), []
     for epoch in range(epochs):
         loader.start_epoch(epoch)
         found += list(loader)
@@ -123,10 +121,10 @@ def test_one_band_and_three_equal_ones_give_the_same_batches(
     three = write_set(tmp_path / "three", lambda i: np.dstack([stored(i)] * 3), suffix, intensity=intensity)
     found = batches(open_train(one, rect=rect))
     assert all((batch["img"][:, :1] == batch["img"]).all() for batch in found)
-    assert open_train(three).load_image(0)[0].shape[2] == 1
+    assert open_train(three).images.load(0)[0].shape[2] == 1
     assert_same(found, batches(open_train(three, rect=rect)))
     unsqueezed()
-    assert open_train(one).load_image(0)[0].shape[2] == 3
+    assert open_train(one).images.load(0)[0].shape[2] == 3
     assert_same(found, batches(open_train(one, rect=rect)))
 
 

@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from ultralytics.cfg import get_cfg
 from ultralytics.utils.instance import Instances
 
 from helpers.dataset_files import HEIGHT, WIDTH, noise
+from helpers.datasets import open_dataset
 from moat_det.data.augment import Preset, load_preset
 from moat_det.data.augment.presets import preset_names
 from moat_det.data.augment.quarter_turns import QuarterTurns
-from moat_det.data.config import load_dataset
-from moat_det.data.dataset import DetectionDataset, build_dataset
+from moat_det.data.dataset import DetectionDataset
 from moat_det.data.loader.loader import make_loader
 from moat_det.errors import UserError
 from moat_det.paths import cfg_dir
@@ -29,9 +28,7 @@ NOISE = Preset(engine=load_preset("none").engine, transforms=[{"GaussNoise": {"s
 
 
 def open_set(source: Path, preset: Preset, imgsz: int = 64, shape: Any = None, **settings: Any) -> DetectionDataset:
-    data = load_dataset(source)
-    args = get_cfg(overrides={"imgsz": imgsz, **preset.engine, **settings})
-    return build_dataset(args, data["train"], batch=4, data=data, shape=shape, preset=preset)
+    return open_dataset(source, imgsz=imgsz, shape=shape, preset=preset, **{**preset.engine, **settings})
 
 
 def make_gray(source: Path) -> None:
@@ -111,7 +108,7 @@ def test_workers_change_nothing_and_epochs_do(make_set: MakeSet, name: str) -> N
     runs = []
     for workers in (0, 1, 2):
         dataset = open_set(source, preset, copy_paste=0.5)
-        loader = make_loader(dataset, 3, workers, torch.device("cpu"), shuffle=True)
+        loader = make_loader(dataset, workers, torch.device("cpu"), shuffle=True)
         batches = []
         for epoch in (0, 1):
             loader.start_epoch(epoch)
@@ -193,10 +190,8 @@ def test_the_engines_way_to_give_transforms_follows_the_seed_and_takes_the_prese
     import albumentations
 
     source = make_set(FILES)
-    args = get_cfg(overrides={"imgsz": 64, **NOISE.engine})
-    args.augmentations = [albumentations.Solarize(p=0.5), albumentations.HorizontalFlip(p=0.5)]
-    data = load_dataset(source)
-    dataset = build_dataset(args, data["train"], batch=4, data=data, preset=NOISE)
+    given = [albumentations.Solarize(p=0.5), albumentations.HorizontalFlip(p=0.5)]
+    dataset = open_set(source, NOISE, augmentations=given)
     state = torch.default_generator.get_state()
     before = [dataset[i]["img"] for i in range(6)]
     assert torch.equal(torch.default_generator.get_state(), state)

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
-from ultralytics.cfg import get_cfg
 from ultralytics.utils.patches import imread
 
-from moat_det.data.dataset import build_dataset
+from helpers.datasets import open_dataset
 from moat_det.data.images.find import find_images
 from moat_det.data.images.header import ImageHeader, read_header
 from moat_det.data.images.intensity import Intensity
@@ -93,8 +92,7 @@ def test_boxes_lie_where_the_upright_image_shows_them(tmp_path: Path, name: str,
     image.save(tmp_path / name, exif=exif)
     (tmp_path / name).with_suffix(".txt").write_text("0 0.7 0.33333333 0.4 0.33333333\n")
     data = {"names": {0: "spot"}, "channels": 3, "intensity": Intensity("image")}
-    args = get_cfg(overrides={"imgsz": 160})
-    item = build_dataset(args, str(tmp_path), 1, data, mode="val")[0]
+    item = open_dataset({**data, "val": str(tmp_path)}, "val", 1, imgsz=160)[0]
     height, width = item["img"].shape[1:]
     x, y, w, h = (item["bboxes"][0] * torch.tensor([width, height, width, height])).tolist()
     bright = item["img"][0] > 150

@@ -7,15 +7,14 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from ultralytics.cfg import get_cfg
 
-from moat_det.data.config import load_dataset
-from moat_det.data.dataset import DetectionDataset, build_dataset
+from helpers.datasets import open_dataset
+from moat_det.data.dataset import DetectionDataset
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_image, read_input
 from moat_det.data.images.reduced import decoding_factor
 from moat_det.data.images.resize import resize
-from moat_det.data.sizes.native import NativeSize
+from moat_det.data.sizes.policy import NativeSize
 
 MakeSet = Callable[[dict[str, str | None]], Path]
 GRAY = 128
@@ -30,8 +29,7 @@ def part(height: int, width: int, defects: list[tuple[int, int, int, int]], valu
 
 
 def open_set(source: Path, mode: str, imgsz: int) -> DetectionDataset:
-    data = load_dataset(source)
-    return build_dataset(get_cfg(overrides={"imgsz": imgsz}), data[mode], batch=2, data=data, mode=mode)
+    return open_dataset(source, mode, batch=2, imgsz=imgsz)
 
 
 def centre(image: np.ndarray) -> tuple[float, float]:
@@ -93,9 +91,9 @@ def test_sizes_are_the_files_and_boxes_stay_right_to_a_tenth_of_a_pixel(
     picture.save(source.parent / "images/train/a.jpg", quality=98, exif=exif)
     upright = read_image(source.parent / "images/train/a.jpg")
     dataset = open_set(source, "train", 128)
-    image, full, now = dataset.load_image(0)
+    image, full = dataset.images.load(0)
+    now = image.shape[:2]
     assert full == upright.shape[:2] == dataset.labels[0]["shape"]
-    assert now == image.shape[:2]
     expected = [middle * new / old for middle, new, old in zip(centre(upright), now, full, strict=True)]
     np.testing.assert_allclose(centre(image), expected, atol=0.1)
 
@@ -106,7 +104,8 @@ def test_a_file_that_is_another_than_the_indexed_one_is_read_whole(make_set: Mak
     Image.fromarray(part(512, 512, [])).save(file)
     dataset = open_set(source, "train", 64)
     Image.fromarray(part(257, 301, [])).save(file)
-    assert dataset.load_image(0)[1:] == ((257, 301), (55, 64))
+    image, full = dataset.images.load(0)
+    assert (full, image.shape[:2]) == ((257, 301), (55, 64))
 
 
 def test_a_pit_of_three_pixels_keeps_its_contrast_in_a_jpeg_four_times_larger(make_set: MakeSet) -> None:
@@ -115,7 +114,7 @@ def test_a_pit_of_three_pixels_keeps_its_contrast_in_a_jpeg_four_times_larger(ma
     for split in ("train", "val"):
         Image.fromarray(part(512, 512, pits, value=0)).save(source.parent / f"images/{split}/a.jpg", quality=95)
     for mode in ("train", "val"):
-        image = open_set(source, mode, 128).load_image(0)[0][..., 0].astype(float)
+        image = open_set(source, mode, 128).images.load(0)[0][..., 0].astype(float)
         for y1, x1, y2, x2 in pits:
             around = image[y1 // 4 - 1 : y2 // 4 + 2, x1 // 4 - 1 : x2 // 4 + 2]
             # Nine dark pixels of 128 gray levels over blocks of sixteen; JPEG's own loss is in it.
@@ -131,12 +130,12 @@ def test_validation_and_detection_do_not_reduce(make_set: MakeSet) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
     Image.fromarray(noise).save(source.parent / "images/val/a.jpg")
     whole = read_image(source.parent / "images/val/a.jpg")
-    assert np.array_equal(open_set(source, "val", 128).load_image(0)[0], resize(whole, 128, 128))
+    assert np.array_equal(open_set(source, "val", 128).images.load(0)[0], resize(whole, 128, 128))
 
 
 def test_native_images_shrink_by_area() -> None:
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))[..., None]
-    assert (NativeSize(32, max_pixels=32 * 32).scale(stripes) == 128).all()
+    assert (NativeSize(32, max_pixels=32 * 32).fit(stripes) == 128).all()
 
 
 def test_one_band_keeps_its_axis() -> None:

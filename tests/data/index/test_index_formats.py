@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from ultralytics.cfg import get_cfg
 from ultralytics.data.build import build_dataloader
 from ultralytics.utils.torch_utils import init_seeds
 
 from helpers.annotation_files import BOXES, NAMES, write_coco, write_images, write_voc, write_yolo
+from helpers.datasets import open_dataset
 from moat_det.data.config import load_dataset
-from moat_det.data.dataset import build_dataset
 from moat_det.data.index import SplitIndex, open_index
 from moat_det.engine.ground_truth import dataset_ground_truth
 from moat_det.errors import UserError
@@ -135,14 +134,13 @@ def test_a_real_set_is_the_same_in_three_formats(shared: Path, tmp_path: Path) -
 
 def test_a_real_set_gives_the_same_batches_and_ground_truth(shared: Path, tmp_path: Path) -> None:
     batches, truths = {}, {}
-    args = get_cfg(overrides={"imgsz": 64, "mosaic": 1.0, "mixup": 0.2})
     for name, file in write_sets(shared, tmp_path).items():
         data = load_dataset(file)
-        truth = dataset_ground_truth(build_dataset(args, data["val"], 4, data, "val"))
+        truth = dataset_ground_truth(open_dataset(data, "val"))
         truths[name] = coco_ground_truth(truth, data["names"])
         if name != "mixed":  # which trains on what "coco" does
             init_seeds(7, deterministic=True)
-            loader = build_dataloader(build_dataset(args, data["train"], 4, data), 4, 0, device="cpu")
+            loader = build_dataloader(open_dataset(data, mosaic=1.0, mixup=0.2), 4, 0, device="cpu")
             batches[name] = [batch for _, batch in zip(range(10), loader, strict=False)]
     assert truths["coco"] == truths["mixed"] == truths["yolo"]
     for ours, expected in zip(batches["coco"], batches["yolo"], strict=True):
@@ -165,12 +163,12 @@ def crowded(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_crowds_are_no_objects_to_train_on(crowded: dict[str, Any]) -> None:
-    dataset = build_dataset(get_cfg(overrides={"imgsz": 64}), crowded["train"], 4, crowded)
+    dataset = open_dataset(crowded)
     label = dataset.labels[0]
     assert label["cls"].ravel().tolist() == [0, 1, 0]
     assert label["boxes_xyxy"].tolist() == [[0, 0, 30, 40], [10, 5, 30, 20], [40, 10, 60, 40]]
     assert label["ignored_cls"].ravel().tolist() == [0, 1]
-    assert dataset.report.ignored == 2
+    assert dataset.index.report.ignored == 2
     assert not any(key.startswith("ignored") for key in dataset[0])
 
 
@@ -181,7 +179,7 @@ def test_crowds_are_no_objects_to_train_on(crowded: dict[str, Any]) -> None:
 def test_evaluation_takes_crowds_as_regions_to_ignore(
     crowded: dict[str, Any], settings: dict[str, Any], crowds: list[int]
 ) -> None:
-    dataset = build_dataset(get_cfg(overrides={"imgsz": 64, **settings}), crowded["val"], 4, crowded, "val")
+    dataset = open_dataset(crowded, "val", **settings)
     truth = coco_ground_truth(dataset_ground_truth(dataset), NAMES)
     assert [note["category_id"] for note in truth["annotations"] if note["iscrowd"]] == crowds
     assert all(note["bbox"] == [0, 0, 30, 40] for note in truth["annotations"] if note["iscrowd"])

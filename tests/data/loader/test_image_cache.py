@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ultralytics.cfg import get_cfg
 
 from helpers.dataset_files import noise
-from moat_det.data.config import load_dataset
-from moat_det.data.dataset import DetectionDataset, build_dataset
+from helpers.datasets import open_dataset
 from moat_det.data.loader import image_cache
+from moat_det.data.loader import images as images_module
+from moat_det.data.loader.images import Images
 from moat_det.data.loader.loader import make_loader
 
 MakeSet = Callable[[dict[str, str | None]], Path]
@@ -50,28 +51,26 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def open_set(source: Path, mode: str = "train", imgsz: int = 48, cache: Any = "disk", **settings: Any) -> Any:
-    data = load_dataset(source)
-    args = get_cfg(overrides={"imgsz": imgsz, "cache": cache, **settings})
-    return build_dataset(args, data[mode], batch=4, data=data, mode=mode, on_broken="replace")
+    return open_dataset(source, mode, imgsz=imgsz, on_broken="replace", cache=cache, **settings)
 
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The images that are read from their files."""
-    read, seen = DetectionDataset._read, list[int]()
+    read, seen = Images._read, list[int]()
 
-    def count(self: DetectionDataset, index: int) -> Any:
+    def count(self: Images, index: int) -> Any:
         seen.append(index)
         return read(self, index)
 
-    monkeypatch.setattr(DetectionDataset, "_read", count)
+    monkeypatch.setattr(Images, "_read", count)
     return seen
 
 
 def test_batches_are_the_same_with_and_without_a_cache(source: Path, folder: Path) -> None:
     batches = []
     for cache, workers in ((None, 0), ("disk", 0), ("disk", 1), ("ram", 0)):
-        loader = make_loader(open_set(source, cache=cache, mosaic=0.7), 3, workers, torch.device("cpu"), shuffle=True)
+        loader = make_loader(open_set(source, cache=cache, mosaic=0.7), workers, torch.device("cpu"), shuffle=True)
         loader.start_epoch(1)
         batches.append(list(loader))
         loader.close()
@@ -83,30 +82,30 @@ def test_batches_are_the_same_with_and_without_a_cache(source: Path, folder: Pat
 def test_one_data_file_and_one_index_are_kept_and_read_again(
     source: Path, folder: Path, reads: list[int], log: list[str]
 ) -> None:
-    plain = [open_set(source, cache=None).load_image(i) for i in range(6)]
+    plain = [open_set(source, cache=None).images.load(i) for i in range(6)]
     reads.clear()
     for _ in range(2):
         dataset = open_set(source)
-        for i, (pixels, *sizes) in enumerate(plain):
-            found, *found_sizes = dataset.load_image(i)
+        for i, (pixels, size) in enumerate(plain):
+            found, found_size = dataset.images.load(i)
             assert np.array_equal(found, pixels)
-            assert found_sizes == sizes
+            assert found_size == size
     assert sorted(reads) == list(range(6))  # once
     assert sorted(path.suffix for path in folder.iterdir()) == [".lock", ".npz", ".pixels"]
     data = next(folder.glob("*.pixels"))
-    assert data.stat().st_size == sum(pixels.nbytes for pixels, *_ in plain)
+    assert data.stat().st_size == sum(pixels.nbytes for pixels, _ in plain)
     assert any(str(data) in message for message in log)
 
 
 def test_what_is_read_may_be_changed_and_the_cache_stays(source: Path, folder: Path) -> None:
     dataset = open_set(source)
-    before = dataset.load_image(0)[0].copy()
-    dataset.load_image(0)[0][:] = 0
-    assert np.array_equal(dataset.load_image(0)[0], before)
+    before = dataset.images.load(0)[0].copy()
+    dataset.images.load(0)[0][:] = 0
+    assert np.array_equal(dataset.images.load(0)[0], before)
 
 
 def test_another_process_maps_the_file_itself(source: Path, folder: Path) -> None:
-    cache = open_set(source).image_cache
+    cache = open_set(source).images.cache
     content = pickle.dumps(cache)
     assert len(content) < next(folder.glob("*.pixels")).stat().st_size
     assert np.array_equal(pickle.loads(content).get(3)[0], cache.get(3)[0])
@@ -117,15 +116,15 @@ def test_without_the_file_another_process_reads_the_images_themselves(
     source: Path, folder: Path, reads: list[int], change: Callable[[Path], Any]
 ) -> None:
     dataset = open_set(source)
-    expected, content = dataset.image_cache.get(3)[0], pickle.dumps(dataset.image_cache)
+    expected, content = dataset.images.cache.get(3)[0], pickle.dumps(dataset.images.cache)
     (pixels,) = folder.glob("*.pixels")
     pixels.rename(pixels.with_suffix(".away"))  # what is mapped stays
     pixels.touch()
     change(pixels)
-    assert np.array_equal(dataset.load_image(3)[0], expected)
+    assert np.array_equal(dataset.images.load(3)[0], expected)
     reads.clear()
-    dataset.image_cache = pickle.loads(content)
-    assert np.array_equal(dataset.load_image(3)[0], expected)
+    dataset.images.cache = pickle.loads(content)
+    assert np.array_equal(dataset.images.load(3)[0], expected)
     assert reads == [3]
 
 
@@ -144,7 +143,7 @@ def test_a_changed_image_makes_it_anew(
     reads.clear()
     dataset = open_set(source)
     assert len(reads) == 6
-    assert np.array_equal(dataset.load_image(0)[0], open_set(source, cache=None).load_image(0)[0])
+    assert np.array_equal(dataset.images.load(0)[0], open_set(source, cache=None).images.load(0)[0])
     assert len(list(folder.glob("*.pixels"))) == 1
 
 
@@ -155,7 +154,7 @@ def test_another_size_mode_or_intensity_has_a_cache_of_its_own(source: Path, fol
     source.write_text(source.read_text() + "intensity: [0, 99]\n")
     open_set(source)
     source.write_text(source.read_text() + "channels: 1\n")
-    assert open_set(source).load_image(0)[0].shape[2] == 1
+    assert open_set(source).images.load(0)[0].shape[2] == 1
     assert len(list(folder.glob("*.pixels"))) == 5
 
 
@@ -173,7 +172,7 @@ def test_a_damaged_cache_is_made_anew(source: Path, folder: Path, reads: list[in
     reads.clear()
     dataset = open_set(source)
     assert len(reads) == 6
-    assert np.array_equal(dataset.load_image(5)[0], open_set(source, cache=None).load_image(5)[0])
+    assert np.array_equal(dataset.images.load(5)[0], open_set(source, cache=None).images.load(5)[0])
     reads.clear()
     open_set(source)
     assert not reads
@@ -183,8 +182,8 @@ def test_files_that_changed_a_moment_ago_are_cached_for_one_run(
     source: Path, folder: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_cache, "is_settled", lambda newest, started: False)
-    assert open_set(source).image_cache is not None
-    assert open_set(source).image_cache is not None
+    assert open_set(source).images.cache is not None
+    assert open_set(source).images.cache is not None
     assert len(reads) == 12
 
 
@@ -193,8 +192,8 @@ def test_without_space_it_goes_on_without(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     dataset = open_set(source)
-    assert dataset.image_cache is None
-    assert dataset.load_image(0)[0].shape == (32, 48, 3)
+    assert dataset.images.cache is None
+    assert dataset.images.load(0)[0].shape == (32, 48, 3)
     lines = [line for line in log if "no images are cached" in line]
     assert len(lines) == 1
     assert str(folder) in lines[0]
@@ -207,7 +206,7 @@ def test_a_folder_that_cannot_be_written_is_no_error(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MOAT_DET_CACHE", str(tmp_path / "file"))
-    assert open_set(source).image_cache is None
+    assert open_set(source).images.cache is None
     assert sum("no images are cached" in line for line in log) == 1
 
 
@@ -219,29 +218,55 @@ def test_a_full_disk_leaves_nothing_behind(
 
     monkeypatch.setattr(np, "savez", fail)
     # The index of the labels, made before, is not kept either.
-    assert open_set(source).image_cache is None
+    assert open_set(source).images.cache is None
     assert any("no images are cached" in line and "No space left" in line for line in log)
     assert not list(folder.glob("*.npz"))
+
+
+@pytest.mark.parametrize("free", [10**9, 6 * 2 * 32 * 48 * 3 - 1])
+def test_images_are_cached_in_memory_where_they_fit_into_it_twice(
+    source: Path, monkeypatch: pytest.MonkeyPatch, log: list[str], free: int
+) -> None:
+    monkeypatch.setattr(images_module, "available_memory", lambda device: free)
+    images, plain = open_set(source, cache="ram").images, open_set(source, cache=None).images
+    assert (images.cache is not None) == (free == 10**9)
+    assert any("no images are cached in memory" in line for line in log) == (free < 10**9)
+    for i in range(6):
+        assert np.array_equal(images.load(i)[0], plain.load(i)[0])
+        assert images.load(i)[1] == plain.load(i)[1]
+
+
+@pytest.mark.parametrize("free", [10**9, 1000])
+def test_another_process_gets_the_memory_or_a_copy_where_it_cannot_be_shared(
+    source: Path, monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
+    cache = open_set(source, cache="ram").images.cache
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    content = ForkingPickler.dumps(cache)
+    assert (len(content) < 6 * 32 * 48 * 3) == (free == 10**9)
+    other = pickle.loads(content)
+    for i in range(6):
+        assert np.array_equal(other.get(i)[0], cache.get(i)[0])
 
 
 @pytest.mark.parametrize("cache", ["disk", "ram", None])
 def test_an_image_that_breaks_is_replaced_with_a_cache_too(
     source: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, cache: str | None
 ) -> None:
-    read = DetectionDataset._read
+    read = Images._read
 
-    def read_but_one(self: DetectionDataset, index: int) -> Any:
+    def read_but_one(self: Images, index: int) -> Any:
         if index == 2:
             raise OSError("cut off")
         return read(self, index)
 
-    monkeypatch.setattr(DetectionDataset, "_read", read_but_one)
+    monkeypatch.setattr(Images, "_read", read_but_one)
     dataset = open_set(source, mosaic=0.0, cache=cache)
     for _ in range(2):
         sample = dataset[2]
         assert Path(sample["im_file"]).name in set(FILES) - {"2.png"}
         assert sample["img"].float().std() > 10
-    assert 2 in dataset.broken
+    assert 2 in dataset.images.broken
 
 
 def test_two_trainings_at_once_make_it_once(source: Path, folder: Path, tmp_path: Path) -> None:
@@ -250,15 +275,17 @@ def test_two_trainings_at_once_make_it_once(source: Path, folder: Path, tmp_path
         import moat_det.offline
         from ultralytics.cfg import get_cfg
         from moat_det.data.config import load_dataset
-        from moat_det.data.dataset import DetectionDataset, build_dataset
+        from moat_det.data.dataset import DatasetOptions, DetectionDataset
         from moat_det.data.loader import image_cache
+        from moat_det.data.loader.images import Images
+        from moat_det.data.sizes.policy import FixedSize
         image_cache.is_settled = lambda newest, started: True
-        read, seen = DetectionDataset._read, []
-        DetectionDataset._read = lambda self, i: (seen.append(i), read(self, i))[1]
+        read, seen = Images._read, []
+        Images._read = lambda self, i: (seen.append(i), read(self, i))[1]
         data = load_dataset(sys.argv[1])
-        args = get_cfg(overrides={"imgsz": 48, "cache": "disk"})
-        dataset = build_dataset(args, data["train"], batch=4, data=data)
-        print(json.dumps([len(seen), int(dataset.load_image(1)[0].sum())]))
+        args = get_cfg(overrides={"cache": "disk"})
+        dataset = DetectionDataset(data, "train", FixedSize((48, 48)), DatasetOptions.of(args, batch=4), args)
+        print(json.dumps([len(seen), int(dataset.images.load(1)[0].sum())]))
     """
     processes = [
         subprocess.Popen([sys.executable, "-c", program, str(source)], stdout=subprocess.PIPE, text=True)

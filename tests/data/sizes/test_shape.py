@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ultralytics.cfg import get_cfg
 from ultralytics.data.augment import LetterBox
 
 from helpers.dataset_files import noise
-from moat_det.data.config import load_dataset
-from moat_det.data.dataset import DetectionDataset, build_dataset
+from helpers.datasets import open_dataset
+from moat_det.data.dataset import DetectionDataset
 from moat_det.data.loader.loader import Loader, make_loader
-from moat_det.data.sizes.letterbox import Letterbox
-from moat_det.data.sizes.shape import MOST_PIXELS, fit, median_shape, round_up
+from moat_det.data.sizes.letterbox import Placement, letterbox
+from moat_det.data.sizes.shape import MOST_PIXELS, fit_within, median_shape, round_up, shrink_within
 
 sides = st.integers(1, 3000)
 TALL, WIDE, SQUARE = (96, 32), (24, 96), (64, 64)
@@ -23,13 +22,40 @@ TALL, WIDE, SQUARE = (96, 32), (24, 96), (64, 64)
 
 @given(sides, sides, st.integers(32, 2048), st.integers(32, 2048))
 def test_an_image_fits_as_the_letterbox_scales_it(height: int, width: int, rows: int, columns: int) -> None:
-    fitted = fit(height, width, (rows, columns))
+    fitted = fit_within(height, width, (rows, columns))
     assert 1 <= fitted[0] <= rows
     assert 1 <= fitted[1] <= columns
     assert rows in (fitted[0], fitted[0] + 1) or columns in (fitted[1], fitted[1] + 1)
     empty = {"img": np.zeros((height, width, 0))}
-    for engine_or_ours in (LetterBox, Letterbox):
-        assert engine_or_ours((rows, columns)).get_params(empty)["new_unpad"] == fitted[::-1]
+    assert LetterBox((rows, columns)).get_params(empty)["new_unpad"] == fitted[::-1]
+
+
+@given(sides, sides, st.integers(32, 2048), st.integers(32, 2048), st.booleans(), st.booleans())
+def test_an_image_lies_where_the_engines_letterbox_puts_it(
+    height: int, width: int, rows: int, columns: int, scaleup: bool, center: bool
+) -> None:
+    shape, empty = (rows, columns), {"img": np.zeros((height, width, 0))}
+    engine = LetterBox(shape, scaleup=scaleup, center=center).get_params(empty)
+    scaled = fit_within(height, width, shape) if scaleup else shrink_within((height, width), shape)
+    place = Placement.of((height, width), scaled, shape, center)
+    assert scaled == engine["new_unpad"][::-1]
+    assert (place.top, place.left) == (engine["top"], engine["left"])
+    assert (place.scale_y, place.scale_x) == (scaled[0] / height, scaled[1] / width)
+    assert scaled[0] + engine["top"] + engine["bottom"] == rows
+    assert scaled[1] + engine["left"] + engine["right"] == columns
+    boxes = np.array([[0.0, 0.0, width, height], [1.5, 2.5, 3.0, 4.0]])
+    inside = place.to_input(boxes)
+    np.testing.assert_allclose(inside[0], [place.left, place.top, place.left + scaled[1], place.top + scaled[0]])
+    np.testing.assert_allclose(place.to_image(inside), boxes, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("center", [True, False])
+def test_the_letterbox_pads_as_the_engines(channels: int, center: bool) -> None:
+    for height, width in ((64, 64), (63, 60), (61, 64), (1, 64), (64, 33)):
+        image = np.random.default_rng(height).integers(0, 255, (height, width, channels), np.uint8)
+        expected = LetterBox((64, 64), scaleup=False, center=center)(image=image)
+        np.testing.assert_array_equal(letterbox(image, (height, width), (64, 64), center), expected)
 
 
 @pytest.mark.parametrize(
@@ -80,15 +106,13 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def open_mixed(source: Path, mode: str = "train", shape: tuple[int, int] | None = None, **settings: Any) -> Any:
-    data = load_dataset(source)
-    args = get_cfg(overrides={"imgsz": 96, "rect": True, **settings})
-    return build_dataset(args, data[mode], batch=4, data=data, mode=mode, shape=shape, rect=mode == "val")
+    return open_dataset(source, mode, shape=shape, **{"imgsz": 96, "rect": True, **settings})
 
 
 def epoch_of(dataset: DetectionDataset, epoch: int, workers: int = 0) -> list[dict[str, Any]]:
     import torch
 
-    loader: Loader = make_loader(dataset, 4, workers, torch.device("cpu"), shuffle=True)
+    loader: Loader = make_loader(dataset, workers, torch.device("cpu"), shuffle=True)
     loader.start_epoch(epoch)
     batches = list(loader)
     loader.close()
@@ -103,7 +127,7 @@ def test_rectangles_are_shuffled_and_no_larger_than_squares(mixed: Path, setting
         assert [len(batch["img"]) for batch in batches] == [4, 4, 4, 4, 4, 1]
         assert sorted(name for batch in batches for name in batch["im_file"]) == sorted(dataset.im_files)
         shapes = {tuple(batch["img"].shape[2:]) for batch in batches}
-        assert shapes == {tuple(shape) for shape in dataset.batch_shapes.tolist()}
+        assert shapes == {batch.shape for batch in dataset.batches}
         assert len(shapes) > 1
         assert all(max(shape) == 96 and min(shape) % 32 == 0 for shape in shapes)
     orders = [[name for batch in batches for name in batch["im_file"]] for batches in epochs]
@@ -124,6 +148,6 @@ def test_a_fixed_shape_is_that_of_every_sample_in_any_mode(mixed: Path) -> None:
     for mode in ("train", "val"):
         dataset = open_mixed(mixed, mode, shape=(32, 160), rect=False, imgsz=160)
         assert {tuple(dataset[i]["img"].shape) for i in range(len(dataset))} == {(3, 32, 160)}
-    assert [len(batch) for batch in dataset.batches()] == [4, 4, 4, 4, 4, 1]
+    assert [len(batch.images) for batch in dataset.batches] == [4, 4, 4, 4, 4, 1]
     assert dataset.padded_shape(20) == (32, 160)
     assert dataset.im_files == sorted(dataset.im_files)

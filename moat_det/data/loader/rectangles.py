@@ -1,12 +1,13 @@
-"""The order of the images where each batch has a shape of its own (`--rect`)."""
+"""The order of training images where each batch has a shape of its own (`--rect`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
+
+from moat_det.data.dataset import DetectionDataset
 
 
 class RectangleSampler(Sampler[int]):
@@ -16,10 +17,10 @@ class RectangleSampler(Sampler[int]):
     may be smaller, stays the last, so that cutting the order into batches gives these.
 
     Args:
-        dataset: The `DetectionDataset`, whose `batch`, `batch_shapes`, `seed` and `epoch` it follows.
+        dataset: Whose batches, `seed` and `epoch` it follows.
     """
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: DetectionDataset) -> None:
         self._dataset = dataset
 
     def __len__(self) -> int:
@@ -28,14 +29,15 @@ class RectangleSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """Give the images' positions, in the order of the dataset's epoch."""
-        dataset = self._dataset
-        random = np.random.default_rng([dataset.seed, dataset.epoch])
-        _, group_of_batch = np.unique(dataset.batch_shapes, axis=0, return_inverse=True)
-        group = group_of_batch.reshape(-1)[dataset.batch]
+        batches = self._dataset.batches
+        random = np.random.default_rng([self._dataset.seed, self._dataset.epoch])
+        _, group_of_batch = np.unique([batch.shape for batch in batches], axis=0, return_inverse=True)
+        batch_of = np.repeat(np.arange(len(batches)), [len(batch.images) for batch in batches])
+        group = group_of_batch.reshape(-1)[batch_of]
         order = np.empty(len(self), int)
         for number in np.unique(group):
             places = np.flatnonzero(group == number)
             order[places] = random.permutation(places)
-        last = dataset.batch[-1]
+        last = len(batches) - 1
         for number in [*random.permutation(last).tolist(), last]:
-            yield from order[dataset.batch == number].tolist()
+            yield from order[batch_of == number].tolist()

@@ -1,0 +1,224 @@
+"""The one place that says how large an image is in the model: in training, validation, detection and its memory check.
+
+`size_policy` turns what the user says into one of three: every image in one shape, each batch in a rectangle of its
+own, each image at its own size.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from moat_det.data.sizes.imgsz import NATIVE, multiple_of
+from moat_det.data.sizes.letterbox import Placement, letterbox
+from moat_det.data.sizes.shape import Shape, fit_within, round_up
+
+VALIDATION_MARGIN = 0.5
+"""The `margin` of `Rectangles` in validation, as the engine has it."""
+
+
+class Batch(NamedTuple):
+    """Images that go through the model together.
+
+    Attributes:
+        images: Their positions in the split.
+        shape: Height and width of each after scaling and padding, in pixels.
+    """
+
+    images: Sequence[int]
+    shape: Shape
+
+
+class SizePolicy(ABC):
+    """How images are scaled and padded.
+
+    Attributes:
+        centred: Whether an image lies in the middle of its padding; else the padding is below and to the right of it,
+            so that no pixel moves.
+    """
+
+    centred: ClassVar[bool] = True
+
+    @abstractmethod
+    def scaled(self, height: int, width: int) -> Shape:
+        """Give the height and width of an image after scaling, from those in its file."""
+
+    @abstractmethod
+    def batch_shape(self, sizes: Sequence[Shape]) -> Shape:
+        """Give the one shape of images that come together, as in detection, from their sizes in their files."""
+
+    @abstractmethod
+    def batches(self, sizes: Sequence[Shape], batch: int) -> list[Batch]:
+        """Divide a split into batches.
+
+        Args:
+            sizes: Height and width of each image, in its file.
+            batch: Most images in one.
+        """
+
+    @abstractmethod
+    def smaller(self, height: int, width: int, share: float) -> str:
+        """Give the option that a user gives for an input of a share of that many pixels."""
+
+    def padded(self, height: int, width: int) -> Shape:
+        """Give the height and width of an image after scaling and padding, where it comes alone."""
+        return self.batch_shape([(height, width)])
+
+    def fit(self, image: np.ndarray, shape: Shape | None = None) -> np.ndarray:
+        """Scale and pad an image (H, W, C) to the shape of its batch; None where it comes alone."""
+        height, width = image.shape[:2]
+        return letterbox(image, self.scaled(height, width), shape or self.padded(height, width), self.centred)
+
+    def placement(self, height: int, width: int, shape: Shape | None = None) -> Placement:
+        """Say where `fit` puts an image of that size."""
+        size = (height, width)
+        return Placement.of(size, self.scaled(*size), shape or self.padded(*size), self.centred)
+
+
+@dataclass(frozen=True)
+class FixedSize(SizePolicy):
+    """Every image is scaled to fit into one shape and padded to it.
+
+    Attributes:
+        shape: Height and width in pixels, multiples of the model's stride.
+        stride: The model's largest.
+    """
+
+    shape: Shape
+    stride: int = 32
+
+    def scaled(self, height: int, width: int) -> Shape:
+        """Give the height and width of an image after scaling."""
+        return fit_within(height, width, self.shape)
+
+    def batch_shape(self, sizes: Sequence[Shape]) -> Shape:
+        """Give the one shape."""
+        return self.shape
+
+    def batches(self, sizes: Sequence[Shape], batch: int) -> list[Batch]:
+        """Take the images in their order."""
+        return [Batch(part, self.shape) for part in _parts(range(len(sizes)), batch)]
+
+    def smaller(self, height: int, width: int, share: float) -> str:
+        """Give `--imgsz` with two numbers; a square has one."""
+        if height == width:
+            return _longer_side(height, width, share, self.stride)
+        rows, columns = round_up([side * math.sqrt(share) for side in (height, width)], self.stride)
+        return f"--imgsz {rows} {columns}"
+
+
+@dataclass(frozen=True)
+class Rectangles(SizePolicy):
+    """Every image is scaled to the longer side; a batch is a rectangle as large as its images need.
+
+    Attributes:
+        longer_side: Of an image after scaling, in pixels; a multiple of the stride.
+        stride: The model's largest, of which the sides of a rectangle are multiples.
+        margin: Strides that a batch of a split is padded by before rounding up.
+    """
+
+    longer_side: int
+    stride: int = 32
+    margin: float = 0.0
+
+    def scaled(self, height: int, width: int) -> Shape:
+        """Give the height and width of an image after scaling."""
+        return fit_within(height, width, (self.longer_side, self.longer_side))
+
+    def batch_shape(self, sizes: Sequence[Shape]) -> Shape:
+        """Give the rectangle of images of one size, the square of others."""
+        if len(set(sizes)) > 1:
+            return self.longer_side, self.longer_side
+        return round_up(self.scaled(*sizes[0]), self.stride)
+
+    def batches(self, sizes: Sequence[Shape], batch: int) -> list[Batch]:
+        """Take the images in the order of their aspect, so that those of a batch are alike."""
+        height, width = np.array(sizes).reshape(-1, 2).T
+        aspects = height / width
+        return [
+            Batch(part, self._around(aspects[part])) for part in _parts(aspects.argsort(kind="stable").tolist(), batch)
+        ]
+
+    def smaller(self, height: int, width: int, share: float) -> str:
+        """Give `--imgsz` with one number."""
+        return _longer_side(height, width, share, self.stride)
+
+    def _around(self, aspects: np.ndarray) -> Shape:
+        """Give the rectangle around images of these aspects (height / width)."""
+        lowest, highest = aspects.min(), aspects.max()
+        shares = np.array([highest, 1.0] if highest < 1 else [1.0, 1 / lowest] if lowest > 1 else [1.0, 1.0])
+        rows, columns = np.ceil(shares * self.longer_side / self.stride + self.margin).astype(int) * self.stride
+        return int(rows), int(columns)
+
+
+@dataclass(frozen=True)
+class NativeSize(SizePolicy):
+    """Every image keeps its own size, unless it has too many pixels, and is padded to the stride.
+
+    Attributes:
+        stride: The model's largest, of which both sides are multiples after padding.
+        max_pixels: Images of more pixels are scaled down to as many; None scales none.
+    """
+
+    stride: int = 32
+    max_pixels: int | None = None
+    centred: ClassVar[bool] = False
+
+    def scaled(self, height: int, width: int) -> Shape:
+        """Give the image's own height and width, or those that `max_pixels` allows."""
+        if self.max_pixels is None or height * width <= self.max_pixels:
+            return height, width
+        ratio = math.sqrt(self.max_pixels / (height * width))
+        return max(int(height * ratio), 1), max(int(width * ratio), 1)
+
+    def batch_shape(self, sizes: Sequence[Shape]) -> Shape:
+        """Give the shape of images that are all of one size."""
+        return round_up(self.scaled(*sizes[0]), self.stride)
+
+    def batches(self, sizes: Sequence[Shape], batch: int) -> list[Batch]:
+        """Group images of one shape; the largest come first, so that what the memory cannot hold fails at once."""
+        groups: dict[Shape, list[int]] = {}
+        for index, size in enumerate(sizes):
+            groups.setdefault(self.padded(*size), []).append(index)
+        ordered = sorted(groups.items(), key=lambda item: (math.prod(item[0]), item[0]), reverse=True)
+        return [Batch(part, shape) for shape, members in ordered for part in _parts(members, batch)]
+
+    def smaller(self, height: int, width: int, share: float) -> str:
+        """Give `--max-pixels`, rounded down to two digits."""
+        rows, columns = (round(side * math.sqrt(share)) for side in (height, width))
+        unit = 10 ** max(int(math.log10(rows * columns)) - 1, 0)
+        return f"--max-pixels {rows * columns // unit * unit} (about {columns} x {rows})"
+
+
+def size_policy(
+    imgsz: int | Shape | str, stride: int, *, rect: bool = False, margin: float = 0.0, max_pixels: int | None = None
+) -> SizePolicy:
+    """Turn what the user says of the images' size into a policy.
+
+    Args:
+        imgsz: The longer side; height and width; or "native". ("auto" is height and width by now, see `imgsz.py`.)
+        stride: The model's largest; sides are rounded up to multiples of it.
+        rect: Give each batch a rectangle, where `imgsz` is one number, instead of the square.
+        margin: See `Rectangles`.
+        max_pixels: See `NativeSize`.
+    """
+    if imgsz == NATIVE:
+        return NativeSize(stride, max_pixels)
+    if not isinstance(imgsz, int):
+        return FixedSize(multiple_of((int(imgsz[0]), int(imgsz[1])), stride), stride)
+    side = round_up((imgsz, imgsz), stride)
+    return Rectangles(side[0], stride, margin) if rect else FixedSize(side, stride)
+
+
+def _parts(images: Sequence[int], batch: int) -> list[Sequence[int]]:
+    return [images[i : i + batch] for i in range(0, len(images), batch)]
+
+
+def _longer_side(height: int, width: int, share: float, stride: int) -> str:
+    longest = round(max(height, width) * math.sqrt(share))
+    return f"--imgsz {longest // stride * stride}"
