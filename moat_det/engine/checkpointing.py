@@ -16,7 +16,8 @@ from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 
 from moat_det.data.sizes.imgsz import take_shape
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
-from moat_det.engine.train_options import TrainOptions, is_mixed
+from moat_det.engine.device import is_mixed
+from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
 

@@ -21,11 +21,11 @@ from moat_det.detector.build import build_model, find_config, is_engine_config, 
 from moat_det.detector.detector import Detector
 from moat_det.engine.arguments import check_overrides
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
-from moat_det.engine.device import choose_device
+from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.inference_options import INFERENCE_OPTIONS, NATIVE, InferenceOptions
 from moat_det.engine.options import training_defaults
 from moat_det.engine.predictor import Predictor
-from moat_det.engine.train_options import TrainOptions, is_mixed
+from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator

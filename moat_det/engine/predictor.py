@@ -24,7 +24,7 @@ from moat_det.data.sizes.native import NativeSize
 from moat_det.detector.detector import Detector
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.detector.precision import prepare
-from moat_det.engine.device import check_compiler, choose_device, use_all_cores
+from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
 from moat_det.engine.image_files import ImageFiles, as_bytes, as_picture, named_arrays
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory import MemoryCheck
@@ -71,7 +71,7 @@ class Predictor(DetectionPredictor):
         """Move the model to `args.device`, folded and in that device's number format."""
         device = choose_device(self.args.device)
         check_compiler(device, self.args.compile)
-        prepare(model, device, mixed=self.args.amp not in {False, "fp32"} and self.args.quantize != 32)
+        prepare(model, device, mixed=is_mixed(self.args.amp, self.args.quantize))
         super().setup_model(model, verbose)
         use_all_cores()
         detector, options = self.model.model, self.options

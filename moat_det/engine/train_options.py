@@ -63,8 +63,3 @@ class TrainOptions:
     def to_resume(self) -> dict[str, Any]:
         """What a checkpoint keeps of it: all but the configuration and `mixed`, which it has places of its own for."""
         return {name: value for name, value in asdict(self).items() if name not in {"config", "mixed"}}
-
-
-def is_mixed(amp: bool | str) -> bool:
-    """Whether the engine's argument `amp` asks for mixed precision."""
-    return amp not in {False, "fp32"}

@@ -21,7 +21,7 @@ from moat_det.data.loader.loader import Loader, killed_workers_explained
 from moat_det.detector.detector import Detector
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.detector.precision import prepare
-from moat_det.engine.device import choose_device, compile_model
+from moat_det.engine.device import choose_device, compile_model, is_mixed
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory import MemoryCheck
 from moat_det.engine.trained import Trained
@@ -143,7 +143,7 @@ class Validator:
         """Measure a copy as it will be used, folded and in the device's number format; write files and pictures."""
         self.device = choose_device(self.args.device)
         data = None if self.dataloader else read_data(self.args, model, self._trained.intensity)
-        mixed = self.args.amp not in {False, "fp32"} and self.args.quantize != 32
+        mixed = is_mixed(self.args.amp, self.args.quantize)
         # Tensors made in inference mode have no version to tell a stale table by, so that none would be remembered.
         with torch.inference_mode(False), torch.no_grad():
             model = prepare(deepcopy(model).to(self.device).float().eval().fuse(verbose=False), self.device, mixed)
