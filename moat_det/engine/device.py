@@ -1,4 +1,4 @@
-"""Choosing the device and the precision, giving the threads back that the engine takes away, and compiling the model for it."""
+"""Choosing device and precision, giving the threads back that the engine takes away, and compiling the model."""
 
 from __future__ import annotations
 

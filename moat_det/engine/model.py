@@ -146,7 +146,7 @@ class MOAT(Model):
         if not resume:
             data = load_dataset(overrides["data"])  # a mistake in it shall not leave a run's folder behind
             own["shape"] = take_training_shape(overrides, data, stride=max(int(self.model.stride.max()), 32))
-            own["mixed"], overrides["amp"] = is_mixed(overrides.get("amp", DEFAULT_CFG.amp)), False
+            own["mixed"] = is_mixed(overrides.get("amp", DEFAULT_CFG.amp))
         options = None if resume else self._train_options(own, nbs_given="nbs" in kwargs)
         if resume and own:
             logger.warning(f"a resumed run keeps its own {', '.join(own)}; start a new run to change them")

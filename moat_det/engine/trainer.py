@@ -69,10 +69,12 @@ class Trainer(DetectionTrainer):
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
         options: TrainOptions | None = None,
     ) -> None:
-        super().__init__(cfg, overrides, _callbacks)
+        overrides = overrides or {}
+        # The engine's own mixed precision stays off (see `TrainOptions.mixed`), in a resumed run too.
+        super().__init__(cfg, overrides if options is None else {**overrides, "amp": False}, _callbacks)
         use_all_cores()
         # The engine has set none for a CPU, whatever was asked for.
-        workers = (overrides or {}).get("workers")
+        workers = overrides.get("workers")
         self.args.workers = default_workers(self.device) if workers is None else workers
         if self._checkpoint is not None:
             options = options_of(self._checkpoint)
