@@ -17,6 +17,7 @@ from ultralytics.nn.tasks import DetectionModel
 import moat_det
 from moat_det.data.images.intensity import Intensity
 from moat_det.detector.build import build_model
+from moat_det.engine.trained import Trained
 from moat_det.errors import UserError
 from moat_det.files import atomic_path
 
@@ -49,6 +50,15 @@ class Checkpoint:
     # Files of format 1 say nothing: their models were trained on the high byte.
     intensity: dict[str, Any] = field(default_factory=Intensity("full").to_dict)
 
+    @property
+    def trained(self) -> Trained:
+        """What the model was trained on; `imgsz` of the arguments is one number, or height and width."""
+        size = self.args.get("imgsz")
+        if size is not None:
+            height, width = (size, size) if isinstance(size, int) else size
+            size = height, width
+        return Trained(size, Intensity.from_dict(self.intensity))
+
     def build(self) -> DetectionModel:
         """The model with its weights, float32, on the CPU, in evaluation mode.
 
@@ -60,8 +70,6 @@ class Checkpoint:
             model.load_state_dict(self.weights)
         except RuntimeError as error:
             raise UserError(f"the weights do not fit their configuration: {str(error).splitlines()[0]}") from None
-        model.args = dict(self.args)
-        model.intensity = Intensity.from_dict(self.intensity)
         return model.float().eval()
 
     def save(self, path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Choosing the device, giving the threads back that the engine takes away, and compiling the model for it."""
+"""Choosing device and precision, giving the threads back that the engine takes away, and compiling the model."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ def choose_device(device: object = None) -> torch.device:
         raise UserError(f"--device {device}: this machine has no such device; it has {', '.join(available)}") from None
     use_all_cores()
     return chosen
+
+
+def is_mixed(amp: bool | str, quantize: int | None = None) -> bool:
+    """Whether the engine's arguments `amp` and `quantize` ask for 16 bits where the device computes in them."""
+    return amp not in {False, "fp32"} and quantize != 32
 
 
 def compile_model(model: nn.Module, device: torch.device, mode: bool | str | None) -> nn.Module:

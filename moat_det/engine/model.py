@@ -15,18 +15,19 @@ from ultralytics.utils import DEFAULT_CFG
 
 from moat_det.data.augment import load_preset
 from moat_det.data.config import load_dataset
-from moat_det.data.images.intensity import Intensity
+from moat_det.data.loader.loader import killed_workers_explained
 from moat_det.data.sizes.imgsz import NATIVE, take_training_shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model, find_config, is_engine_config, with_window
 from moat_det.detector.detector import Detector
 from moat_det.engine.arguments import check_overrides
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
-from moat_det.engine.device import choose_device
+from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.inference_options import INFERENCE_OPTIONS, InferenceOptions
 from moat_det.engine.options import training_defaults
 from moat_det.engine.predictor import Predictor
 from moat_det.engine.train_options import TrainOptions
+from moat_det.engine.trained import Trained
 from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator
 from moat_det.engine.windows import read_window
@@ -40,6 +41,9 @@ _TRAINING_OPTIONS = ("weights", "freeze_backbone", "layer_decay", "window", "aug
 
 class MOAT(Model):
     """A detector: to train, validate and predict with.
+
+    Attributes:
+        trained: What the model was trained on.
 
     Args:
         model: A backbone's name ("tiny_moat2"), a model YAML, or a checkpoint (`best.pt`).
@@ -55,23 +59,23 @@ class MOAT(Model):
 
     def __init__(self, model: str | Path = "tiny_moat2") -> None:
         self._config: dict[str, Any] = {}
-        self._inference = InferenceOptions()
+        self.trained = Trained()
+        self._inference = InferenceOptions()  # those of the predictor that is made next
         super().__init__(str(model), task="detect")
 
     @property
     def task_map(self) -> dict[str, dict[str, Any]]:
-        """The engine's table of what does what."""
-        predictor = partial(Predictor, options=self._inference)
+        """The engine's table of what does what; it makes the predictor itself, from arguments that are its own."""
+        predictor = partial(Predictor, options=self._inference, trained=self.trained)
         return {"detect": {"model": Detector, "trainer": Trainer, "validator": Validator, "predictor": predictor}}
 
     def _new(self, cfg: str, task: str | None = None, verbose: bool = False) -> None:
         self._config = find_config(cfg)
         self.cfg = cfg
         self.model = build_model(self._config, nc=80, source=cfg)
-        self.model.intensity = Intensity()
+        self.trained = Trained()
         self.task, self.model_name = "detect", cfg
         self.overrides = {"model": cfg, "task": "detect"}
-        self.model.args = dict(self.overrides)
 
     def _load(self, weights: str, task: str | None = None) -> None:
         if Path(weights).suffix != ".pt":
@@ -80,6 +84,7 @@ class MOAT(Model):
         checkpoint = load_checkpoint(weights)
         self._config = checkpoint.config
         self.model = checkpoint.build()
+        self.trained = checkpoint.trained
         self.task, self.ckpt_path, self.model_name = "detect", weights, weights
         # A model is used in the number format that it was trained in.
         kept = {**self._reset_ckpt_args(checkpoint.args), "amp": checkpoint.args["amp"]}
@@ -104,7 +109,8 @@ class MOAT(Model):
         """
         self.trainer = self.make_trainer(**kwargs)
         try:
-            self.trainer.train()
+            with killed_workers_explained():
+                self.trainer.train()
         except (UserError, KeyboardInterrupt):
             self.trainer.discard_if_unused()
             raise
@@ -142,6 +148,7 @@ class MOAT(Model):
             # A mistake in it shall not leave a run's folder behind.
             data = load_dataset(dataset_source(overrides["data"]))
             own["shape"] = take_training_shape(overrides, data, stride=max(int(self.model.stride.max()), 32))
+            own["mixed"] = is_mixed(overrides.get("amp", DEFAULT_CFG.amp))
         options = None if resume else self._train_options(own, nbs_given="nbs" in kwargs)
         if resume and own:
             logger.warning(f"a resumed run keeps its own {', '.join(own)}; start a new run to change them")
@@ -167,7 +174,14 @@ class MOAT(Model):
         options = InferenceOptions.take(args)
         if not args.get("data"):
             raise UserError("validation needs data, a dataset YAML")
-        validator = Validator(args=args, _callbacks=self.callbacks, annotations=annotations, options=options)
+        validator = Validator(
+            args,
+            callbacks=self.callbacks,
+            options=options,
+            trained=self.trained,
+            annotations=annotations,
+            workers=args.get("workers"),
+        )
         validator(model=self.model)
         self.metrics = validator.coco
         return self.metrics
@@ -206,17 +220,16 @@ class MOAT(Model):
         if self.model.is_fused():
             raise UserError(f"{filename}: a folded model cannot be saved; save before fuse(), or load the weights anew")
         names, args = dict(self.model.names), {"amp": True, **self.overrides}
-        channels, intensity = self.model.yaml["channels"], self.model.intensity.to_dict()
+        channels, intensity = self.model.yaml["channels"], self.trained.intensity.to_dict()
         Checkpoint(
             self._config, names, self.model.state_dict(), args, metrics={}, channels=channels, intensity=intensity
         ).save(filename)
 
     def load(self, weights: str | Path = "best.pt") -> MOAT:
         """Take over the tensors of a checkpoint that fit this model; raises `UserError` if it is none of ours."""
-        source = load_checkpoint(weights).build()
-        self.model.load(source)
-        # What was learnt holds for the images it was learnt on: their range of values and their size.
-        self.model.intensity, self.model.args = source.intensity, source.args
+        checkpoint = load_checkpoint(weights)
+        self.model.load(checkpoint.build())
+        self.trained = checkpoint.trained
         self.predictor = None  # it has a copy of the weights from before
         return self
 

@@ -22,11 +22,12 @@ from moat_det.data.sizes.shape import round_up
 from moat_det.detector.detector import Detector
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.detector.precision import prepare
-from moat_det.engine.device import check_compiler, choose_device, use_all_cores
+from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
 from moat_det.engine.image_files import ImageFiles, as_bytes, as_picture, named_arrays
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory import MemoryCheck
 from moat_det.engine.shape_batches import ShapeBatches
+from moat_det.engine.trained import Trained
 from moat_det.engine.windows import WindowChooser
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
@@ -45,6 +46,7 @@ class Predictor(DetectionPredictor):
         overrides: The engine's arguments.
         _callbacks: The user's callbacks, by event.
         options: Our own.
+        trained: What the model was trained on.
     """
 
     args: Any
@@ -57,20 +59,21 @@ class Predictor(DetectionPredictor):
         overrides: dict[str, Any] | None = None,
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
         options: InferenceOptions | None = None,
+        trained: Trained | None = None,
     ) -> None:
         super().__init__(cfg, overrides, _callbacks)
         self.options = options or InferenceOptions()
+        self._trained = trained or Trained()
 
     def setup_model(self, model: Any, verbose: bool = False) -> None:
         """Move the model to `args.device`, folded and in that device's number format."""
         device = choose_device(self.args.device)
         check_compiler(device, self.args.compile)
-        prepare(model, device, mixed=self.args.amp not in {False, "fp32"} and self.args.quantize != 32)
+        prepare(model, device, mixed=is_mixed(self.args.amp, self.args.quantize))
         super().setup_model(model, verbose)
         use_all_cores()
         detector, options = self.model.model, self.options
-        self._intensity = detector.intensity
-        self._windows = WindowChooser(detector, options.window, options.position)
+        self._windows = WindowChooser(detector, self._trained.size, options.window, options.position)
         self._memory = MemoryCheck(detector, self._windows)
         self._ours = isinstance(detector, Detector)
 
@@ -85,7 +88,7 @@ class Predictor(DetectionPredictor):
             self.args.imgsz = list(round_up(self.options.shape, largest_stride))
         try:
             with large_images(), named_arrays(source):
-                super().setup_source(as_bytes(source, self._intensity, self.model.channels), stride)
+                super().setup_source(as_bytes(source, self._trained.intensity, self.model.channels), stride)
         except (FileNotFoundError, ConnectionError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
@@ -96,7 +99,7 @@ class Predictor(DetectionPredictor):
         if moving and self.model.channels not in {1, 3}:
             raise UserError(f"--source {source}: videos and cameras have no {self.model.channels} bands; give images")
         if isinstance(self.dataset, LoadImagesAndVideos):
-            self.dataset = ImageFiles(self.dataset, self._intensity, self.model.channels)
+            self.dataset = ImageFiles(self.dataset, self._trained.intensity, self.model.channels)
         self._seen_files: set[str] = set()
         self._cut_files: set[str] = set()
         self._scaled_files: set[str] = set()

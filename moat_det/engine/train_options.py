@@ -30,6 +30,8 @@ class TrainOptions:
             engine's `imgsz`, or rectangles with its `rect`.
         augmentation: What training does to images, as `moat_det.data.augment.Preset.to_dict` gives it; None for the
             engine's augmentations alone.
+        mixed: Compute in 16 bits where the device does so in hardware. The engine's own mixed precision is float16,
+            with a downloaded model as its test, and stays off; ours lives in the detector.
 
     Raises:
         UserError: A value is out of its range, or is not for this model.
@@ -42,6 +44,7 @@ class TrainOptions:
     layer_decay: float = 1.0
     shape: Shape | None = None
     augmentation: dict[str, Any] | None = None
+    mixed: bool = True
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -58,5 +61,5 @@ class TrainOptions:
         atomic_write_text(path, yaml.safe_dump(asdict(self), sort_keys=False))
 
     def to_resume(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it: all but the configuration, which it holds itself."""
-        return {name: value for name, value in asdict(self).items() if name != "config"}
+        """What a checkpoint keeps of it: all but the configuration and `mixed`, which it has places of its own for."""
+        return {name: value for name, value in asdict(self).items() if name not in {"config", "mixed"}}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable
-from copy import copy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from ultralytics.cfg import DEFAULT_CFG
+from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.patches import override_configs
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -21,20 +21,21 @@ from moat_det.data.augment import Preset
 from moat_det.data.config import DatasetConfig, check_channels, load_dataset
 from moat_det.data.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.images.intensity import Intensity
-from moat_det.data.loader.loader import Loader, default_workers, killed_workers_explained, make_loader
+from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.sizes.policy import VALIDATION_MARGIN, size_policy
 from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model, is_engine_config
 from moat_det.detector.detector import Detector
 from moat_det.detector.precision import prepare
-from moat_det.engine.checkpoint import Checkpoint
+from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
+from moat_det.engine.checkpointing import drop_rows_after, find_run, options_of, restore, save_epoch, strip
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.optimizer import build_optimizer
-from moat_det.engine.resumable_trainer import ResumableTrainer
 from moat_det.engine.train_options import TrainOptions
+from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 
@@ -44,8 +45,11 @@ logger = logging.getLogger(__name__)
 MIN_IMAGES_FOR_BATCH_STATISTICS = 4
 
 
-class Trainer(ResumableTrainer):
+class Trainer(DetectionTrainer):
     """Trains a detector.
+
+    Attributes:
+        resume: Whether a run goes on.
 
     Args:
         overrides: The engine's arguments; those not given come from `cfg/training/default.yaml` (ours) and the engine.
@@ -56,6 +60,10 @@ class Trainer(ResumableTrainer):
         UserError: An argument, the data or the checkpoint to resume from is not in order.
     """
 
+    args: Any
+    resume: bool
+    _checkpoint: Checkpoint | None = None  # to resume from
+
     def __init__(
         self,
         cfg: Any = DEFAULT_CFG,
@@ -63,20 +71,19 @@ class Trainer(ResumableTrainer):
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
         options: TrainOptions | None = None,
     ) -> None:
-        super().__init__(cfg, overrides, _callbacks)
+        overrides = overrides or {}
+        # The engine's own mixed precision stays off (see `TrainOptions.mixed`), in a resumed run too.
+        super().__init__(cfg, overrides if options is None else {**overrides, "amp": False}, _callbacks)
         use_all_cores()
         # The engine has set none for a CPU, whatever was asked for.
-        self.args.workers = default_workers(self.device) if self._workers is None else self._workers
+        workers = overrides.get("workers")
+        self.args.workers = default_workers(self.device) if workers is None else workers
         if self._checkpoint is not None:
-            assert self._checkpoint.training is not None
-            options = TrainOptions(self._checkpoint.config, **self._checkpoint.training.get("options", {}))
+            options = options_of(self._checkpoint)
         assert options is not None, "a new training needs options"
         self._options = options
         if not self.resume:
             options.save(self.save_dir / "options.yaml")
-        # The engine's mixed precision is float16 with a downloaded model as its test; ours lives in the detector.
-        self.mixed = self.args.amp not in {False, "fp32"}
-        self.args.amp = False
         if isinstance(self.args.freeze, int) and not is_engine_config(options.config):
             self.args.freeze = ["normalize", "backbone", "neck"][: self.args.freeze]
 
@@ -145,25 +152,18 @@ class Trainer(ResumableTrainer):
                 self.model.head.bias_init(self._shape)
             if self._options.weights is not None:
                 load_weights(self.model, self._options.weights, remap_classes=self.args.cls_remap)
-        prepare(self.model, self.device, self.mixed, training=True)
+        prepare(self.model, self.device, self._options.mixed, training=True)
         return self._checkpoint
 
-    def set_model_attributes(self) -> None:
-        """Give the model what the losses and the checkpoint need."""
-        self.model.nc = self.data["nc"]
-        self.model.names = dict(self.data["names"])
-        self.model.args = self.args
-
     def get_validator(self) -> Validator:
-        """The validator of each epoch and of the end."""
-        args = copy(self.args)
-        args.amp = self.mixed
+        """Make the validator of each epoch and of the end."""
         return Validator(
+            {**vars(self.args), "amp": self._options.mixed},
             self.test_loader,
-            save_dir=self.save_dir,
-            args=args,
-            _callbacks=self.callbacks,
+            self.save_dir,
+            callbacks=self.callbacks,
             options=InferenceOptions(shape=self._options.shape),
+            trained=Trained(self._shape, self.data["intensity"]),
         )
 
     def build_optimizer(
@@ -193,10 +193,6 @@ class Trainer(ResumableTrainer):
         indices = {"train": self.train_loader.dataset.index, self.args.split: self.test_loader.dataset.index}
         for line in quick_check(indices, self.data["names"], self._shape):
             logger.warning(line)
-
-    def _do_train(self) -> None:
-        with killed_workers_explained():
-            super()._do_train()
 
     # One epoch
 
@@ -234,6 +230,63 @@ class Trainer(ResumableTrainer):
             others = self.lr.keys() - {"lr/pg0", "lr/pg1"}
             metrics = {key: value for key, value in metrics.items() if key not in others}
         super().save_metrics(metrics)
+
+    # The checkpoints
+
+    def check_resume(self, overrides: Mapping[str, Any]) -> None:
+        """Take over the arguments of the run to resume."""
+        self.resume = bool(self.args.resume)
+        if self.resume:
+            self._checkpoint, self.args = find_run(self.args, overrides)
+
+    def resume_training(self, ckpt: Checkpoint | None) -> None:
+        """Put optimizer, average and counters where they stood."""
+        if ckpt is None:
+            return
+        restore(self, ckpt)
+        assert ckpt.training is not None
+        self.start_epoch = ckpt.training["epoch"] + 1
+        drop_rows_after(self.csv, self.start_epoch)
+        logger.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}")
+
+    def save_model(self) -> bool:
+        """Write the checkpoints that are due after an epoch."""
+        save_epoch(self, self._options)
+        return True
+
+    def _handle_nan_recovery(self, epoch: int) -> bool:
+        """Go back to `last.pt` when the loss or the fitness is no longer a number.
+
+        Raises:
+            UserError: It happened in the first epoch, or for the fourth time.
+        """
+        sound = torch.isfinite(self.loss).all() and np.isfinite(self.fitness if self.fitness is not None else 0.0)
+        if sound:
+            return False
+        self.nan_recovery_attempts += 1
+        if epoch == self.start_epoch or self.nan_recovery_attempts > 3 or not self.last.exists():
+            raise UserError(
+                f"the loss became NaN or infinite in epoch {epoch + 1}: lower --lr0 (it is {self.args.lr0}), "
+                "or try --amp false"
+            )
+        logger.warning(f"The loss is no number in epoch {epoch + 1}; going back to {self.last}")
+        checkpoint = load_checkpoint(self.last)
+        assert checkpoint.training is not None
+        self._model_train()
+        unwrap_model(self.model).load_state_dict(checkpoint.training["weights"])
+        restore(self, checkpoint)
+        self.scheduler.last_epoch = epoch - 1
+        return True
+
+    def final_eval(self) -> None:
+        """Make the checkpoints fit for use, and validate the best."""
+        for path in (self.last, self.best):
+            if path.exists():
+                strip(path)
+        if self.best.exists():
+            logger.info(f"\nValidating {self.best}...")
+            self.metrics = self.validator(model=load_checkpoint(self.best).build())
+            self.metrics.pop("fitness", None)
 
     def discard_if_unused(self) -> None:
         """Remove the folder of a run that failed before its first epoch, so that the next takes its name."""

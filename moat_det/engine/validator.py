@@ -1,45 +1,38 @@
-"""Validation: the engine's loop in training, our own afterwards, and pycocotools' figures in both."""
+"""Validation: one loop for the epochs of a training and for `val.py`, with pycocotools' figures in both."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
+from ultralytics.cfg import get_cfg, get_save_dir
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils.checks import check_imgsz
-from ultralytics.utils.ops import Profile
+from ultralytics.utils.ops import Profile, scale_boxes
 
-from moat_det.data.config import check_channels, load_dataset, split_paths
-from moat_det.data.dataset import DatasetOptions, DetectionDataset
-from moat_det.data.images.intensity import Intensity
-from moat_det.data.loader.loader import default_workers, killed_workers_explained, make_loader
-from moat_det.data.sizes.policy import VALIDATION_MARGIN
-from moat_det.demo import dataset_source
+from moat_det.data.loader.loader import Loader, killed_workers_explained
 from moat_det.detector.detector import Detector
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.detector.precision import prepare
-from moat_det.engine.device import choose_device, compile_model
-from moat_det.engine.ground_truth import dataset_ground_truth
+from moat_det.engine.device import choose_device, compile_model, is_mixed
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory import MemoryCheck
+from moat_det.engine.trained import Trained
+from moat_det.engine.validation_data import largest_batch, make_evaluator, open_split, read_data
+from moat_det.engine.validation_files import LabelFiles, draw_batch, draw_matches
 from moat_det.engine.windows import WindowChooser
-from moat_det.errors import UserError
 from moat_det.evaluation import (
     CocoEvaluator,
     CocoMetrics,
-    coco_ground_truth,
     confusion_matrix,
-    load_annotations,
     metrics_table,
-    number_categories,
-    number_images,
     plot_confusion_matrix,
     plot_precision_recall,
     write_results,
@@ -50,172 +43,207 @@ logger = logging.getLogger(__name__)
 # Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
 CONFUSION_CONF = 0.25
 
+LEAST_SCORE = 0.001
+"""Detections below it are left out where `conf` says nothing: there are many, and hardly any changes AP."""
 
-class Validator(DetectionValidator):
+_PICTURES = 3  # batches that are drawn
+_NAMES = ("metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", "metrics/mAP50-95(B)")
+
+
+class Validator:
     """Measures a detector on a split.
 
     Attributes:
         coco: The figures of the last run.
+        speed: Milliseconds per image of each step in the last run.
+        metrics: The names of the figures, as `keys`, where the engine's trainer looks for them.
 
     Args:
+        args: The engine's arguments.
         dataloader: The split's batches; made from `args.data` when None.
         save_dir: The run's folder; made from `args.project` and `args.name` when None.
-        args: The engine's arguments.
-        annotations: The user's own COCO JSON, whose ids and boxes to use instead of the dataset's labels.
+        callbacks: The user's, by event; each is called with the validator.
         options: Our own.
+        trained: What the model was trained on.
+        annotations: The user's own COCO JSON, whose ids and boxes to use instead of the dataset's labels.
+        workers: Processes that read images; as many as suit the device when None.
     """
 
-    args: Any
-    dataloader: Any
     coco: CocoMetrics
 
     def __init__(
         self,
-        dataloader: Any = None,
+        args: Any,
+        dataloader: Loader | None = None,
         save_dir: Path | None = None,
-        args: Any = None,
-        _callbacks: Any = None,
-        annotations: str | None = None,
+        *,
+        callbacks: Mapping[str, list[Callable[..., None]]] | None = None,
         options: InferenceOptions | None = None,
+        trained: Trained | None = None,
+        annotations: str | None = None,
+        workers: int | None = None,
     ) -> None:
-        super().__init__(dataloader, save_dir, args, _callbacks)
+        self.args: Any = get_cfg(overrides=args)
+        if self.args.conf is None:
+            self.args.conf = LEAST_SCORE
+        self.dataloader: Any = dataloader
+        self.save_dir: Path = save_dir or get_save_dir(self.args)
+        self.save_dir.mkdir(parents=True, exist_ok=True)
+        self.callbacks = callbacks or {}
         self.options = options or InferenceOptions()
-        self.args.save_json = False  # ours are always written, with ids that the ground truth shares
+        self.speed: dict[str, float] = {}
+        self.metrics = SimpleNamespace(keys=list(_NAMES))
+        self.device = torch.device("cpu")
+        self._trained = trained or Trained()
         self._annotations = annotations
-        self._workers = args.get("workers") if isinstance(args, dict) else None
-        self._evaluator: CocoEvaluator | None = None
-        self._found: list[tuple[Path, np.ndarray, np.ndarray, np.ndarray]] = []
+        self._workers = workers
+        self._evaluator: CocoEvaluator | None = None  # made in the first run, with the ground truth
+        self._as_numbers = False  # whether images go in as numbers in [0, 1] instead of bytes
+        self._seen = self._cut = 0
 
-    def __call__(self, trainer: Any = None, model: DetectionModel | None = None) -> dict[str, float] | None:
-        """Measure the trainer's averaged model, or `model`.
+    def __call__(self, trainer: Any = None, model: DetectionModel | None = None) -> dict[str, float]:
+        """Measure the averaged model of a trainer's epoch, or `model`, which stays as it is.
 
         Returns:
-            The figures by name, those of results.csv.
-        """
-        if trainer is not None:
-            return super().__call__(trainer)
-        assert model is not None
-        with torch.inference_mode(), killed_workers_explained():
-            return self._validate(model)
+            By their names in `results.csv`: precision and recall (see `evaluation.best_f1`), AP at IoU 0.5, AP, all in
+            [0, 1], and AP once more as `fitness`. Of an epoch also the training's losses, the mean over the images of
+            those of their batch, as they come out of the same pass; and all rounded to 5 digits, by which `best.pt` is
+            chosen.
 
-    def _validate(self, model: DetectionModel) -> dict[str, float]:
-        self.training = False
+        Raises:
+            UserError: The split is not in order or not the model's, or its largest batch needs more memory than there
+                is.
+        """
+        with torch.inference_mode(), killed_workers_explained():
+            if trainer is not None:
+                return self._measure_epoch(trainer)
+            assert model is not None
+            return self._measure(model)
+
+    def _measure_epoch(self, trainer: Any) -> dict[str, float]:
+        """Measure the average as it is, in the training's number format and windows; nothing is written."""
+        self.device = trainer.device
+        model: DetectionModel = trainer.ema.ema.float().eval()
+        model.end2end = self.args.nms is False  # some of the engine's models have a second head, free of suppression
+        self._as_numbers = not isinstance(model, Detector)
+        losses: dict[str, float] = {}
+
+        def add_losses(batch: dict[str, Any], raw: Any) -> None:
+            for name, loss in model.loss(batch, raw)[1].items():
+                losses[name] = losses.get(name, 0.0) + float(loss) * len(batch["img"])
+
+        figures = self._figures(self._loop(dict(model.names), model, add_losses))
+        objects = sum(row["boxes"] for row in self.coco.per_class.values())
+        logger.info(("%22s" + "%11i" * 2 + "%11.3g" * 4) % ("all", self._seen, objects, *map(figures.get, _NAMES)))
+        self.run_callbacks("on_val_end")
+        figures |= {f"val/{name}": loss / self._seen for name, loss in losses.items()}
+        return {name: round(value, 5) for name, value in figures.items()}
+
+    def _measure(self, model: DetectionModel) -> dict[str, float]:
+        """Measure a copy as it will be used, folded and in the device's number format; write files and pictures."""
         self.device = choose_device(self.args.device)
-        self.data = load_dataset(dataset_source(self.args.data), split=self.args.split)
-        if not self.args.single_cls:
-            self._check_names(dict(model.names))
-        check_channels(model.yaml["channels"], self.data)
-        self._take_intensity(model.intensity)
-        mixed = self.args.amp not in {False, "fp32"} and self.args.quantize != 32
+        data = None if self.dataloader else read_data(self.args, model, self._trained.intensity)
+        mixed = is_mixed(self.args.amp, self.args.quantize)
         # Tensors made in inference mode have no version to tell a stale table by, so that none would be remembered.
         with torch.inference_mode(False), torch.no_grad():
             model = prepare(deepcopy(model).to(self.device).float().eval().fuse(verbose=False), self.device, mixed)
         compiled = compile_model(model, self.device, self.args.compile)
-        self.args.quantize = None
-        self.stride = max(int(model.stride.max()), 32)
-        self.args.imgsz = check_imgsz(self.args.imgsz, stride=self.stride, max_dim=1)
-        self.names = model.names
-        windows = WindowChooser(model, self.options.window, self.options.position)
-        if self.dataloader is None:
-            self.dataloader = self.get_dataloader(split_paths(self.data, self.args.split), self.args.batch)
-            self._check_memory(model, windows)
-        self.run_callbacks("on_val_start")
-        timers = {name: Profile(device=self.device) for name in ("preprocess", "inference", "postprocess")}
-        self.init_metrics(model)
-        for index, batch in enumerate(tqdm(self.dataloader, desc=self.get_desc(), disable=None)):
-            self.batch_i = index
-            with timers["preprocess"]:
-                batch = self.preprocess(batch)
-            windows.follow(*batch["img"].shape[2:])
-            with timers["inference"]:
-                raw = compiled(batch["img"], augment=self.args.augment)
-            with timers["postprocess"]:
-                found = self.postprocess(raw)
-            self.update_metrics(found, batch)
-            if self.args.plots and index < 3:
-                self.plot_val_samples(batch, index)
-                self.plot_predictions(batch, found, index)
-        self.speed = {name: timer.t / max(self.seen, 1) * 1e3 for name, timer in timers.items()}
-        figures = self.get_stats()
-        self.finalize_metrics()
-        self.print_results()
+        # Test-time augmentation, the engine's, wants numbers.
+        self._as_numbers = self.args.augment or not isinstance(model, Detector)
+        windows = WindowChooser(model, self._trained.size, self.options.window, self.options.position)
+        if data is not None:
+            stride = max(int(model.stride.max()), 32)
+            self.dataloader = open_split(self.args, data, self.options, stride, self.device, self._workers)
+            shape, image = largest_batch(self.dataloader.dataset)
+            windows.set(*shape[2:])
+            dtype = torch.uint8 if isinstance(model, Detector) else torch.float32
+            MemoryCheck(model, windows).check(shape, dtype, image, self.dataloader.dataset.sizes)
+        DetectionValidator._check_max_det(self.args, {self.args.split: self.dataloader.dataset})
+        names = dict(model.names)
+        texts = None
+        if self.args.save_txt:
+            files = self.dataloader.dataset.im_files
+            texts = LabelFiles(self.save_dir / "labels", files, names, self.args.save_conf)
+
+        def forward(images: Tensor) -> Any:
+            windows.follow(*images.shape[2:])
+            return compiled(images, augment=self.args.augment)
+
+        def show(number: int, batch: dict[str, Any], found: list[Tensor], scaled: list[Tensor]) -> None:
+            for index, boxes in enumerate(scaled):
+                if texts is not None:
+                    texts.write(batch["im_file"][index], batch["ori_shape"][index], boxes)
+                if self.args.plots and self.args.visualize:
+                    draw_matches(batch, index, found[index], names, self.save_dir, self.args)
+            if self.args.plots and number < _PICTURES:
+                draw_batch(batch, found, names, self.save_dir, number, self.args.max_det)
+
+        evaluator = self._loop(names, forward, show=show)
+        figures = self._figures(evaluator)
+        self._write(evaluator)
+        self._report()
         self.run_callbacks("on_val_end")
         return figures
 
-    def _check_names(self, known: dict[int, str]) -> None:
-        wanted = self.data["names"]
-        if list(known.values()) != list(wanted.values()):
-            raise UserError(
-                f"the weights know the classes {list(known.values())}, {self.args.data} has {list(wanted.values())}: "
-                "validate with the data's own weights, or bring 'names' into the weights' order"
-            )
+    def _loop(
+        self,
+        names: dict[int, str],
+        forward: Callable[[Tensor], Any],
+        with_raw: Callable[[dict[str, Any], Any], None] | None = None,
+        show: Callable[[int, dict[str, Any], list[Tensor], list[Tensor]], None] | None = None,
+    ) -> CocoEvaluator:
+        """Detect in every image.
 
-    def _take_intensity(self, trained: Intensity) -> None:
-        """Read images as the training did, whatever the YAML says now."""
-        if self.data["intensity"].kind not in {"auto", trained.kind}:
-            logger.warning(
-                f"{self.args.data}: 'intensity: {self.data['intensity']}' is not used, the weights were trained with "
-                f"{trained}"
-            )
-        self.data["intensity"] = trained
+        Args:
+            names: Class index -> name.
+            forward: What detects.
+            with_raw: What else to do with a batch and the model's raw output.
+            show: What else to do with a batch's number, the batch, and what was found in each image: (N, 6), x1, y1,
+                x2, y2, score and class, in pixels of the batch, and the same in pixels of the file.
 
-    def build_dataset(self, img_path: str | list[str], mode: str = "val", batch: int | None = None) -> DetectionDataset:
-        """Index the images and labels of the split."""
-        sizes = self.options.sizes(self.args.imgsz, self.stride, rect=True, margin=VALIDATION_MARGIN)
-        return DetectionDataset(
-            self.data, self.args.split, sizes, DatasetOptions.of(self.args, batch or self.args.batch)
-        )
-
-    def get_dataloader(self, dataset_path: str | list[str], batch_size: int) -> Any:
-        """The split's batches; at native size each is of images of one shape."""
-        workers = default_workers(self.device) if self._workers is None else self._workers
-        dataset = self.build_dataset(dataset_path, batch=batch_size)
-        if self.options.native:
-            workers = min(workers, 2)  # since each holds whole images
-            scaled = sum(dataset.sizes.scaled(*label["shape"]) != label["shape"] for label in dataset.labels)
-            if scaled:
-                logger.warning(f"{scaled} of {len(dataset)} images are scaled down by --max-pixels")
-        return make_loader(dataset, workers, self.device)
-
-    def _check_memory(self, model: DetectionModel, windows: WindowChooser) -> None:
-        """Refuse the run before its first pass if its largest batch would not fit; sizes are known by now."""
-        dataset: DetectionDataset = self.dataloader.dataset
-        images, shape = max(dataset.batches, key=lambda batch: len(batch.images) * batch.shape[0] * batch.shape[1])
-        windows.set(*shape)
-        dtype = torch.uint8 if isinstance(model, Detector) else torch.float32
-        check = MemoryCheck(model, windows)
-        check.check((len(images), dataset.channels, *shape), dtype, dataset.im_files[images[0]], dataset.sizes)
+        Returns:
+            The evaluator, which has the detections.
+        """
+        if self._evaluator is None:
+            self._evaluator = make_evaluator(self.dataloader.dataset, names, self._annotations)
+        evaluator = self._evaluator
+        evaluator.reset()
+        self._seen = self._cut = 0
+        timers = {name: Profile(device=self.device) for name in ("preprocess", "inference", "postprocess")}
+        self.run_callbacks("on_val_start")
+        titles = ("%22s" + "%11s" * 6) % ("Class", "Images", "Instances", "Box(P", "R", "mAP50", "mAP50-95)")
+        for number, batch in enumerate(tqdm(self.dataloader, desc=titles, disable=None)):
+            self.run_callbacks("on_val_batch_start")
+            with timers["preprocess"]:
+                batch = self.preprocess(batch)
+            with timers["inference"]:
+                raw = forward(batch["img"])
+            if with_raw is not None:
+                with_raw(batch, raw)
+            with timers["postprocess"]:
+                found = self._suppress(raw)
+            scaled = [_scale(boxes, index, batch) for index, boxes in enumerate(found)]
+            for file, boxes in zip(batch["im_file"], scaled, strict=True):
+                numbers = boxes.cpu().numpy()
+                evaluator.update(Path(file), numbers[:, :4], numbers[:, 4], numbers[:, 5].astype(int))
+            self._seen += len(found)
+            if show is not None:
+                show(number, batch, found, scaled)
+            self.run_callbacks("on_val_batch_end")
+        self.speed = {name: timer.t / max(self._seen, 1) * 1e3 for name, timer in timers.items()}
+        return evaluator
 
     def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move the batch to the device; our models take its images as they are, uint8, and normalise them."""
-        if not self._takes_bytes:
-            return super().preprocess(batch)
-        return {
+        moved = {
             key: value.to(self.device, non_blocking=self.device.type == "cuda") if isinstance(value, Tensor) else value
             for key, value in batch.items()
         }
+        return {**moved, "img": moved["img"].float() / 255} if self._as_numbers else moved
 
-    def init_metrics(self, model: DetectionModel) -> None:
-        """Start anew; the ground truth is made once, in the first run."""
-        super().init_metrics(model)
-        self._found = []
-        self._cut = 0
-        # Test-time augmentation, the engine's, wants numbers in [0, 1].
-        self._takes_bytes = isinstance(model, Detector) and not self.args.augment
-        if self._evaluator is None:
-            self._evaluator = self._make_evaluator(self.dataloader.dataset, dict(model.names))
-
-    def _make_evaluator(self, dataset: DetectionDataset, names: dict[int, str]) -> CocoEvaluator:
-        images = dataset_ground_truth(dataset)
-        paths = [Path(image.path) for image in images]
-        if self._annotations is not None:
-            return CocoEvaluator(*load_annotations(Path(self._annotations), paths, names), names)
-        truth = coco_ground_truth(images, names)
-        return CocoEvaluator(truth, number_images(paths), number_categories(names), names)
-
-    def postprocess(self, preds: Any) -> list[dict[str, Tensor]]:
-        """Suppress double detections; the engine's names for boxes, scores and classes."""
-        predictions, level_sizes = read_output(preds)
+    def _suppress(self, raw: Any) -> list[Tensor]:
+        """Suppress double detections: (N, 6) for each image, in pixels of the batch."""
+        predictions, level_sizes = read_output(raw)
         kept, found = non_max_suppression(
             predictions,
             self.args.conf,
@@ -227,61 +255,43 @@ class Validator(DetectionValidator):
             max_det=self.args.max_det,
         )
         self._cut += sum(count > self.args.max_det for count in found)
-        return [{"bboxes": x[:, :4], "conf": x[:, 4], "cls": x[:, 5], "extra": x[:, 6:]} for x in kept]
+        if self.args.single_cls:
+            for boxes in kept:
+                boxes[:, 5] = 0
+        return kept
 
-    def update_metrics(self, preds: list[dict[str, Tensor]], batch: dict[str, Any]) -> None:
-        """Take in a batch's detections, scaled back to the pixels of the files."""
-        super().update_metrics(preds, batch)
-        for index, found in enumerate(preds):
-            image = self._prepare_batch(index, batch)
-            scaled = self.scale_preds(self._prepare_pred(found), image)
-            self._found.append(
-                (
-                    Path(image["im_file"]),
-                    scaled["bboxes"].cpu().numpy(),
-                    scaled["conf"].cpu().numpy(),
-                    scaled["cls"].cpu().numpy().astype(int),
-                )
-            )
+    def run_callbacks(self, event: str) -> None:
+        """Call the user's callbacks for an event."""
+        for callback in self.callbacks.get(event, []):
+            callback(self)
 
-    def get_stats(self) -> dict[str, float]:
-        """Compute the figures: precision and recall at the best F1 by the engine, AP by pycocotools."""
-        assert self._evaluator is not None
-        self._evaluator.reset()
-        for path, boxes, scores, classes in self._found:
-            self._evaluator.update(path, boxes, scores, classes)
-        self.coco = self._evaluator.compute()
-        self.metrics.process(save_dir=self.save_dir, plot=False)
-        figures = dict(self.metrics.results_dict)
+    def _figures(self, evaluator: CocoEvaluator) -> dict[str, float]:
+        self.coco = evaluator.compute()
         # pycocotools says -1 where there is no object to find.
         ap, ap50 = max(self.coco.AP, 0.0), max(self.coco.AP50, 0.0)
-        figures.update({"metrics/mAP50(B)": ap50, "metrics/mAP50-95(B)": ap, "fitness": ap})
-        self._summary = {**figures, "objects": int(self.metrics.nt_per_class.sum())}
-        self.metrics.clear_stats()
-        return figures
+        return dict(zip(_NAMES, (self.coco.precision, self.coco.recall, ap50, ap), strict=True)) | {"fitness": ap}
 
-    def finalize_metrics(self) -> None:
+    def _write(self, evaluator: CocoEvaluator) -> None:
         """Write the files and pictures of the run."""
-        assert self._evaluator is not None
-        if not self.training:
-            write_results(self.save_dir, self._evaluator, self.coco, self.speed)
+        write_results(self.save_dir, evaluator, self.coco, self.speed)
         if self.args.plots:
-            matrix = confusion_matrix(self._evaluator, CONFUSION_CONF)
-            labels = list(self._evaluator.labels.values())
+            matrix = confusion_matrix(evaluator, CONFUSION_CONF)
+            labels = list(evaluator.labels.values())
             plot_confusion_matrix(self.save_dir / "confusion_matrix.png", matrix, labels, CONFUSION_CONF)
             plot_precision_recall(self.save_dir / "PR_curve.png", self.coco)
 
-    def print_results(self) -> None:
-        """A line after an epoch; the whole table otherwise."""
-        if self.training:
-            names = ("metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", "metrics/mAP50-95(B)")
-            values = (self._summary[name] for name in names)
-            logger.info(("%22s" + "%11i" * 2 + "%11.3g" * 4) % ("all", self.seen, self._summary["objects"], *values))
-            return
+    def _report(self) -> None:
         if self._cut:
             logger.warning(
-                f"{self._cut} of {self.seen} images had more than {self.args.max_det} detections above the score of "
+                f"{self._cut} of {self._seen} images had more than {self.args.max_det} detections above the score of "
                 f"{self.args.conf}: the best {self.args.max_det} were kept; raise --max-det to keep more"
             )
         times = ", ".join(f"{time:.1f} ms {name}" for name, time in self.speed.items())
         logger.info(f"\n{metrics_table(self.coco)}\n\n{times} per image\nResults in {self.save_dir}")
+
+
+def _scale(boxes: Tensor, index: int, batch: dict[str, Any]) -> Tensor:
+    """Scale boxes (N, 6) from the pixels of the batch to those of an image's file."""
+    size, original, padding = batch["img"].shape[2:], batch["ori_shape"][index], batch["ratio_pad"][index]
+    corners = scale_boxes(size, boxes[:, :4].clone(), original, ratio_pad=padding)
+    return torch.cat([corners, boxes[:, 4:6]], dim=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -62,16 +61,6 @@ def _read_policy(value: Any) -> Any:
     return [int(rows), int(columns)] if times and rows.isdecimal() and columns.isdecimal() else value
 
 
-def trained_size(model: nn.Module) -> tuple[int, int] | None:
-    """Height and width in pixels of the images that a checkpoint's model was trained on; None if it was not trained."""
-    args = getattr(model, "args", None)
-    size = args.get("imgsz") if isinstance(args, Mapping) else None
-    if size is None:
-        return None
-    height, width = (size, size) if isinstance(size, int) else size
-    return height, width
-
-
 class WindowChooser:
     """Sets a detector's attention windows to what the size of an image asks for.
 
@@ -80,6 +69,7 @@ class WindowChooser:
 
     Args:
         model: Changed in place. Models without our backbone have no windows, and are left as they are.
+        trained_size: Height and width in pixels of the images of the training; None for a model that was not trained.
         window: The user's windows, or None.
         position: The user's form of the position tables ("stretch" or "clamp"), or None.
 
@@ -93,12 +83,13 @@ class WindowChooser:
     def __init__(
         self,
         model: nn.Module,
+        trained_size: tuple[int, int] | None,
         window: WindowSpec | None = None,
         position: str | None = None,
     ) -> None:
         self.window: WindowSpec | None = None
         self._model = model if isinstance(model, Detector) else None
-        self._trained_size = trained_size(model)
+        self._trained_size = trained_size
         self._given = (window, position)
         self._said = ""
         if self._model is not None:
@@ -111,7 +102,7 @@ class WindowChooser:
         if self._model is None:
             return []
         policies = ["auto"] if self._trained_size is None else ["auto", "trained"]
-        return [WindowChooser(self._model, p, self._given[1]) for p in policies if p != self.window]
+        return [WindowChooser(self._model, self._trained_size, p, self._given[1]) for p in policies if p != self.window]
 
     def follow(self, height: int, width: int) -> None:
         """Set the windows for images of this size in pixels, and say which when others than the training's come up."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from pycocotools.coco import COCO
 
+from moat_det.evaluation.best_f1 import best_f1
 from moat_det.evaluation.ground_truth import PIXEL_DECIMALS
 from moat_det.evaluation.matching import BoxEval
 
@@ -39,6 +40,8 @@ class CocoMetrics:
         ARl: AR100 of objects over 96 x 96 px.
         per_class: For every class its `AP`, `AP50`, and how many `images` hold how many `boxes` of it.
         images: How many images were evaluated, those without objects included.
+        precision: Mean over the classes at IoU 0.5, at the confidence of the best mean F1 (see `best_f1`).
+        recall: The same.
         precision_at_50: (classes, 101) precision at IoU 0.5 for recall 0, 0.01, ..., 1, in the order of
             `per_class`; -1 for a class without objects.
     """
@@ -57,6 +60,8 @@ class CocoMetrics:
     ARl: float
     per_class: dict[str, dict[str, float]]
     images: int
+    precision: float
+    recall: float
     precision_at_50: np.ndarray = field(repr=False, compare=False)
 
     def to_json_dict(self, speed_ms: Mapping[str, float]) -> dict[str, Any]:
@@ -167,10 +172,13 @@ class CocoEvaluator:
                 "images": len(set(owners)),
                 "boxes": len(owners),
             }
+        precision_at_best, recall_at_best = best_f1(evaluation)
         return CocoMetrics(
             **{name: float(value) for name, value in zip(STATS, evaluation.stats, strict=True)},
             per_class=per_class,
             images=len(self._coco.imgs),
+            precision=precision_at_best,
+            recall=recall_at_best,
             precision_at_50=precision[0][:, [column[category_id] for category_id in self.labels]].T,
         )
 

@@ -20,7 +20,6 @@ from moat_det.engine.predictor import Predictor
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator
-from moat_det.engine.windows import trained_size
 
 Shapes = list[tuple[int, ...]]
 SMALL = ["--batch", "4", "--plots", "false", "--workers", "0", "--debug"]
@@ -91,7 +90,7 @@ def test_the_run_knows_its_shape(run: Path, strips: Path) -> None:
     assert options["shape"] == [32, 128]  # 125, rounded up to the stride
     checkpoint = load_checkpoint(run / "weights" / "best.pt")
     assert checkpoint.args["imgsz"] == [32, 128]
-    assert trained_size(checkpoint.build()) == (32, 128)
+    assert checkpoint.trained.size == (32, 128)
     assert {"train_batch0.jpg", "labels.jpg", "val_batch0_pred.jpg"} <= {path.name for path in run.iterdir()}
 
 

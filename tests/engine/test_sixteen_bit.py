@@ -157,7 +157,7 @@ def test_another_intensity_in_the_yaml_is_not_used(
     changed = tmp_path / "data.yaml"
     changed.write_text(f"{deep.read_text()}\nintensity: full\n")
     warnings: list[str] = []
-    monkeypatch.setattr("moat_det.engine.validator.logger.warning", warnings.append)
+    monkeypatch.setattr("moat_det.engine.validation_data.logger.warning", warnings.append)
     model = MOAT(run / "weights" / "best.pt")
     words = {"imgsz": 64, "workers": 0, "plots": False, "project": tmp_path}
     figures = model.val(data=str(changed), **words)
@@ -272,8 +272,8 @@ def test_gray_as_one_channel(deep: Path, model_yaml: Path, tmp_path: Path) -> No
     words = {"imgsz": 64, "workers": 0, "plots": False, "project": tmp_path}
     model.train(data=str(data), epochs=1, batch=8, **words)
     loaders = (model.trainer.train_loader, model.trainer.test_loader)
-    assert [loader.dataset.intensity for loader in loaders] == [model.model.intensity] * 2
-    assert model.model.intensity.windows
+    assert [loader.dataset.intensity for loader in loaders] == [model.trained.intensity] * 2
+    assert model.trained.intensity.windows
     (found,) = model.predict(images(deep)[0], imgsz=64, verbose=False, project=tmp_path)
     assert found.orig_img.shape == (96, 96, 3)
     model.val(data=str(data), **{**words, "imgsz": "native"})

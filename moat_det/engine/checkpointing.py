@@ -1,0 +1,143 @@
+"""The checkpoints of a training: written after each epoch, resumed, gone back to, and made fit for use at the end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from ultralytics.cfg import DEFAULT_CFG, get_cfg
+from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
+
+from moat_det.data.sizes.imgsz import take_shape
+from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
+from moat_det.engine.device import is_mixed
+from moat_det.engine.train_options import TrainOptions
+from moat_det.errors import UserError
+from moat_det.files import atomic_write_text
+
+logger = logging.getLogger(__name__)
+
+# What may change when a run goes on: where and how it runs.
+_RESUMABLE = {"device", "workers", "cache", "patience", "save_period", "plots", "val", "time", "verbose"}
+
+
+def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
+    """Write `last.pt`, `best.pt` when this epoch is the best, and `epochN.pt` when asked for.
+
+    Args:
+        trainer: At the end of an epoch.
+        options: Our own of the training.
+    """
+    model, averaged = unwrap_model(trainer.model), trainer.ema.ema
+    _mend_average(averaged, model)
+    checkpoint = Checkpoint(
+        config=options.config,
+        names=dict(model.names),
+        weights=averaged.state_dict(),
+        args={**vars(trainer.args), "amp": options.mixed, "imgsz": options.shape or trainer.args.imgsz},
+        metrics={**trainer.metrics, "fitness": trainer.fitness},
+        training={
+            "epoch": trainer.epoch,
+            "options": options.to_resume(),
+            "weights": model.state_dict(),
+            "updates": trainer.ema.updates,
+            "optimizer": trainer.optimizer.state_dict(),
+            "best_fitness": trainer.best_fitness,
+            "stopper": {
+                "best_fitness": trainer.stopper.best_fitness,
+                "best_epoch": trainer.stopper.best_epoch,
+            },
+        },
+        channels=trainer.data["channels"],
+        intensity=trainer.data["intensity"].to_dict(),
+    )
+    checkpoint.save(trainer.last)
+    if trainer.best_fitness == trainer.fitness:
+        checkpoint.save(trainer.best)
+    if trainer.save_period > 0 and (trainer.epoch + 1) % trainer.save_period == 0:
+        checkpoint.save(trainer.wdir / f"epoch{trainer.epoch + 1}.pt")
+
+
+def find_run(args: Any, overrides: Mapping[str, Any]) -> tuple[Checkpoint, Any]:
+    """Find the run to resume.
+
+    Args:
+        args: The engine's arguments, of which `resume` names the file, or is True for the newest below `project`.
+        overrides: Those that the caller gave; of a resumed run most cannot change, which a warning says.
+
+    Returns:
+        The checkpoint, and the engine's arguments of the run.
+
+    Raises:
+        UserError: There is none, or its training has finished.
+    """
+    path = Path(args.resume) if isinstance(args.resume, (str, Path)) else newest_run(Path(args.project))
+    checkpoint = load_checkpoint(path)
+    if checkpoint.training is None:
+        raise UserError(f"{path} is of a finished training: start a new one from it with --weights {path}")
+    kept = {key: value for key, value in overrides.items() if key in _RESUMABLE}
+    # The run's folder may have been moved since.
+    place = {"resume": str(path), "model": str(path), "save_dir": str(path.resolve().parents[1])}
+    arguments = {**checkpoint.args, **kept, **place, "amp": False}
+    take_shape(arguments)  # it is among our options too
+    ignored = sorted(
+        key
+        for key, value in overrides.items()
+        if key not in {*_RESUMABLE, *place, "data", "project", "name", "mode", "task"}
+        and value != checkpoint.args.get(key)
+    )
+    if ignored:
+        logger.warning(f"a resumed run keeps its own {', '.join(ignored)}; start a new run to change them")
+    return checkpoint, get_cfg(DEFAULT_CFG, arguments)
+
+
+def options_of(checkpoint: Checkpoint) -> TrainOptions:
+    """Give our own options of the run that a checkpoint is of."""
+    assert checkpoint.training is not None
+    options = checkpoint.training.get("options", {})
+    return TrainOptions(checkpoint.config, mixed=is_mixed(checkpoint.args["amp"]), **options)
+
+
+def restore(trainer: BaseTrainer, checkpoint: Checkpoint) -> None:
+    """Put optimizer, average and counters where they stood at the end of the checkpoint's epoch."""
+    state = checkpoint.training
+    assert state is not None
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.ema = ModelEMA(trainer.model)  # the old one holds tensors made for inference
+    trainer.ema.ema.load_state_dict(checkpoint.weights)
+    trainer.ema.updates = state["updates"]
+    trainer.best_fitness = state["best_fitness"]
+    trainer.stopper.best_fitness = state["stopper"]["best_fitness"]
+    trainer.stopper.best_epoch = state["stopper"]["best_epoch"]
+
+
+def strip(path: Path) -> None:
+    """Take out of a checkpoint what only resuming needs."""
+    replace(load_checkpoint(path), training=None).save(path)
+
+
+def drop_rows_after(path: Path, epoch: int) -> None:
+    """Drop the rows of `results.csv` after `epoch` (counted from 1), which a resumed run is about to write again.
+
+    A run that is killed between its row and its checkpoint leaves a row too many, or half of one.
+    """
+    if not path.exists():
+        return
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    columns = header.count(",")
+    kept = [row for row in rows if row.count(",") == columns and int(float(row.split(",")[0])) <= epoch]
+    atomic_write_text(path, "\n".join([header, *kept]) + "\n")
+
+
+def _mend_average(averaged: nn.Module, model: nn.Module) -> None:
+    """Take the model's tensors for those of its average that a passing NaN or infinity spoilt: they would stay so."""
+    own = model.state_dict()
+    for name, tensor in averaged.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            tensor.copy_(own[name])

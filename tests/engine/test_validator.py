@@ -1,0 +1,80 @@
+"""The one loop, as an epoch of a training and as `val.py` run it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from ultralytics.cfg import get_cfg
+from ultralytics.utils import metrics
+
+from moat_det import MOAT
+from moat_det.engine.checkpoint import load_checkpoint
+from moat_det.engine.inference_options import InferenceOptions
+from moat_det.engine.validation_data import open_split, read_data
+from moat_det.engine.validator import Validator
+
+
+def epoch_of(run: Path, data: Path, folder: Path) -> tuple[Validator, Any]:
+    """A validator as a trainer has it, and the trainer as far as it looks at it; batches of 8 and of 4 images."""
+    checkpoint = load_checkpoint(run / "weights" / "best.pt")
+    model = checkpoint.build()
+    args = get_cfg(overrides={"data": str(data), "imgsz": 64, "batch": 8, "plots": True, "save_txt": True})
+    model.args = args
+    found = read_data(args, model, checkpoint.trained.intensity)
+    loader = open_split(args, found, InferenceOptions(), 32, torch.device("cpu"), workers=0)
+    trainer = SimpleNamespace(device=torch.device("cpu"), ema=SimpleNamespace(ema=model))
+    return Validator(args, loader, folder), trainer
+
+
+def test_an_epoch_gives_figures_and_losses_and_writes_nothing(
+    trained: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics.DetMetrics, "update_stats", lambda *_: pytest.fail("the engine matches too"))
+    validator, trainer = epoch_of(trained, demo, tmp_path)
+    figures = validator(trainer)
+    assert not list(tmp_path.iterdir())
+    assert [*figures][:4] == validator.metrics.keys
+    assert figures["fitness"] == round(validator.coco.AP, 5) == figures["metrics/mAP50-95(B)"]
+    assert figures["metrics/recall(B)"] == round(validator.coco.recall, 5)
+
+    model, sums = trainer.ema.ema, Counter[str]()
+    with torch.no_grad():
+        for batch in validator.dataloader:
+            for name, loss in model.loss(batch, model(batch["img"]))[1].items():
+                sums[f"val/{name}"] += float(loss) * len(batch["img"]) / 12
+    assert {name: value for name, value in figures.items() if name.startswith("val/")} == pytest.approx(
+        dict(sums), abs=1e-5
+    )
+    assert validator(trainer) == figures, "an epoch leaves something to the next"
+
+
+def test_an_epoch_and_val_see_the_same(trained: Path, demo: Path, tmp_path: Path) -> None:
+    validator, trainer = epoch_of(trained, demo, tmp_path)
+    epoch = validator(trainer)
+    model = MOAT(trained / "weights" / "best.pt")
+    figures = model.val(data=str(demo), imgsz=64, batch=8, amp=False, plots=False, project=str(tmp_path))
+    assert epoch["metrics/mAP50-95(B)"] == pytest.approx(figures.AP, abs=1e-4)
+    assert epoch["metrics/recall(B)"] == pytest.approx(figures.recall, abs=1e-3)
+
+
+def test_val_writes_pictures_and_texts_and_calls_back(trained: Path, demo: Path, tmp_path: Path) -> None:
+    model = MOAT(trained / "weights" / "best.pt")
+    events: Counter[str] = Counter()
+    for event in ("on_val_start", "on_val_batch_start", "on_val_batch_end", "on_val_end"):
+        model.add_callback(event, lambda validator, event=event: events.update([event]))
+    model.val(data=str(demo), imgsz=64, batch=8, save_txt=True, save_conf=True, visualize=True, project=str(tmp_path))
+    assert events == {"on_val_start": 1, "on_val_batch_start": 2, "on_val_batch_end": 2, "on_val_end": 1}
+    folder = tmp_path / "val"
+    pictures = {f"val_batch{number}_{what}.jpg" for number in (0, 1) for what in ("labels", "pred")}
+    assert {*pictures, "confusion_matrix.png", "PR_curve.png"} <= {path.name for path in folder.iterdir()}
+    assert len(list((folder / "visualizations").iterdir())) == 12
+    predictions = json.loads((folder / "predictions.json").read_text())
+    lines = [line.split() for file in (folder / "labels").glob("*.txt") for line in file.read_text().splitlines()]
+    assert len(lines) == len(predictions)
+    assert sorted(float(line[5]) for line in lines) == pytest.approx(sorted(p["score"] for p in predictions), rel=1e-3)
