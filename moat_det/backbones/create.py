@@ -8,9 +8,9 @@ from pathlib import Path
 
 from moat_det.backbones.moat.backbone import MOATBackbone
 from moat_det.backbones.moat.variants import VARIANTS
-from moat_det.backbones.moat.windows import WindowSpec
 from moat_det.backbones.weights import load_pretrained
 from moat_det.backbones.weights.report import TABLES, part
+from moat_det.backbones.windows import WindowSpec
 from moat_det.errors import UserError
 
 logger = logging.getLogger(__name__)

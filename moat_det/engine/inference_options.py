@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from moat_det.backbones.moat.windows import WindowSpec
+from moat_det.backbones.windows import POSITIONS, WindowSpec, read_window
 from moat_det.data.sizes.imgsz import AUTO, take_shape
 from moat_det.data.sizes.shape import Shape
-from moat_det.engine.windows import POSITIONS, read_window
 from moat_det.errors import UserError
 
 NATIVE = "native"

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator
 
 import torch
-from ultralytics.nn.tasks import DetectionModel
 
+from moat_det.detector.base import BaseDetector
 from moat_det.detector.memory import available_memory, predict_memory
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.windows import WindowChooser
@@ -34,7 +34,7 @@ class MemoryCheck:
         options: They say what makes an image smaller: `--max-pixels`, or `--imgsz` with one number or two.
     """
 
-    def __init__(self, model: DetectionModel, windows: WindowChooser, options: InferenceOptions) -> None:
+    def __init__(self, model: BaseDetector, windows: WindowChooser, options: InferenceOptions) -> None:
         self._model = model
         self._windows = windows
         self._options = options

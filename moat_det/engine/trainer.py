@@ -23,9 +23,7 @@ from moat_det.data.dataset import DetectionDataset, build_dataset
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.loader.loader import Loader, default_workers, killed_workers_explained, make_loader
 from moat_det.data.sizes.shape import Shape
-from moat_det.detector.build import build_model, is_engine_config
-from moat_det.detector.detector import Detector
-from moat_det.detector.precision import prepare
+from moat_det.detector.build import build_model
 from moat_det.engine.checkpoint import Checkpoint
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
@@ -75,8 +73,6 @@ class Trainer(ResumableTrainer):
         # The engine's mixed precision is float16 with a downloaded model as its test; ours lives in the detector.
         self.mixed = self.args.amp not in {False, "fp32"}
         self.args.amp = False
-        if isinstance(self.args.freeze, int) and not is_engine_config(options.config):
-            self.args.freeze = ["normalize", "backbone", "neck"][: self.args.freeze]
 
     @property
     def _shape(self) -> Shape:
@@ -146,11 +142,12 @@ class Trainer(ResumableTrainer):
             assert self._checkpoint.training is not None
             self.model.load_state_dict(self._checkpoint.training["weights"])
         else:
-            if isinstance(self.model, Detector):
-                self.model.head.bias_init(self._shape)
+            self.model.initialize_prior(self._shape)
             if self._options.weights is not None:
                 load_weights(self.model, self._options.weights, remap_classes=self.args.cls_remap)
-        prepare(self.model, self.device, self.mixed, training=True)
+        self.model.prepare(self.device, self.mixed, training=True)
+        if isinstance(self.args.freeze, int):
+            self.args.freeze = self.model.parts[: self.args.freeze]
         return self._checkpoint
 
     def set_model_attributes(self) -> None:
@@ -180,8 +177,8 @@ class Trainer(ResumableTrainer):
         decay: float = 1e-5,
         iterations: float = 1e5,
     ) -> torch.optim.Optimizer:
-        """Ours for our models; the engine's for the engine's, which are here to be compared with as they are."""
-        if is_engine_config(self._options.config):
+        """Ours for our models; the engine's for its own, which are here to be compared with as they are."""
+        if unwrap_model(model).engine_recipe:
             return super().build_optimizer(model, name, lr, momentum, decay, iterations)
         return build_optimizer(unwrap_model(model), name, lr, momentum, decay, self._options.layer_decay)
 
@@ -212,10 +209,10 @@ class Trainer(ResumableTrainer):
         """
         super()._model_train()
         model = unwrap_model(self.model)
-        ours = isinstance(model, Detector)
         if self._options.freeze_backbone:
             set_backbone_training(model.backbone, self.optimizer, self.epoch >= self._options.freeze_backbone)
-        self._batch_norms = [m for m in model.modules() if ours and isinstance(m, nn.BatchNorm2d) and m.training]
+        norms = [] if model.engine_recipe else model.modules()
+        self._batch_norms = [m for m in norms if isinstance(m, nn.BatchNorm2d) and m.training]
         seed = int(np.random.SeedSequence([self.args.seed, self.epoch]).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)

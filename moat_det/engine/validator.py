@@ -23,9 +23,7 @@ from moat_det.data.images.intensity import Intensity
 from moat_det.data.loader.loader import default_workers, killed_workers_explained, make_loader
 from moat_det.data.sizes.imgsz import multiple_of
 from moat_det.data.sizes.native import NativeSize
-from moat_det.detector.detector import Detector
 from moat_det.detector.nms import non_max_suppression, read_output
-from moat_det.detector.precision import prepare
 from moat_det.engine.device import choose_device, compile_model
 from moat_det.engine.ground_truth import dataset_ground_truth
 from moat_det.engine.inference_options import InferenceOptions
@@ -110,7 +108,8 @@ class Validator(DetectionValidator):
         mixed = self.args.amp not in {False, "fp32"} and self.args.quantize != 32
         # Tensors made in inference mode have no version to tell a stale table by, so that none would be remembered.
         with torch.inference_mode(False), torch.no_grad():
-            model = prepare(deepcopy(model).to(self.device).float().eval().fuse(verbose=False), self.device, mixed)
+            model = deepcopy(model).to(self.device).float().eval().fuse(verbose=False)
+            model.prepare(self.device, mixed)
         compiled = compile_model(model, self.device, self.args.compile)
         self.args.quantize = None
         self.stride = max(int(model.stride.max()), 32)
@@ -194,14 +193,11 @@ class Validator(DetectionValidator):
         largest = max(dataset.batches(), key=lambda batch: len(batch) * math.prod(dataset.padded_shape(batch[0])))
         height, width = dataset.padded_shape(largest[0])
         windows.set(height, width)
-        dtype = torch.uint8 if isinstance(model, Detector) else torch.float32
         check = MemoryCheck(model, windows, self.options)
-        check.check((len(largest), dataset.channels, height, width), dtype, dataset.im_files[largest[0]])
+        check.check((len(largest), dataset.channels, height, width), torch.uint8, dataset.im_files[largest[0]])
 
     def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Move the batch to the device; our models take its images as they are, uint8, and normalise them."""
-        if not self._takes_bytes:
-            return super().preprocess(batch)
+        """Move the batch to the device; models take its images as they are, uint8."""
         return {
             key: value.to(self.device, non_blocking=self.device.type == "cuda") if isinstance(value, Tensor) else value
             for key, value in batch.items()
@@ -212,8 +208,6 @@ class Validator(DetectionValidator):
         super().init_metrics(model)
         self._found = []
         self._cut = 0
-        # Test-time augmentation, the engine's, wants numbers in [0, 1].
-        self._takes_bytes = isinstance(model, Detector) and not self.args.augment
         if self._evaluator is None:
             self._evaluator = self._make_evaluator(self.dataloader.dataset, dict(model.names))
 
