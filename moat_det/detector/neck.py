@@ -87,6 +87,6 @@ def _choose(feature_info: Sequence[FeatureInfo], levels: Sequence[int]) -> list[
     if not wanted or not by_stride.keys() >= set(wanted):
         strides = ", ".join(map(str, by_stride))
         raise UserError(
-            f"neck.levels {list(levels)} are of strides {[2**level for level in levels]}, the backbone's maps of {strides}"
+            f"neck.levels {list(levels)}: a level L is of stride 2 ** L, and the backbone's maps are of {strides}"
         )
     return [by_stride[stride] for stride in wanted]
