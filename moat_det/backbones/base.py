@@ -78,7 +78,7 @@ class Backbone(nn.Module, ABC):
     def fold(self) -> None:
         """Fold the norms into the convolutions beside them, in place, for inference alone; by default none."""
 
-    def layers(self, coarse: bool = False) -> list[list[nn.Parameter]]:
+    def group_parameters(self, coarse: bool = False) -> list[list[nn.Parameter]]:
         """Group the parameters by `group_matcher`, from the input on; what it does not name is the last layer."""
         groups: dict[tuple[float, ...], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():

@@ -43,7 +43,7 @@ def layer_distances(backbone: Backbone) -> dict[nn.Parameter, int]:
         Parameter -> 1 in the last block, 2 in the one before, and so on to the stem. Neck and head, which are no
         layers of the backbone, are not in it.
     """
-    return {p: distance for distance, layer in enumerate(reversed(backbone.layers()), 1) for p in layer}
+    return {p: distance for distance, layer in enumerate(reversed(backbone.group_parameters()), 1) for p in layer}
 
 
 def build_optimizer(
