@@ -106,7 +106,8 @@ class Windowed(Protocol):
             trained_size: Height and width in pixels of the images of the training; needed for the window "trained" and
                 the position "clamp".
             position: What becomes of the position tables in windows larger than the whole map of an image of
-                `trained_size`: one of `windows.POSITIONS`.
+                `trained_size`: "stretch" resizes them to any window, as MOAT's official code does; "clamp" resizes
+                them to that map at most, and cells farther apart get the bias of its farthest.
 
         Raises:
             UserError: An argument is none of these, or `trained_size` is missing.

@@ -56,9 +56,7 @@ class Detector(BaseDetector):
 
     Attributes:
         yaml: The configuration as plain types, and `nc` and `channels`.
-        names: Class index -> name.
-        stride: Strides of the head's levels.
-        dtype: The format that `forward` computes in (see `precision.compute_dtype`); its results are float32.
+        dtype: See `precision.compute_dtype`; what comes out is float32.
 
     Args:
         config: What shapes the model.
@@ -84,7 +82,7 @@ class Detector(BaseDetector):
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = BN_MOMENTUM
-        for module in (*neck.modules(), *head.modules()):  # the backbone's is that of its pre-training
+        for module in self.model[2:].modules():  # the backbone's is that of its pre-training
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = 1e-3
         self.stride = head.stride
@@ -156,8 +154,8 @@ class Detector(BaseDetector):
         return head(levels)
 
     def is_fused(self) -> bool:
-        """Whether every batch norm of neck and head is folded into a convolution, and what folds of the backbone's."""
-        return not any(isinstance(m, nn.BatchNorm2d) for part in self.model[2:] for m in part.modules())
+        """Whether the norms are folded: those of neck and head all fold, of a backbone's not each may."""
+        return not any(isinstance(module, nn.BatchNorm2d) for module in self.model[2:].modules())
 
     def fuse(self, verbose: bool = True, imgsz: int = 640) -> Detector:
         """Fold the batch norms into the convolutions, in place: for a copy that is used for inference alone.

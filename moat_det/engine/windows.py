@@ -59,7 +59,7 @@ class WindowChooser:
         if model.windowed is not None:
             self._trained = model.yaml["backbone"].get("window", "full")
         elif window is not None or position is not None:
-            raise UserError("--window and --position are for models on a MOAT backbone: leave them out")
+            raise UserError("--window and --position are for models with attention windows: leave them out")
 
     def others(self) -> list[WindowChooser]:
         """Choosers for the same model with other windows, which may need less memory than those of the whole map."""

@@ -100,18 +100,9 @@ class MOATBackbone(Backbone):
     def set_windows(
         self, window: WindowSpec, *, trained_size: tuple[int, int] | None = None, position: str = "stretch"
     ) -> None:
-        """Changes how far attention reaches; the last block of a stage keeps the whole map if it was built so.
+        """Change how far attention reaches, as `Windowed` says.
 
-        Args:
-            window: See `windows.parse_windows`.
-            trained_size: Height and width in pixels of the images of the training; needed for the window "trained" and
-                the position "clamp".
-            position: What becomes of the position tables in windows larger than the whole map of an image of
-                `trained_size`: "stretch" resizes them to any window, as the official code does; "clamp" resizes them to
-                that map at most, and cells farther apart get the bias of its farthest.
-
-        Raises:
-            UserError: An argument is none of these, or `trained_size` is missing.
+        The last block of a stage keeps the whole map if it was built so.
         """
         windows = parse_windows(window, trained_size)
         if position not in POSITIONS:
