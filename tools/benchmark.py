@@ -65,7 +65,9 @@ def _cases(args: argparse.Namespace) -> Sequence[settings.Case]:
     if args.attention:
         if args.models or args.peers or args.sliced:
             raise UserError("--attention measures attention alone: leave --models, --peers and --sliced out")
-        return settings.attention_cases(args.attention, args.form, args.heads, args.dtype, args.mode, args.batch)
+        return settings.attention_cases(
+            args.attention, args.form, args.heads, args.dtype, args.mode, args.batch, args.device
+        )
     if not args.models and not args.peers:
         raise UserError("nothing to measure: give --models or --peers, or --attention")
     if args.sliced is not None:
@@ -81,6 +83,7 @@ def _cases(args: argparse.Namespace) -> Sequence[settings.Case]:
         checkpoint_attention=args.checkpoint_attention,
         batch=args.batch,
         tiles=args.sliced,
+        devices=args.device,
     )
 
 
@@ -98,8 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--models", nargs="+", default=[], metavar="M", help="backbones by name, or model YAMLs")
     add("--peers", nargs="+", default=[], metavar="M", help="models of the engine, such as yolo11s yolo26n")
     add("--imgsz", nargs="+", default=["640"], metavar="N", help="sides in pixels, or HxW (default: 640)")
-    add("--window", nargs="+", default=["full"], metavar="W", help="attention windows: full, auto, 14, ...")
+    add("--window", nargs="+", default=["full"], metavar="W", help="attention windows, as val.py takes them")
     add("--dtype", nargs="+", default=["float32"], choices=settings.DTYPES)
+    add("--device", nargs="+", default=["cpu"], choices=settings.DEVICES)
     add("--mode", nargs="+", default=["forward"], choices=settings.MODES, help="detection, or a step of training")
     add("--norms", nargs="+", default=["folded"], choices=settings.NORMS, help="batch norms, in detection")
     add("--checkpoint-attention", action="store_true", help="recompute attention in the backward pass")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from moat_det.backbones.moat.backbone import MOATBackbone
 from moat_det.backbones.moat.variants import VARIANTS
-from moat_det.backbones.moat.windows import WindowSpec
 from moat_det.backbones.weights import load_pretrained
 from moat_det.backbones.weights.report import TABLES, part
+from moat_det.backbones.windows import WindowSpec
 from moat_det.errors import UserError
 from moat_det.messages import nearest
 
@@ -44,7 +44,7 @@ def create_backbone(
             to a number of cells, else its largest even part), an int or (h, w) cells, or one of these for each of
             the four stages, such as [None, None, (14, 14), "full"]; see `windows.parse_windows`. Windows that
             reach over the end of the map end with it, as if it were padded and the padding masked.
-            `MOATBackbone.set_windows` changes them.
+            `set_windows` changes them.
         global_attention_at_end_of_stage: Let the last block of each attention stage attend over the whole
             map.
         pool_size: Kernel of the average pooling in the shortcuts, 2 or 3. None is the official choice: 2 for

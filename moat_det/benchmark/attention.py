@@ -20,9 +20,9 @@ def attention_pass(case: AttentionCase) -> Callable[[], object]:
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[case.dtype]
     # As a linear layer gives them: the heads side by side in each cell.
     shape = (case.batch, size[0] * size[1], case.heads, HEAD_SIZE)
-    qkv = [torch.randn(shape, dtype=dtype, requires_grad=trains) for _ in range(3)]
+    qkv = [torch.randn(shape, dtype=dtype, device=case.device, requires_grad=trains) for _ in range(3)]
     side = 2 * POSITION_RANGES[0] - 1
-    table = torch.randn(case.heads, side, side, requires_grad=trains)
+    table = torch.randn(case.heads, side, side, device=case.device, requires_grad=trains)
     form = attend_plain if case.form == "plain" else attend
 
     def run() -> None:

@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TypeAlias
 
-from moat_det.backbones.moat.windows import WindowSpec, parse_windows
-from moat_det.detector.build import find_config, is_engine_config
+import torch
+
+from moat_det.backbones.windows import parse_windows, read_window
+from moat_det.detector.build import find_config
 from moat_det.detector.config import parse_config
+from moat_det.detector.peers import is_peer
 from moat_det.errors import UserError
 
 NONE = "-"
@@ -21,6 +24,7 @@ WHOLE = "whole"
 DTYPES = ("float32", "bfloat16")
 MODES = ("forward", "train")
 NORMS = ("folded", "unfolded")
+DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,13 @@ class DetectorCase:
         model: A backbone's name, the path of a model YAML, or the name of one of the engine's models.
         imgsz: Side in pixels, or HxW.
         tiles: Side of the tiles that the image is cut into (SAHI), or "whole".
-        window: Attention windows as the user wrote them.
+        window: Attention windows as the user wrote them (see `read_window`).
         norms: "folded" or "unfolded"; "-" in training.
         dtype: What convolutions and attention compute in.
         mode: "forward" (uint8 image to decoded boxes and scores) or "train" (forward, loss, backward, AdamW step).
         recompute: "yes" if the backward pass recomputes attention; "-" for models without, and without backward pass.
         batch: Images in a pass.
+        device: Where it runs: "cpu" or "cuda".
     """
 
     model: str
@@ -48,6 +53,7 @@ class DetectorCase:
     mode: str
     recompute: str
     batch: int
+    device: str = "cpu"
 
     @property
     def amount(self) -> float:
@@ -67,6 +73,7 @@ class AttentionCase:
         dtype: Of queries, keys, values and the position table.
         mode: "forward" or "train" (forward and backward).
         batch: Maps in a pass.
+        device: Where it runs.
     """
 
     cells: str
@@ -75,6 +82,7 @@ class AttentionCase:
     dtype: str
     mode: str
     batch: int
+    device: str = "cpu"
 
     @property
     def amount(self) -> float:
@@ -98,17 +106,6 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[-1])
 
 
-def parse_window(text: str) -> WindowSpec:
-    """Read the attention windows of a command line: "14" and "14x28" are cells, anything else is a policy's name.
-
-    Raises:
-        UserError: There are no such windows.
-    """
-    window = parse_size(text) if text[:1].isdecimal() else text
-    parse_windows(window)
-    return window
-
-
 def detector_cases(
     models: Sequence[str],
     peers: Sequence[str],
@@ -121,6 +118,7 @@ def detector_cases(
     checkpoint_attention: bool,
     batch: int,
     tiles: int | None,
+    devices: Sequence[str] = ("cpu",),
 ) -> list[DetectorCase]:
     """Combine everything with everything, in the order that the user gave, sizes varying slowest but for the model.
 
@@ -135,12 +133,14 @@ def detector_cases(
         checkpoint_attention: Training recomputes attention in the backward pass.
         batch: Images in a pass.
         tiles: Detect also in tiles of this side, one image at a time, in the first of the windows.
+        devices: Of `DEVICES`.
 
     Raises:
-        UserError: A model or a size cannot be.
+        UserError: A model, a size, windows or a device cannot be.
     """
+    _check_devices(devices)
     for window in windows:
-        parse_window(window)
+        parse_windows(read_window(window))
     cases = []
     for model in [*models, *peers]:
         ours, stride = _properties(model, must_be_peer=model in peers)
@@ -149,11 +149,11 @@ def detector_cases(
             raise UserError(f"--sliced {tiles}: must be a multiple of {stride}, the largest stride of {model}")
         reaches = windows if ours else [NONE]
         recompute = ("yes" if checkpoint_attention else "no") if ours else NONE
-        for size, window, norm, dtype, mode in product(imgsz, reaches, norms, dtypes, modes):
+        for size, window, norm, dtype, mode, device in product(imgsz, reaches, norms, dtypes, modes, devices):
             if mode == "train":
-                cases.append(DetectorCase(model, size, WHOLE, window, NONE, dtype, mode, recompute, batch))
+                cases.append(DetectorCase(model, size, WHOLE, window, NONE, dtype, mode, recompute, batch, device))
                 continue
-            whole = DetectorCase(model, size, WHOLE, window, norm, dtype, mode, NONE, batch)
+            whole = DetectorCase(model, size, WHOLE, window, norm, dtype, mode, NONE, batch, device)
             cases.append(whole)
             if tiles is not None and min(parse_size(size)) > tiles and window == reaches[0]:
                 cases.append(replace(whole, tiles=str(tiles), batch=1))
@@ -161,17 +161,26 @@ def detector_cases(
 
 
 def attention_cases(
-    cells: Sequence[str], forms: Sequence[str], heads: int, dtypes: Sequence[str], modes: Sequence[str], batch: int
+    cells: Sequence[str],
+    forms: Sequence[str],
+    heads: int,
+    dtypes: Sequence[str],
+    modes: Sequence[str],
+    batch: int,
+    devices: Sequence[str] = ("cpu",),
 ) -> list[AttentionCase]:
     """Combine everything with everything.
 
     Raises:
-        UserError: A size is none.
+        UserError: A size or a device cannot be.
     """
+    _check_devices(devices)
     for size in cells:
         parse_size(size)
-    combinations = product(cells, dtypes, modes, forms)
-    return [AttentionCase(size, form, heads, dtype, mode, batch) for size, dtype, mode, form in combinations]
+    return [
+        AttentionCase(size, form, heads, dtype, mode, batch, device)
+        for size, dtype, mode, form, device in product(cells, dtypes, modes, forms, devices)
+    ]
 
 
 def config_name(model: str) -> str:
@@ -182,7 +191,7 @@ def config_name(model: str) -> str:
 def _properties(model: str, must_be_peer: bool) -> tuple[bool, int]:
     """Whether a model is ours, and its largest stride in pixels."""
     config = find_config(config_name(model))
-    if is_engine_config(config):
+    if is_peer(config):
         return False, 64 if "-p6" in model else 32
     if must_be_peer:
         raise UserError(f"--peers {model}: is a model of ours; name it among --models")
@@ -193,3 +202,8 @@ def _check_sizes(sizes: Sequence[str], stride: int, model: str) -> None:
     for size in sizes:
         if any(side % stride for side in parse_size(size)):
             raise UserError(f"--imgsz {size}: must be a multiple of {stride}, the largest stride of {model}")
+
+
+def _check_devices(devices: Sequence[str]) -> None:
+    if "cuda" in devices and not torch.cuda.is_available():
+        raise UserError("--device cuda: this machine has no such device; it has cpu")

@@ -1,4 +1,4 @@
-"""Time and peak memory of a pass in this process, as the operating system counts it."""
+"""Time and peak memory of a pass: of this process as the system counts it, or of a GPU as torch's allocator does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import torch
 
 MIB = 2**20
 
@@ -19,10 +20,10 @@ class Measurement:
 
     Attributes:
         seconds: Of each pass, without the first one that warmed up.
-        before: MiB of the process before the first pass: libraries, model, image.
-        growth: MiB by which the process grew above `before` at the peak of the first pass.
-        growth_repeated: The same at the peak of all passes: what the system's allocator does not get back in one piece
-            adds up over the first few.
+        before: MiB before the first pass: libraries, model, image; on a GPU the tensors that are there.
+        growth: MiB by which that grew at the peak of the first pass.
+        growth_repeated: The same at the peak of all passes: what an allocator does not get back in one piece adds up
+            over the first few. On a GPU what the allocator held, with the pieces that were free.
     """
 
     seconds: list[float]
@@ -31,38 +32,71 @@ class Measurement:
     growth_repeated: float
 
 
-def measure(run: Callable[[], object], repeats: int, warm_up: bool) -> Measurement:
+def measure(run: Callable[[], object], repeats: int, warm_up: bool, device: str = "cpu") -> Measurement:
     """Run passes.
 
     Args:
         run: A pass.
         repeats: Passes whose time counts.
         warm_up: Run one before them.
+        device: Where it runs: "cpu" or "cuda".
     """
-    _reset_peak()
-    before = psutil.Process().memory_info().rss
+    memory = _Gpu() if device == "cuda" else _Process()
+    before = memory.start()
     seconds, growths = [], []
     for _ in range(repeats + warm_up):
         start = time.perf_counter()
         run()
+        memory.finish()
         seconds.append(time.perf_counter() - start)
-        growths.append((_peak() - before) / MIB)
-    return Measurement(seconds[warm_up:], before / MIB, growths[0], growths[-1])
+        growths.append((memory.peak() - before) / MIB)
+    return Measurement(seconds[warm_up:], before / MIB, growths[0], (memory.held() - before) / MIB)
 
 
-def _reset_peak() -> None:
-    """Forget what the process needed while it was set up. Linux alone can; elsewhere the peak starts at the process."""
-    if sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5")
+class _Process:
+    """The real memory of this process."""
+
+    def start(self) -> int:
+        """Forget what it needed while it was set up, and give what it has. Linux alone can forget."""
+        if sys.platform == "linux":
+            Path("/proc/self/clear_refs").write_text("5")
+        return psutil.Process().memory_info().rss
+
+    def finish(self) -> None:
+        """Nothing is computed any more when a pass returns."""
+
+    def peak(self) -> int:
+        """Most bytes that it has had."""
+        if sys.platform == "linux":
+            status = Path("/proc/self/status").read_text().splitlines()
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+        if sys.platform == "win32":
+            return psutil.Process().memory_info().peak_wset
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    held = peak
 
 
-def _peak() -> int:
-    """Most bytes of real memory that the process has had."""
-    if sys.platform == "linux":
-        status = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-    if sys.platform == "win32":
-        return psutil.Process().memory_info().peak_wset
-    import resource
+class _Gpu:
+    """The memory that torch's allocator has of the GPU."""
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    def start(self) -> int:
+        """Forget what was needed while it was set up, and give what the tensors have that are alive."""
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+
+    def finish(self) -> None:
+        """Wait for what a pass has only queued."""
+        torch.cuda.synchronize()
+
+    def peak(self) -> int:
+        """Most bytes of tensors."""
+        return torch.cuda.max_memory_allocated()
+
+    def held(self) -> int:
+        """Most bytes that the allocator took, with what lay free between the tensors."""
+        return torch.cuda.max_memory_reserved()

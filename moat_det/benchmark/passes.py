@@ -1,22 +1,21 @@
 """The pass of a detector that is measured: of ours, or of the engine's to compare with, with random weights.
 
-All start from the same uint8 images. Detection ends with decoded boxes and scores, before their suppression: random
-weights find nothing to suppress.
+All start from the same uint8 images, which lie on the device. Detection ends with decoded boxes and scores, before
+their suppression: random weights find nothing to suppress.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 from ultralytics.cfg import get_cfg
-from ultralytics.nn.tasks import DetectionModel
 
-from moat_det.benchmark.cases import NONE, DetectorCase, config_name, parse_size, parse_window
+from moat_det.backbones.windows import read_window
+from moat_det.benchmark.cases import NONE, DetectorCase, config_name, parse_size
+from moat_det.detector.base import BaseDetector, as_numbers
 from moat_det.detector.build import build_model, find_config, with_window
-from moat_det.detector.detector import Detector
 
 CLASSES = 10
 OBJECTS = 20
@@ -26,40 +25,31 @@ OBJECTS = 20
 def detector_pass(case: DetectorCase) -> Callable[[], object]:
     """Set up everything, and return a function that runs the pass."""
     model = build(case)
-    images = random_images(case.batch, *parse_size(case.imgsz))
+    images = random_images(case.batch, *parse_size(case.imgsz)).to(case.device)
     if case.mode == "train":
-        return _training_step(model, images, _dtype(case))
+        return _training_step(model, images)
 
     def forward() -> object:
         with torch.inference_mode():
-            return detect(model, images, _dtype(case))
+            return model(images)
 
     return forward
 
 
-def build(case: DetectorCase) -> DetectionModel:
+def build(case: DetectorCase) -> BaseDetector:
     """The model with random weights, ready for the pass."""
     torch.manual_seed(0)
     config = find_config(config_name(case.model))
     if case.window != NONE:
-        config = with_window(config, parse_window(case.window))
+        config = with_window(config, read_window(case.window))
     if case.recompute == "yes":
         config["backbone"]["checkpoint_attention"] = True
     model = build_model(config, CLASSES)
     model.train(case.mode == "train")
     if case.norms == "folded":
         model.fuse(verbose=False)
-    if isinstance(model, Detector):
-        model.dtype = _dtype(case)
-    return model.to(memory_format=torch.channels_last)  # as the engine does on CPUs, too
-
-
-def detect(model: DetectionModel, images: Tensor, dtype: torch.dtype) -> object:
-    """From uint8 images (B, 3, H, W) to decoded boxes and scores."""
-    if isinstance(model, Detector):
-        return model(images)
-    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        return model(_as_the_engine_feeds(images))
+    model.dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[case.dtype]
+    return model.to(case.device, memory_format=torch.channels_last)  # as the engine does, too
 
 
 def random_images(batch: int, height: int, width: int) -> Tensor:
@@ -67,15 +57,13 @@ def random_images(batch: int, height: int, width: int) -> Tensor:
     return torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
 
 
-def _training_step(model: DetectionModel, images: Tensor, dtype: torch.dtype) -> Callable[[], object]:
+def _training_step(model: BaseDetector, images: Tensor) -> Callable[[], object]:
     model.args = get_cfg()  # the gains of the losses
     optimizer = torch.optim.AdamW(model.parameters())
-    objects = _objects(len(images))
+    objects = {name: tensor.to(images.device) for name, tensor in _objects(len(images)).items()}
 
     def step() -> None:
-        batch: dict[str, Any] = {"img": _as_the_engine_feeds(images), **objects}
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32 and not isinstance(model, Detector)):
-            loss, _ = model(batch)
+        loss, _ = model({"img": as_numbers(images), **objects})
         loss.sum().backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -91,11 +79,3 @@ def _objects(images: int) -> dict[str, Tensor]:
         "cls": torch.randint(0, CLASSES, (count, 1)).float(),
         "bboxes": torch.cat((torch.empty(count, 2).uniform_(0.2, 0.8), torch.empty(count, 2).uniform_(0.05, 0.2)), 1),
     }
-
-
-def _as_the_engine_feeds(images: Tensor) -> Tensor:
-    return images.float().div_(255)
-
-
-def _dtype(case: DetectorCase) -> torch.dtype:
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[case.dtype]

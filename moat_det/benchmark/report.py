@@ -123,6 +123,7 @@ def write_json(path: Path, rows: Sequence[Row], baseline: Baseline, command: Seq
             "processor": _processor(),
             "cores": os.cpu_count(),
             "memory_mib": round(psutil.virtual_memory().total / MIB),
+            **({"gpu": torch.cuda.get_device_name()} if any(row.case.device == "cuda" for row in rows) else {}),
         },
         "threads": threads,
         "versions": {

@@ -15,7 +15,7 @@ from statistics import median
 from moat_det.benchmark.cases import AttentionCase, Case
 
 SINGLE_PASS = 2048 * 2048 / 1e6
-"""Megapixels above which a pass is measured once, without warming up: it takes minutes."""
+"""Megapixels above which a pass on a CPU is measured once, without warming up: it takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Row:
     Attributes:
         case: What was measured.
         times: Seconds of each pass.
-        before: MiB of the process before the first pass.
-        growth: MiB by which it grew above that at the peak of the first pass.
+        before: MiB before the first pass (see `measure.Measurement`).
+        growth: MiB by which that grew at the peak of the first pass.
         growth_repeated: The same at the peak of all passes.
         error: Why there are no figures; empty if there are.
     """
@@ -52,7 +52,7 @@ def run_case(case: Case, repeats: int, threads: int) -> Row:
         repeats: Passes whose median counts.
         threads: Of the process.
     """
-    single = not isinstance(case, AttentionCase) and case.amount > SINGLE_PASS
+    single = not isinstance(case, AttentionCase) and case.device == "cpu" and case.amount > SINGLE_PASS
     passes = {"repeats": 1, "warm_up": False} if single else {"repeats": repeats, "warm_up": True}
     job = {"kind": type(case).__name__, "case": asdict(case), **passes}
     with tempfile.TemporaryDirectory() as folder:

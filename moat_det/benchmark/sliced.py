@@ -9,7 +9,7 @@ import cv2
 import torch
 
 from moat_det.benchmark.cases import DetectorCase, parse_size
-from moat_det.benchmark.passes import build, detect, random_images
+from moat_det.benchmark.passes import build, random_images
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.errors import UserError
 
@@ -62,10 +62,9 @@ def _adapter(case: DetectorCase, tile: int) -> Any:
             self._scale = image.shape[1] / tile, image.shape[0] / tile
             if image.shape[:2] != (tile, tile):
                 image = cv2.resize(image, (tile, tile), interpolation=cv2.INTER_AREA)
-            images = torch.from_numpy(image).permute(2, 0, 1)[None]
-            dtype = torch.float32 if case.dtype == "float32" else torch.bfloat16
+            images = torch.from_numpy(image).permute(2, 0, 1)[None].to(case.device)
             with torch.inference_mode():
-                predictions, level_sizes = read_output(detect(self.model, images, dtype))
+                predictions, level_sizes = read_output(self.model(images))
                 if getattr(self.model, "end2end", False):  # the engine's models that need no suppression
                     found = predictions[0][predictions[0][:, 4] > CONF]
                 else:
@@ -90,4 +89,4 @@ def _adapter(case: DetectorCase, tile: int) -> Any:
             ]
             self._object_prediction_list_per_image = [found]
 
-    return Adapter(device="cpu", confidence_threshold=CONF)
+    return Adapter(device=case.device, confidence_threshold=CONF)

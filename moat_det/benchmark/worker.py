@@ -26,7 +26,7 @@ def main(job_file: str, result_file: str) -> None:
     try:
         run = _setup(job)
         use_all_cores()  # the engine's imports and models may have taken threads away
-        result = asdict(measure(run, job["repeats"], job["warm_up"]))
+        result = asdict(measure(run, job["repeats"], job["warm_up"], job["case"]["device"]))
     except Exception as error:  # whatever it is, it is the result of this measurement
         result = {"error": _reason(error)}
     atomic_write_json(result_file, result)
@@ -41,7 +41,7 @@ def _setup(job: dict[str, Any]) -> Callable[[], object]:
 
 def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or "allocate memory" in text:
+    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "out of memory"
     return f"{type(error).__name__}: {text}"[:200]
 

@@ -1,4 +1,4 @@
-"""The detector: MOAT backbone, PAN neck and anchor-free head, and what the losses need."""
+"""The detector: backbone, PAN neck and anchor-free head, and what the losses need."""
 
 from __future__ import annotations
 

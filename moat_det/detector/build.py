@@ -1,23 +1,19 @@
-"""From a configuration to a model: ours, or one of the engine's to compare with."""
+"""From a configuration to a model: ours, or a peer of the engine's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+from ultralytics.nn.tasks import yaml_model_load
 
-from moat_det.backbones.moat.windows import WindowSpec
+from moat_det.backbones.windows import WindowSpec
+from moat_det.detector.base import BaseDetector
 from moat_det.detector.config import load_config, parse_config
 from moat_det.detector.detector import Detector
+from moat_det.detector.peers import Peer, is_peer
 from moat_det.errors import UserError
-
-
-def is_engine_config(mapping: Mapping[str, Any]) -> bool:
-    """Whether the mapping is in the engine's own format: a list of layers (yolo11n.yaml), for comparisons."""
-    return isinstance(mapping.get("backbone"), list)
 
 
 def with_window(mapping: Mapping[str, Any], window: WindowSpec) -> dict[str, Any]:
@@ -26,7 +22,7 @@ def with_window(mapping: Mapping[str, Any], window: WindowSpec) -> dict[str, Any
     Raises:
         UserError: It is one of the engine's, whose models have none.
     """
-    if is_engine_config(mapping):
+    if is_peer(mapping):
         raise UserError(f"--window {window}: leave it out, the engine's models have no attention windows")
     backbone = mapping["backbone"]
     backbone = {"name": backbone} if isinstance(backbone, str) else backbone
@@ -57,7 +53,7 @@ def build_model(
     names: dict[int, str] | None = None,
     source: str | Path = "the model configuration",
     channels: int = 3,
-) -> DetectionModel:
+) -> BaseDetector:
     """Build a detector from a configuration's mapping.
 
     Args:
@@ -70,10 +66,8 @@ def build_model(
     Raises:
         UserError: The mapping is not in order.
     """
-    if is_engine_config(mapping):
-        model = DetectionModel(deepcopy(dict(mapping)), ch=channels, nc=nc, verbose=False)
-        model.names = names or model.names
-        return model
+    if is_peer(mapping):
+        return Peer(mapping, nc, names, channels)
     shape = {key: value for key, value in mapping.items() if key not in {"nc", "channels"}}
     config = parse_config(shape, source)
     try:

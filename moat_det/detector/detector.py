@@ -1,22 +1,22 @@
-"""The detector: input normalisation, MOAT backbone, PAN neck, anchor-free head."""
+"""The detector: input normalisation, backbone, PAN neck, anchor-free head."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from ultralytics.nn.tasks import DetectionModel
 
 from moat_det.backbones import create_backbone
-from moat_det.backbones.moat.backbone import MOATBackbone
+from moat_det.backbones.base import Backbone
+from moat_det.detector.base import BaseDetector
 from moat_det.detector.config import DetectorConfig
-from moat_det.detector.fold import fold_norms
 from moat_det.detector.head import Head
-from moat_det.detector.initialize import initialize_backbone
 from moat_det.detector.loss import DetectionLoss
 from moat_det.detector.neck import PAN
+from moat_det.detector.precision import compute_dtype
 
 # ImageNet training keeps BN statistics over hundreds of thousands of steps (momentum 0.01); a detector on a small set
 # takes a few hundred, after which such statistics would still be mostly their initial values.
@@ -49,14 +49,14 @@ class InputNormalization(nn.Module):
         return (x - self.mean).div_(self.std)
 
 
-class Detector(DetectionModel):
-    """A MOAT-YOLO, to the engine one of its detection models: `model[-1]` is the head; `loss`, `predict`, `fuse` work.
+class Detector(BaseDetector):
+    """A backbone with a YOLO's neck and head.
+
+    To the engine it is one of its detection models: `model[-1]` is the head; `loss`, `predict`, `fuse` work.
 
     Attributes:
         yaml: The configuration as plain types, and `nc` and `channels`.
-        names: Class index -> name.
-        stride: Strides of the head's levels.
-        dtype: The format that `forward` computes in (see `precision.compute_dtype`); its results are float32.
+        dtype: See `precision.compute_dtype`; what comes out is float32.
 
     Args:
         config: What shapes the model.
@@ -65,11 +65,13 @@ class Detector(DetectionModel):
         channels: Bands of the images.
     """
 
+    engine_recipe = False
+
     def __init__(self, config: DetectorConfig, nc: int, names: dict[int, str] | None = None, channels: int = 3) -> None:
         nn.Module.__init__(self)  # the engine's own __init__ would parse its YAML format
         backbone = create_backbone(**config.backbone, in_channels=channels)
-        initialize_backbone(backbone)
-        neck = PAN(backbone.channels, config.neck.levels, config.neck.channels, config.neck.depth)
+        backbone.init_weights()
+        neck = PAN(backbone.feature_info, config.neck.levels, config.neck.channels, config.neck.depth)
         strides = [2**level for level in config.neck.levels]
         head = Head(nc, config.neck.channels, strides, config.head.reg_max, config.head.reach)
         self.model = nn.Sequential(
@@ -79,22 +81,31 @@ class Detector(DetectionModel):
         )
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.eps, module.momentum = 1e-3, BN_MOMENTUM
+                module.momentum = BN_MOMENTUM
+        for module in self.model[2:].modules():  # the backbone's is that of its pre-training
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = 1e-3
         self.stride = head.stride
-        self.yaml: dict[str, Any] = {**config.to_dict(), "nc": nc, "channels": channels}
+        self.yaml = {**config.to_dict(), "nc": nc, "channels": channels}
         self.names = names or {i: str(i) for i in range(nc)}
         self.nc = nc
         self.task = "detect"
         self.args: Any = {}
-        self.dtype = torch.float32
         self.inplace = True
 
     @property
-    def backbone(self) -> MOATBackbone:
+    def backbone(self) -> Backbone:
         """The feature extractor."""
         backbone = self.model[1]
-        assert isinstance(backbone, MOATBackbone)
+        assert isinstance(backbone, Backbone)
         return backbone
+
+    @property
+    def neck(self) -> PAN:
+        """What mixes the maps."""
+        neck = self.model[2]
+        assert isinstance(neck, PAN)
+        return neck
 
     @property
     def head(self) -> Head:
@@ -102,6 +113,27 @@ class Detector(DetectionModel):
         head = self.model[-1]
         assert isinstance(head, Head)
         return head
+
+    @property
+    def first_kernel(self) -> str:
+        """Name of the kernel that takes the image."""
+        return f"model.backbone.{self.backbone.first_conv}.weight"
+
+    def describe(self) -> str:
+        """Say which backbone it stands on."""
+        return f"detector on {self.yaml['backbone'].get('name')}"
+
+    def initialize_prior(self, image_size: Sequence[float]) -> None:
+        """Start from the scores that say nothing about an image of height and width `image_size` yet."""
+        self.head.bias_init(image_size)
+
+    def prepare(self, device: torch.device, mixed: bool = True, training: bool = False) -> None:
+        """Take the number format that `device` computes in fastest, and channels_last; the weights stay float32.
+
+        In channels_last neither convolutions nor attention reorder their input.
+        """
+        self.dtype = compute_dtype(device, mixed, training)
+        self.to(memory_format=torch.channels_last)
 
     def init_criterion(self) -> DetectionLoss:
         """The losses of training and of validation during it."""
@@ -122,11 +154,11 @@ class Detector(DetectionModel):
         return head(levels)
 
     def is_fused(self) -> bool:
-        """Whether every batch norm is folded into a convolution."""
-        return not any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
+        """Whether the norms are folded: those of neck and head all fold, of a backbone's not each may."""
+        return not any(isinstance(module, nn.BatchNorm2d) for module in self.model[2:].modules())
 
     def fuse(self, verbose: bool = True, imgsz: int = 640) -> Detector:
-        """Fold every batch norm into a convolution, in place: for a copy that is used for inference alone.
+        """Fold the batch norms into the convolutions, in place: for a copy that is used for inference alone.
 
         Args:
             verbose: Log a summary of the model.
@@ -136,7 +168,8 @@ class Detector(DetectionModel):
             The model, which can no longer be trained.
         """
         if not self.is_fused():
-            fold_norms(self)
-            super().fuse(verbose, imgsz)
+            self.backbone.fold()
+            self.neck.fold()
+            super().fuse(verbose, imgsz)  # the norms in the engine's own blocks
             self.requires_grad_(False)
         return self

@@ -10,48 +10,51 @@ from torch import Tensor, nn
 from ultralytics.nn.modules.block import C3k2
 from ultralytics.nn.modules.conv import Conv
 
-LAST_STAGE = 5
-"""Level L is the backbone's stage L, of stride 2 ** L; a level beyond the last stage is made here."""
+from moat_det.backbones.base import FeatureInfo
+from moat_det.backbones.fold import fold_before
+from moat_det.errors import UserError
 
 
 class PAN(nn.Module):
     """Path aggregation network (Liu et al., arXiv 1803.01534, with YOLO's C3k2 blocks) over consecutive levels.
 
     Args:
-        in_channels: Channels of the backbone's maps, by name.
-        levels: The levels, the finest first: 3, 4, 5 for strides 8, 16 and 32; from 2 to 6.
+        feature_info: The backbone's maps, of which those of the levels' strides are taken.
+        levels: The levels, the finest first: 3, 4, 5 for strides 8, 16 and 32. Those beyond the backbone's last map are
+            made here.
         channels: Channels of each level's output.
         depth: Bottlenecks in each block.
+
+    Raises:
+        UserError: The backbone has no map of a level that is finer than its last.
     """
 
     def __init__(
-        self, in_channels: Mapping[str, int], levels: Sequence[int], channels: Sequence[int], depth: int = 1
+        self, feature_info: Sequence[FeatureInfo], levels: Sequence[int], channels: Sequence[int], depth: int = 1
     ) -> None:
         super().__init__()
         self.levels = tuple(levels)
         width = dict(zip(levels, channels, strict=True))
-        self.stages = [f"stage{level}" for level in levels if level <= LAST_STAGE]
+        inputs = _choose(feature_info, levels)
+        self.stages = [info.module for info in inputs]
         # The backbone's stages are an un-normalised residual stream: each is normalised before use.
-        self.normalize = nn.ModuleList(nn.BatchNorm2d(in_channels[stage]) for stage in self.stages)
-        self.lateral = nn.ModuleList(
-            Conv(in_channels[stage], c) for stage, c in zip(self.stages, channels, strict=False)
-        )
+        self.normalize = nn.ModuleList(nn.BatchNorm2d(info.num_chs) for info in inputs)
+        self.lateral = nn.ModuleList(Conv(info.num_chs, c) for info, c in zip(inputs, channels, strict=False))
         self.up = nn.Upsample(scale_factor=2.0, mode="nearest")
         for level in reversed(levels[:-1]):
             self.add_module(f"top_down{level}", C3k2(width[level + 1] + width[level], width[level], depth))
         for below, level in pairwise(levels):
             self.add_module(f"down{below}", Conv(width[below], width[below], 3, 2))
             self.add_module(f"bottom_up{level}", C3k2(width[below] + width[level], width[level], depth))
-        for level in levels:
-            if level > LAST_STAGE:
-                self.add_module(f"beyond{level - 1}", Conv(width[level - 1], width[level], 3, 2))
+        for level in levels[len(inputs) :]:
+            self.add_module(f"beyond{level - 1}", Conv(width[level - 1], width[level], 3, 2))
 
     def forward(self, features: Mapping[str, Tensor]) -> list[Tensor]:
         """Fuse the backbone's maps.
 
         Args:
-            features: `stage<L>` for each level up to 5: (B, C, H / 2 ** L, W / 2 ** L), H and W multiples of the
-                largest stride.
+            features: By name, for each level L that the backbone has: (B, C, H / 2 ** L, W / 2 ** L), H and W
+                multiples of the largest stride.
 
         Returns:
             The levels at the same sizes, the finest first, with the neck's channels.
@@ -69,3 +72,21 @@ class PAN(nn.Module):
             finer = getattr(self, f"down{level - 1}")(maps[level - 1])
             maps[level] = getattr(self, f"bottom_up{level}")(torch.cat((finer, maps[level]), 1))
         return list(maps.values())
+
+    def fold(self) -> None:
+        """Fold the norms of the inputs into the convolutions behind them; those in the blocks are the engine's."""
+        for index, lateral in enumerate(self.lateral):
+            fold_before(self.normalize[index], lateral.conv)
+            self.normalize[index] = nn.Identity()
+
+
+def _choose(feature_info: Sequence[FeatureInfo], levels: Sequence[int]) -> list[FeatureInfo]:
+    """The maps of the levels' strides, as far as the backbone goes."""
+    by_stride = {info.reduction: info for info in feature_info}
+    wanted = [2**level for level in levels if 2**level <= max(by_stride)]
+    if not wanted or not by_stride.keys() >= set(wanted):
+        strides = ", ".join(map(str, by_stride))
+        raise UserError(
+            f"neck.levels {list(levels)}: a level L is of stride 2 ** L, and the backbone's maps are of {strides}"
+        )
+    return [by_stride[stride] for stride in wanted]

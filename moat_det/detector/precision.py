@@ -1,11 +1,8 @@
-"""The number format and memory layout a device computes in fastest, without a loss that detection feels."""
+"""The number format a device computes in fastest, without a loss that detection feels."""
 
 from __future__ import annotations
 
 import torch
-from ultralytics.nn.tasks import DetectionModel
-
-from moat_det.detector.detector import Detector
 
 
 def compute_dtype(device: torch.device, mixed: bool = True, training: bool = False) -> torch.dtype:
@@ -31,21 +28,3 @@ def compute_dtype(device: torch.device, mixed: bool = True, training: bool = Fal
         if not training and torch.cuda.get_device_capability(device) >= (7, 0):
             return torch.float16
     return torch.float32
-
-
-def prepare(model: DetectionModel, device: torch.device, mixed: bool = True, training: bool = False) -> DetectionModel:
-    """Make a detector of ours compute as `device` does best; the engine's own models stay as they are.
-
-    Args:
-        model: Changed in place; its weights stay float32.
-        device: Where the model will run.
-        mixed: False asks for float32.
-        training: Whether it will be trained.
-
-    Returns:
-        `model`, with its kernels in channels_last, in which neither convolutions nor attention reorder their input.
-    """
-    if isinstance(model, Detector):
-        model.dtype = compute_dtype(device, mixed, training)
-        model.to(memory_format=torch.channels_last)
-    return model

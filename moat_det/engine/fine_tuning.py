@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from ultralytics.nn.tasks import DetectionModel
 
 from moat_det.backbones.weights import load_pretrained
-from moat_det.detector.detector import Detector
+from moat_det.detector.base import BaseDetector
 from moat_det.engine.checkpoint import is_checkpoint, load_model
 from moat_det.errors import UserError
 from moat_det.messages import some
@@ -20,7 +19,6 @@ from moat_det.messages import some
 logger = logging.getLogger(__name__)
 
 _LISTED = 6
-_KERNEL = "model.backbone.stem.conv_0.weight"
 _BINS = re.compile(r"model\.head\.cv2\.\d+\.2\.")
 
 
@@ -42,7 +40,7 @@ def set_backbone_training(backbone: nn.Module, optimizer: torch.optim.Optimizer,
         backbone.eval()
 
 
-def load_weights(model: DetectionModel, weights: str, *, remap_classes: bool) -> None:
+def load_weights(model: BaseDetector, weights: str, *, remap_classes: bool) -> None:
     """Start `model` from `weights`, and say in two lines what was loaded, what dropped, and what is left at random.
 
     Args:
@@ -56,23 +54,24 @@ def load_weights(model: DetectionModel, weights: str, *, remap_classes: bool) ->
     """
     if is_checkpoint(weights):
         lines = _load_detector(model, weights, remap_classes)
-    elif isinstance(model, Detector):
+    elif model.backbone is not None:
         report = load_pretrained(model.backbone, weights)
         lines = replace(report, notes=(*report.notes, "neck and head left at random")).lines()
     else:
         raise UserError(
-            f"--weights {weights}: {_describe(model)} has no MOAT backbone: it starts from a best.pt that train.py "
+            f"--weights {weights}: {model.describe()} has no MOAT backbone: it starts from a best.pt that train.py "
             "wrote for it, or from random weights"
         )
     for line in lines:
         logger.info(line)
 
 
-def _load_detector(model: DetectionModel, path: str, remap_classes: bool) -> tuple[str, str]:
+def _load_detector(model: BaseDetector, path: str, remap_classes: bool) -> tuple[str, str]:
     source = load_model(path)
     own, other = model.state_dict(), source.state_dict()
-    if isinstance(model, Detector) and isinstance(source, Detector):
-        other[_KERNEL] = _for_bands(other[_KERNEL], own[_KERNEL].shape[1])
+    kernel = model.first_kernel
+    if kernel is not None and kernel == source.first_kernel:
+        other[kernel] = _for_bands(other[kernel], own[kernel].shape[1])
     # Where the bins of the box distributions stand for other distances, what was learnt of them says nothing here.
     other_bins = model.yaml.get("head") != source.yaml.get("head")
     fitting = [
@@ -82,8 +81,8 @@ def _load_detector(model: DetectionModel, path: str, remap_classes: bool) -> tup
     ]
     if len(fitting) < len(own) / 2:
         raise UserError(
-            f"{path} holds a {_describe(source)}, of which only {len(fitting)} of {len(own)} tensors fit this "
-            f"{_describe(model)}: give the same --backbone or --model that it was trained with"
+            f"{path} holds a {source.describe()}, of which only {len(fitting)} of {len(own)} tensors fit this "
+            f"{model.describe()}: give the same --backbone or --model that it was trained with"
         )
     held = set(other)
     if remap_classes:
@@ -109,7 +108,7 @@ def _for_bands(kernel: Tensor, bands: int) -> Tensor:
     return (kernel.mean(1, keepdim=True) * kernel.shape[1] / bands).repeat(1, bands, 1, 1)
 
 
-def _scores_missing_in(model: DetectionModel, other: DetectionModel) -> list[str]:
+def _scores_missing_in(model: BaseDetector, other: BaseDetector) -> list[str]:
     """The scores of those classes of `other` that `model` does not know, by names as the engine compares them."""
     known = {name.strip().lower() for name in model.names.values()}
     return [f"the scores of {name}" for name in other.names.values() if name.strip().lower() not in known]
@@ -122,10 +121,3 @@ def _modules(keys: Iterable[str]) -> list[str]:
 
 def _listed(parts: Sequence[str]) -> str:
     return some(parts, _LISTED) or "nothing"
-
-
-def _describe(model: DetectionModel) -> str:
-    backbone = model.yaml.get("backbone")
-    if isinstance(backbone, Mapping):
-        return f"detector on {backbone.get('name')}"
-    return str(model.yaml.get("yaml_file", "model of the engine"))

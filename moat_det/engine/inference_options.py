@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from moat_det.backbones.moat.windows import WindowSpec
+from moat_det.backbones.windows import POSITIONS, WindowSpec, read_window
 from moat_det.data.sizes.imgsz import AUTO, NATIVE, take_shape
 from moat_det.data.sizes.policy import SizePolicy, size_policy
 from moat_det.data.sizes.shape import Shape
-from moat_det.engine.windows import POSITIONS, read_window
 from moat_det.errors import UserError
 
 LEAST_PIXELS = 32 * 32  # one cell of the coarsest level

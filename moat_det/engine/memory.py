@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterator
 
 import torch
-from ultralytics.nn.tasks import DetectionModel
 
 from moat_det.data.sizes.policy import SizePolicy
 from moat_det.data.sizes.shape import round_up
+from moat_det.detector.base import BaseDetector
 from moat_det.detector.memory import available_memory, predict_memory
 from moat_det.engine.windows import WindowChooser
 from moat_det.errors import UserError
@@ -34,7 +34,7 @@ class MemoryCheck:
         windows: What chooses the model's windows.
     """
 
-    def __init__(self, model: DetectionModel, windows: WindowChooser) -> None:
+    def __init__(self, model: BaseDetector, windows: WindowChooser) -> None:
         self._model = model
         self._windows = windows
         self._stride = max(int(model.stride.max()), 32)

@@ -13,12 +13,13 @@ from ultralytics.engine.model import Model
 from ultralytics.engine.results import Results
 from ultralytics.utils import DEFAULT_CFG
 
+from moat_det.backbones.windows import read_window
 from moat_det.data.augment import load_preset
 from moat_det.data.config import load_dataset
 from moat_det.data.loader.loader import killed_workers_explained
 from moat_det.data.sizes.imgsz import NATIVE, take_training_shape
 from moat_det.demo import dataset_source
-from moat_det.detector.build import build_model, find_config, is_engine_config, with_window
+from moat_det.detector.build import build_model, find_config, with_window
 from moat_det.detector.detector import Detector
 from moat_det.engine.arguments import check_overrides
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
@@ -30,7 +31,6 @@ from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator
-from moat_det.engine.windows import read_window
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoMetrics
 
@@ -135,7 +135,7 @@ class MOAT(Model):
             kwargs["resume"] = self.ckpt_path
         if not resume and not kwargs.get("data"):
             raise UserError("training needs data, a dataset YAML; 'demo' is a set that the project draws itself")
-        defaults = {} if is_engine_config(self._config) else training_defaults()
+        defaults = {} if self.model.engine_recipe else training_defaults()
         if "augmentation" in own and not resume:
             preset = load_preset(own["augmentation"])
             defaults, own["augmentation"] = {**defaults, **preset.engine}, preset.to_dict()
@@ -245,10 +245,14 @@ class MOAT(Model):
 
     def _train_options(self, given: dict[str, Any], nbs_given: bool) -> TrainOptions:
         weights = given.get("weights") or self.ckpt_path
-        follows = not is_engine_config(self._config) and not nbs_given
+        follows = not self.model.engine_recipe and not nbs_given
         window = given.pop("window", None)
         config = self._config if window is None else with_window(self._config, read_window(window))
-        return TrainOptions(config, nbs_follows_batch=follows, **{**given, "weights": weights and str(weights)})
+        options = TrainOptions(config, nbs_follows_batch=follows, **{**given, "weights": weights and str(weights)})
+        if self.model.backbone is None and (options.freeze_backbone or options.layer_decay != 1):
+            option = "--freeze-backbone" if options.freeze_backbone else "--layer-decay"
+            raise UserError(f"{option} is for models on a MOAT backbone: leave it out with a model of the engine's")
+        return options
 
     @staticmethod
     def _place(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from moat_det.detector.detector import Detector
+from moat_det.backbones.base import Backbone
+from moat_det.detector.base import BaseDetector
 from moat_det.errors import UserError
 
 _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -16,38 +17,37 @@ _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 }
 
 
-def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def split_parameters(model: BaseDetector) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Divide the trainable parameters into those that decay and those that do not.
 
     Decay pulls weights towards zero. That is meant for matrices and kernels. The scales of norms and the biases have
-    no redundancy to give up, and a position table that decays forgets where things are; its name, not its shape, tells
-    it from a matrix.
+    no redundancy to give up; what else shall not decay, the backbone says.
 
     Returns:
-        Kernels and matrices; norms, biases and relative position tables.
+        Kernels and matrices; norms, biases and the backbone's exceptions.
     """
+    backbone = model.backbone
+    exempt = {backbone.get_parameter(name) for name in backbone.no_weight_decay()} if backbone else set()
     decay: list[nn.Parameter] = []
     no_decay: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
+    for parameter in model.parameters():
         if parameter.requires_grad:
-            table = name.endswith("relative_position_embedding")
-            (no_decay if parameter.ndim < 2 or table else decay).append(parameter)
+            (no_decay if parameter.ndim < 2 or parameter in exempt else decay).append(parameter)
     return decay, no_decay
 
 
-def layer_distances(model: Detector) -> dict[nn.Parameter, int]:
-    """Number the backbone's layers (its stem and each block) by their distance from the neck.
+def layer_distances(backbone: Backbone) -> dict[nn.Parameter, int]:
+    """Number the backbone's layers by their distance from the neck.
 
     Returns:
         Parameter -> 1 in the last block, 2 in the one before, and so on to the stem. Neck and head, which are no
         layers of the backbone, are not in it.
     """
-    layers = [model.backbone.stem, *(block for stage in model.backbone.stages for block in stage.children())]
-    return {p: distance for distance, layer in enumerate(reversed(layers), 1) for p in layer.parameters()}
+    return {p: distance for distance, layer in enumerate(reversed(backbone.group_parameters()), 1) for p in layer}
 
 
 def build_optimizer(
-    model: Detector, name: str, lr: float, momentum: float, decay: float, layer_decay: float = 1.0
+    model: BaseDetector, name: str, lr: float, momentum: float, decay: float, layer_decay: float = 1.0
 ) -> torch.optim.Optimizer:
     """Make the optimizer.
 
@@ -71,7 +71,7 @@ def build_optimizer(
     if key not in _OPTIMIZERS:
         known = ", ".join(kind.__name__ for kind in _OPTIMIZERS.values())
         raise UserError(f"--optimizer {name}: there is no such optimizer here; there are {known}")
-    distances = layer_distances(model) if layer_decay != 1 else {}
+    distances = layer_distances(model.backbone) if layer_decay != 1 and model.backbone else {}
     groups: list[dict[str, Any]] = []
     for distance in range(max(distances.values(), default=0) + 1):
         weights, rest = ([p for p in part if distances.get(p, 0) == distance] for part in split_parameters(model))

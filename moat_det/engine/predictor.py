@@ -12,21 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 from ultralytics.cfg import DEFAULT_CFG
-from ultralytics.data.loaders import LoadImagesAndVideos
 from ultralytics.engine.results import Results
 from ultralytics.models.yolo.detect import DetectionPredictor
 from ultralytics.utils import ops
 
 from moat_det.data.images.header import large_images
 from moat_det.data.sizes.shape import round_up
-from moat_det.detector.detector import Detector
 from moat_det.detector.nms import non_max_suppression, read_output
-from moat_det.detector.precision import prepare
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
-from moat_det.engine.image_files import ImageFiles, as_bytes, as_picture, named_arrays
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory import MemoryCheck
-from moat_det.engine.shape_batches import ShapeBatches
+from moat_det.engine.sources.files import ImageFiles
+from moat_det.engine.sources.in_memory import as_picture
+from moat_det.engine.sources.open import open_source
+from moat_det.engine.sources.shape_batches import ShapeBatches
 from moat_det.engine.trained import Trained
 from moat_det.engine.windows import WindowChooser
 from moat_det.errors import UserError
@@ -69,13 +68,12 @@ class Predictor(DetectionPredictor):
         """Move the model to `args.device`, folded and in that device's number format."""
         device = choose_device(self.args.device)
         check_compiler(device, self.args.compile)
-        prepare(model, device, mixed=is_mixed(self.args.amp, self.args.quantize))
+        model.prepare(device, mixed=is_mixed(self.args.amp, self.args.quantize))
         super().setup_model(model, verbose)
         use_all_cores()
         detector, options = self.model.model, self.options
         self._windows = WindowChooser(detector, self._trained.size, options.window, options.position)
         self._memory = MemoryCheck(detector, self._windows)
-        self._ours = isinstance(detector, Detector)
 
     def setup_source(self, source: Any, stride: int | None = None) -> None:
         """Open the source.
@@ -87,8 +85,11 @@ class Predictor(DetectionPredictor):
         if self.options.shape is not None:
             self.args.imgsz = list(round_up(self.options.shape, largest_stride))
         try:
-            with large_images(), named_arrays(source):
-                super().setup_source(as_bytes(source, self._trained.intensity, self.model.channels), stride)
+            with large_images():
+                opened = open_source(
+                    source, self._trained.intensity, self.model.channels, self.args.batch, self.args.vid_stride
+                )
+                super().setup_source(opened, stride)
         except (FileNotFoundError, ConnectionError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
@@ -98,14 +99,12 @@ class Predictor(DetectionPredictor):
         moving = self.source_type.stream or self.source_type.screenshot or any(getattr(self.dataset, "video_flag", []))
         if moving and self.model.channels not in {1, 3}:
             raise UserError(f"--source {source}: videos and cameras have no {self.model.channels} bands; give images")
-        if isinstance(self.dataset, LoadImagesAndVideos):
-            self.dataset = ImageFiles(self.dataset, self._trained.intensity, self.model.channels)
         self._seen_files: set[str] = set()
         self._cut_files: set[str] = set()
         self._scaled_files: set[str] = set()
         self.unreadable = []
         # A folder read image by image stays the engine's loader, which on a GPU reads ahead.
-        one_by_one = isinstance(self.dataset, LoadImagesAndVideos) and self.args.batch == 1
+        one_by_one = isinstance(self.dataset, ImageFiles) and self.args.batch == 1
         if self.options.native and not self.source_type.tensor and not one_by_one:
             self.dataset = ShapeBatches(self.dataset, self.args.batch)
 
@@ -116,14 +115,13 @@ class Predictor(DetectionPredictor):
             im: Images (H, W, C), uint8, BGR where C is 3; or a tensor (B, C, H, W), RGB, in [0, 1].
 
         Returns:
-            (B, C, H, W), RGB, on the device: uint8 for our models, which normalise it, else floating in [0, 1].
+            (B, C, H, W), RGB, on the device: uint8, or what the engine makes of it, floating in [0, 1].
 
         Raises:
             UserError: The pass would not fit.
         """
-        # Test-time augmentation and heat maps, the engine's, want numbers in [0, 1]; so do models in float16.
-        as_numbers = self.model.fp16 or self.args.augment or self.args.visualize
-        if isinstance(im, Tensor) or not self._ours or as_numbers:
+        # The engine's heat maps want numbers in [0, 1]; so do models whose weights are float16.
+        if isinstance(im, Tensor) or self.model.fp16 or self.args.visualize:
             batch = super().preprocess(im)
         else:
             images = [cv2.cvtColor(x, cv2.COLOR_BGR2RGB) if x.shape[2] == 3 else x for x in self.pre_transform(im)]

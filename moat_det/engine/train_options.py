@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 
 from moat_det.data.sizes.shape import Shape
-from moat_det.detector.build import is_engine_config
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
 
@@ -34,7 +33,7 @@ class TrainOptions:
             with a downloaded model as its test, and stays off; ours lives in the detector.
 
     Raises:
-        UserError: A value is out of its range, or is not for this model.
+        UserError: A value is out of its range.
     """
 
     config: dict[str, Any]
@@ -52,9 +51,6 @@ class TrainOptions:
             raise UserError(f"--freeze-backbone {self.freeze_backbone}: must be a number of epochs, 0 or more")
         if not isinstance(self.layer_decay, (int, float)) or not 0 < self.layer_decay <= 1:
             raise UserError(f"--layer-decay {self.layer_decay}: must be over 0 and at most 1, which is off")
-        if is_engine_config(self.config) and (self.freeze_backbone or self.layer_decay != 1):
-            option = "--freeze-backbone" if self.freeze_backbone else "--layer-decay"
-            raise UserError(f"{option} is for models on a MOAT backbone: leave it out with a model of the engine's")
 
     def save(self, path: Path) -> None:
         """Write to `path` as YAML, beside the engine's `args.yaml`."""

@@ -25,9 +25,7 @@ from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.sizes.policy import VALIDATION_MARGIN, size_policy
 from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
-from moat_det.detector.build import build_model, is_engine_config
-from moat_det.detector.detector import Detector
-from moat_det.detector.precision import prepare
+from moat_det.detector.build import build_model
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.checkpointing import drop_rows_after, find_run, options_of, restore, save_epoch, strip
 from moat_det.engine.device import use_all_cores
@@ -84,8 +82,6 @@ class Trainer(DetectionTrainer):
         self._options = options
         if not self.resume:
             options.save(self.save_dir / "options.yaml")
-        if isinstance(self.args.freeze, int) and not is_engine_config(options.config):
-            self.args.freeze = ["normalize", "backbone", "neck"][: self.args.freeze]
 
     @property
     def _shape(self) -> Shape:
@@ -148,11 +144,12 @@ class Trainer(DetectionTrainer):
             assert self._checkpoint.training is not None
             self.model.load_state_dict(self._checkpoint.training["weights"])
         else:
-            if isinstance(self.model, Detector):
-                self.model.head.bias_init(self._shape)
+            self.model.initialize_prior(self._shape)
             if self._options.weights is not None:
                 load_weights(self.model, self._options.weights, remap_classes=self.args.cls_remap)
-        prepare(self.model, self.device, self._options.mixed, training=True)
+        self.model.prepare(self.device, self._options.mixed, training=True)
+        if isinstance(self.args.freeze, int):
+            self.args.freeze = self.model.parts[: self.args.freeze]
         return self._checkpoint
 
     def get_validator(self) -> Validator:
@@ -175,8 +172,8 @@ class Trainer(DetectionTrainer):
         decay: float = 1e-5,
         iterations: float = 1e5,
     ) -> torch.optim.Optimizer:
-        """Ours for our models; the engine's for the engine's, which are here to be compared with as they are."""
-        if is_engine_config(self._options.config):
+        """Ours for our models; the engine's for its own, which are here to be compared with as they are."""
+        if unwrap_model(model).engine_recipe:
             return super().build_optimizer(model, name, lr, momentum, decay, iterations)
         return build_optimizer(unwrap_model(model), name, lr, momentum, decay, self._options.layer_decay)
 
@@ -203,10 +200,10 @@ class Trainer(DetectionTrainer):
         """
         super()._model_train()
         model = unwrap_model(self.model)
-        ours = isinstance(model, Detector)
         if self._options.freeze_backbone:
             set_backbone_training(model.backbone, self.optimizer, self.epoch >= self._options.freeze_backbone)
-        self._batch_norms = [m for m in model.modules() if ours and isinstance(m, nn.BatchNorm2d) and m.training]
+        norms = [] if model.engine_recipe else model.modules()
+        self._batch_norms = [m for m in norms if isinstance(m, nn.BatchNorm2d) and m.training]
         seed = int(np.random.SeedSequence([self.args.seed, self.epoch]).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)

@@ -14,13 +14,11 @@ from torch import Tensor
 from tqdm import tqdm
 from ultralytics.cfg import get_cfg, get_save_dir
 from ultralytics.models.yolo.detect import DetectionValidator
-from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.ops import Profile, scale_boxes
 
 from moat_det.data.loader.loader import Loader, killed_workers_explained
-from moat_det.detector.detector import Detector
+from moat_det.detector.base import BaseDetector
 from moat_det.detector.nms import non_max_suppression, read_output
-from moat_det.detector.precision import prepare
 from moat_det.engine.device import choose_device, compile_model, is_mixed
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory import MemoryCheck
@@ -98,10 +96,9 @@ class Validator:
         self._annotations = annotations
         self._workers = workers
         self._evaluator: CocoEvaluator | None = None  # made in the first run, with the ground truth
-        self._as_numbers = False  # whether images go in as numbers in [0, 1] instead of bytes
         self._seen = self._cut = 0
 
-    def __call__(self, trainer: Any = None, model: DetectionModel | None = None) -> dict[str, float]:
+    def __call__(self, trainer: Any = None, model: BaseDetector | None = None) -> dict[str, float]:
         """Measure the averaged model of a trainer's epoch, or `model`, which stays as it is.
 
         Returns:
@@ -123,9 +120,8 @@ class Validator:
     def _measure_epoch(self, trainer: Any) -> dict[str, float]:
         """Measure the average as it is, in the training's number format and windows; nothing is written."""
         self.device = trainer.device
-        model: DetectionModel = trainer.ema.ema.float().eval()
+        model: BaseDetector = trainer.ema.ema.float().eval()
         model.end2end = self.args.nms is False  # some of the engine's models have a second head, free of suppression
-        self._as_numbers = not isinstance(model, Detector)
         losses: dict[str, float] = {}
 
         def add_losses(batch: dict[str, Any], raw: Any) -> None:
@@ -139,25 +135,23 @@ class Validator:
         figures |= {f"val/{name}": loss / self._seen for name, loss in losses.items()}
         return {name: round(value, 5) for name, value in figures.items()}
 
-    def _measure(self, model: DetectionModel) -> dict[str, float]:
+    def _measure(self, model: BaseDetector) -> dict[str, float]:
         """Measure a copy as it will be used, folded and in the device's number format; write files and pictures."""
         self.device = choose_device(self.args.device)
         data = None if self.dataloader else read_data(self.args, model, self._trained.intensity)
         mixed = is_mixed(self.args.amp, self.args.quantize)
         # Tensors made in inference mode have no version to tell a stale table by, so that none would be remembered.
         with torch.inference_mode(False), torch.no_grad():
-            model = prepare(deepcopy(model).to(self.device).float().eval().fuse(verbose=False), self.device, mixed)
+            model = deepcopy(model).to(self.device).float().eval().fuse(verbose=False)
+            model.prepare(self.device, mixed)
         compiled = compile_model(model, self.device, self.args.compile)
-        # Test-time augmentation, the engine's, wants numbers.
-        self._as_numbers = self.args.augment or not isinstance(model, Detector)
         windows = WindowChooser(model, self._trained.size, self.options.window, self.options.position)
         if data is not None:
             stride = max(int(model.stride.max()), 32)
             self.dataloader = open_split(self.args, data, self.options, stride, self.device, self._workers)
             shape, image = largest_batch(self.dataloader.dataset)
             windows.set(*shape[2:])
-            dtype = torch.uint8 if isinstance(model, Detector) else torch.float32
-            MemoryCheck(model, windows).check(shape, dtype, image, self.dataloader.dataset.sizes)
+            MemoryCheck(model, windows).check(shape, torch.uint8, image, self.dataloader.dataset.sizes)
         DetectionValidator._check_max_det(self.args, {self.args.split: self.dataloader.dataset})
         names = dict(model.names)
         texts = None
@@ -234,12 +228,11 @@ class Validator:
         return evaluator
 
     def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Move the batch to the device; our models take its images as they are, uint8, and normalise them."""
-        moved = {
+        """Move the batch to the device; models take its images as they are, uint8."""
+        return {
             key: value.to(self.device, non_blocking=self.device.type == "cuda") if isinstance(value, Tensor) else value
             for key, value in batch.items()
         }
-        return {**moved, "img": moved["img"].float() / 255} if self._as_numbers else moved
 
     def _suppress(self, raw: Any) -> list[Tensor]:
         """Suppress double detections: (N, 6) for each image, in pixels of the batch."""

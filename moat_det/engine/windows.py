@@ -5,11 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import yaml
-from torch import nn
-
-from moat_det.backbones.moat.windows import WindowSpec, parse_windows
-from moat_det.detector.detector import Detector
+from moat_det.backbones.windows import WindowSpec, parse_windows
+from moat_det.detector.base import BaseDetector
 from moat_det.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -21,46 +18,6 @@ BEYOND_TRAINING: dict[str, Any] = {"window": "trained", "position": "stretch"}
 policies that are equally accurate there the cheapest (`docs/large-images.md`)."""
 
 
-def read_window(value: WindowSpec) -> WindowSpec:
-    """Read attention windows as a command line, a YAML or Python spells them.
-
-    Args:
-        value: A policy of `backbones.windows.parse_windows`; or text: its words, "14", "14x28" (rows x columns), or a
-            list of four in YAML or JSON, one per stage, "[null, null, 14x28, 7]".
-
-    Returns:
-        What `parse_windows` takes, of plain types.
-
-    Raises:
-        UserError: It is none of these.
-    """
-    window = _read_policy(value)
-    try:
-        parse_windows(window, trained_size=(32, 32))
-    except UserError:
-        raise UserError(
-            f"--window {value}: give full, auto, auto:TOKENS, trained, 14, 14x28 (rows x columns), or a list, "
-            "one for each stage, '[null, null, 14, full]'"
-        ) from None
-    return window
-
-
-def _read_policy(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_read_policy(part) for part in value]
-    if not isinstance(value, str):
-        return value
-    if value.startswith("["):
-        try:
-            return _read_policy(yaml.safe_load(value))
-        except yaml.YAMLError:
-            raise UserError(f"window {value}: no list in YAML or JSON; write [null, null, 14, 7]") from None
-    if value.isdecimal():
-        return int(value)
-    rows, times, columns = value.lower().partition("x")
-    return [int(rows), int(columns)] if times and rows.isdecimal() and columns.isdecimal() else value
-
-
 class WindowChooser:
     """Sets a detector's attention windows to what the size of an image asks for.
 
@@ -68,7 +25,7 @@ class WindowChooser:
     the size of its training and gets `BEYOND_TRAINING` above it; any other policy says itself what a larger image gets.
 
     Args:
-        model: Changed in place. Models without our backbone have no windows, and are left as they are.
+        model: Changed in place; a model without windows is left as it is.
         trained_size: Height and width in pixels of the images of the training; None for a model that was not trained.
         window: The user's windows, or None.
         position: The user's form of the position tables ("stretch" or "clamp"), or None.
@@ -82,24 +39,24 @@ class WindowChooser:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: BaseDetector,
         trained_size: tuple[int, int] | None,
         window: WindowSpec | None = None,
         position: str | None = None,
     ) -> None:
         self.window: WindowSpec | None = None
-        self._model = model if isinstance(model, Detector) else None
+        self._model = model
         self._trained_size = trained_size
         self._given = (window, position)
         self._said = ""
-        if self._model is not None:
-            self._trained = self._model.yaml["backbone"].get("window", "full")
+        if model.windowed is not None:
+            self._trained = model.yaml["backbone"].get("window", "full")
         elif window is not None or position is not None:
-            raise UserError("--window and --position are for models on a MOAT backbone: leave them out")
+            raise UserError("--window and --position are for models with attention windows: leave them out")
 
     def others(self) -> list[WindowChooser]:
         """Choosers for the same model with other windows, which may need less memory than those of the whole map."""
-        if self._model is None:
+        if self._model.windowed is None:
             return []
         policies = ["auto"] if self._trained_size is None else ["auto", "trained"]
         return [WindowChooser(self._model, self._trained_size, p, self._given[1]) for p in policies if p != self.window]
@@ -117,14 +74,15 @@ class WindowChooser:
         Returns:
             A sentence on them if they are not the training's, else nothing.
         """
-        if self._model is None:
+        windowed = self._model.windowed
+        if windowed is None:
             return ""
         beyond = parse_windows(self._trained, self._trained_size) == (None, None) and self._is_beyond(height, width)
         default = BEYOND_TRAINING if beyond else {"window": self._trained, "position": "stretch"}
         window, position = self._given
         self.window = default["window"] if window is None else window
         position = default["position"] if position is None else position
-        self._model.backbone.set_windows(self.window, trained_size=self._trained_size, position=position)
+        windowed.set_windows(self.window, trained_size=self._trained_size, position=position)
         if beyond and window is None:
             return (
                 f"Attention windows {self.window}, position tables {position}: for images larger than those of the "
@@ -135,9 +93,7 @@ class WindowChooser:
         return ""
 
     def _is_beyond(self, height: int, width: int) -> bool:
-        if self._trained_size is None or self._model is None:
+        if self._trained_size is None:
             return False
-        padding = max(
-            int(self._model.stride.max()), 32
-        )  # the engine's may add a stride, which makes no image a larger one
+        padding = max(int(self._model.stride.max()), 32)  # a stride more of it makes no image a larger one
         return height > self._trained_size[0] + padding or width > self._trained_size[1] + padding

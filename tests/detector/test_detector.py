@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from moat_det.backbones import list_backbones
-from moat_det.detector.build import build_model, find_config, is_engine_config
+from moat_det.detector.build import build_model, find_config
 from moat_det.detector.config import parse_config
 from moat_det.detector.detector import Detector
-from moat_det.detector.precision import compute_dtype, prepare
+from moat_det.detector.peers import is_peer
+from moat_det.detector.precision import compute_dtype
 from moat_det.errors import UserError
 
 SMALL = {"backbone": "tiny_moat0", "neck": {"channels": [16, 16, 16]}}
@@ -127,9 +128,9 @@ def test_statistics_follow_within_some_hundred_steps(detector: Detector) -> None
 
 
 def test_a_model_is_prepared_for_its_device(detector: Detector) -> None:
-    prepare(detector, torch.device("cpu"), mixed=False)
+    detector.prepare(torch.device("cpu"), mixed=False)
     assert detector.dtype == torch.float32
-    prepare(detector, torch.device("cpu"))
+    detector.prepare(torch.device("cpu"))
     assert detector.dtype == compute_dtype(torch.device("cpu"))
     assert next(m for m in detector.modules() if isinstance(m, nn.Conv2d)).weight.is_contiguous(
         memory_format=torch.channels_last
@@ -159,5 +160,5 @@ def test_wrong_arguments_of_the_backbone_are_named(backbone: dict[str, object], 
 
 def test_models_of_the_engine_are_found_by_name() -> None:
     config = find_config("yolo11n.yaml")
-    assert is_engine_config(config)
+    assert is_peer(config)
     assert build_model(config, nc=2).names == {0: "0", 1: "1"}

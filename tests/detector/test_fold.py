@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from moat_det.detector.build import build_model, find_config
 from moat_det.detector.detector import Detector, InputNormalization
-from moat_det.detector.precision import prepare
 from moat_det.paths import cfg_dir
 
 MODELS = ["tiny_moat0", "tiny_moat1", "tiny_moat2", "tiny_moat3", "moat0"]
@@ -76,7 +75,9 @@ def test_a_folded_model_does_not_train() -> None:
 
 
 def test_folding_keeps_the_number_format_and_the_layout() -> None:
-    folded = prepare(trained("tiny_moat0"), torch.device("cpu")).fuse(verbose=False)
+    model = trained("tiny_moat0")
+    model.prepare(torch.device("cpu"))
+    folded = model.fuse(verbose=False)
     convolutions = [module for module in folded.modules() if isinstance(module, nn.Conv2d)]
     assert {module.weight.dtype for module in convolutions} == {torch.float32}
     assert all(module.weight.is_contiguous(memory_format=torch.channels_last) for module in convolutions)

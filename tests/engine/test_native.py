@@ -18,6 +18,7 @@ from PIL import Image
 
 from moat_det.backbones.moat import attention, position_bias
 from moat_det.backbones.moat.position_bias import fit_table
+from moat_det.backbones.windows import read_window
 from moat_det.data.images.header import large_images, read_header
 from moat_det.data.images.read import read_image
 from moat_det.data.sizes.letterbox import PADDING
@@ -248,13 +249,13 @@ def test_memory_is_predicted_only_where_it_could_matter(
     ],
 )
 def test_windows_as_a_user_writes_them(text: Any, window: Any) -> None:
-    assert windows.read_window(text) == window
+    assert read_window(text) == window
 
 
 @pytest.mark.parametrize("text", ["", "0", "14x", "x", "auto:", "[1, 2", "[null, 7, 7, 7]", "-3", "7.5", True])
 def test_windows_that_are_none(text: Any) -> None:
     with pytest.raises(UserError, match="window"):
-        windows.read_window(text)
+        read_window(text)
 
 
 def test_validation_remembers_the_tables_of_a_size(

@@ -5,16 +5,18 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 
+from moat_det.backbones.windows import AutoWindow
 from moat_det.benchmark.attention import attention_pass
 from moat_det.benchmark.cases import AttentionCase, DetectorCase, detector_cases
-from moat_det.benchmark.measure import measure
-from moat_det.benchmark.passes import detector_pass
+from moat_det.benchmark.measure import MIB, measure
+from moat_det.benchmark.passes import build, detector_pass
 from moat_det.benchmark.report import Baseline, records, table
 from moat_det.benchmark.runner import Row, _why_it_ended
 from moat_det.benchmark.sliced import check_installed, sliced_pass
@@ -83,6 +85,10 @@ def test_stopping_keeps_what_was_measured(
         ("--models cfg/tiny_moat0-p6.yaml --imgsz 96", "multiple of 64"),
         ("--models tiny_moat0 --imgsz 64x", "64x"),
         ("--models tiny_moat0 --window wide", "wide"),
+        ("--models tiny_moat0 --window trained", "'trained'"),
+        ("--models tiny_moat0 --window [null,7,7,7]", "[null,7,7,7]"),
+        ("--models tiny_moat0 --device cuda", "--device cuda"),
+        ("--attention 8x8 --device cpu cuda", "--device cuda"),
         ("--models tiny_moat0 --sliced 100", "--sliced 100"),
         ("--models tiny_moat0 --repeats 0", "--repeats"),
         ("--models tiny_moat0 --baseline norm=folded", "norms"),
@@ -108,6 +114,26 @@ def test_what_cannot_be_is_said_in_one_line(
     assert named in message
     assert message.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_windows_are_spelt_as_for_validation() -> None:
+    words = ["14", "14x28", "[null, null, 14, full]", "auto:4096"]
+    cases = detector_cases(
+        ["tiny_moat0"],
+        [],
+        imgsz=["64"],
+        windows=words,
+        dtypes=["float32"],
+        modes=["forward"],
+        norms=["folded"],
+        checkpoint_attention=False,
+        batch=1,
+        tiles=None,
+    )
+    assert [case.window for case in cases] == words
+    stages = [build(case).model[1].stages[2:] for case in cases]
+    windows = [[stage[-1].attention.window for stage in pair] for pair in stages]
+    assert windows == [[(14, 14)] * 2, [(14, 28)] * 2, [(14, 14), None], [AutoWindow(4096)] * 2]
 
 
 def test_everything_is_combined_with_everything_that_it_can_have() -> None:
@@ -176,6 +202,24 @@ def test_growth_is_what_a_pass_needs_above_what_is_there() -> None:
     assert ran.returncode == 0, ran.stderr
 
 
+def test_a_gpu_is_waited_for_and_its_memory_is_the_allocators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is none here: the calls alone are checked."""
+    called: list[str] = []
+    mebibytes = {"memory_allocated": 10, "max_memory_allocated": 40, "max_memory_reserved": 60}
+
+    def call(name: str) -> int:
+        called.append(name)
+        return mebibytes.get(name, 0) * MIB
+
+    for name in ("synchronize", "empty_cache", "reset_peak_memory_stats", *mebibytes):
+        monkeypatch.setattr(torch.cuda, name, partial(call, name))
+    found = measure(partial(call, "pass"), repeats=1, warm_up=True, device="cuda")
+    assert (found.before, found.growth, found.growth_repeated) == (10, 30, 50)
+    assert len(found.seconds) == 1
+    assert called.index("reset_peak_memory_stats") < called.index("pass")
+    assert [called[index + 1] for index, name in enumerate(called) if name == "pass"] == ["synchronize"] * 2
+
+
 def test_the_passes_compute_what_their_names_say(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded, _ = detector_pass(replace(CASE, imgsz="64x96", batch=2))()  # type: ignore[misc]
     assert decoded.shape == (2, 4 + 10, 8 * 12 + 4 * 6 + 2 * 3)
@@ -197,12 +241,15 @@ def test_detection_in_tiles(model: str) -> None:
 
 
 def test_boxes_of_tiles_come_back_in_the_pixels_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    def detect(_: object, images: torch.Tensor, __: object) -> torch.Tensor:
-        assert images.shape == (1, 3, 64, 64)
-        box = [[10.0], [8.0], [4.0], [4.0]]  # centre and size in pixels of the tile
-        return torch.tensor([[*box, [0.9], *[[0.0]] * 9]])
+    class Model:
+        names = dict.fromkeys(range(10), "defect")
 
-    monkeypatch.setattr("moat_det.benchmark.sliced.detect", detect)
+        def __call__(self, images: torch.Tensor) -> torch.Tensor:
+            assert images.shape == (1, 3, 64, 64)
+            box = [[10.0], [8.0], [4.0], [4.0]]  # centre and size in pixels of the tile
+            return torch.tensor([[*box, [0.9], *[[0.0]] * 9]])
+
+    monkeypatch.setattr("moat_det.benchmark.sliced.build", lambda case: Model())
     found = sliced_pass(replace(CASE, imgsz="64x128", tiles="64"))().object_prediction_list  # type: ignore[attr-defined]
     boxes = sorted(prediction.bbox.to_xyxy() for prediction in found)
     # Tiles begin at 0, 52 and 64; the whole image, scaled down to a tile, is half as wide in it.

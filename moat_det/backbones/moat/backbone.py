@@ -5,17 +5,21 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moat_det.backbones.base import Backbone, FeatureInfo, GroupMatcher
 from moat_det.backbones.moat.attention import Attention
 from moat_det.backbones.moat.blocks import MBConv, MOATBlock, Stem
 from moat_det.backbones.moat.variants import Variant
-from moat_det.backbones.moat.windows import ATTENTION_STRIDES, WindowSpec, map_size, parse_windows
+from moat_det.backbones.windows import ATTENTION_STRIDES, POSITIONS, WindowSpec, map_size, parse_windows
 from moat_det.errors import UserError
 
 POSITION_RANGES = (14, 7)
 """P of the position tables at strides 16 and 32, for every variant and every resolution of pre-training."""
 
+# The last layer of each residual branch: with small weights every block starts close to its shortcut.
+_LAST_OF_BRANCH = ("shrink_conv", "attention.o")
 
-class MOATBackbone(nn.Module):
+
+class MOATBackbone(Backbone):
     """A stem, two stages of MBConv blocks and two of MOAT blocks.
 
     Args:
@@ -32,13 +36,14 @@ class MOATBackbone(nn.Module):
         in_channels: Bands of the input.
 
     Attributes:
-        channels: Channels of "stage1" to "stage5".
-        strides: Pixels per cell of "stage1" to "stage5".
+        feature_info: The maps "stage1" to "stage5", of reductions 2 to 32.
         mean: Mean of each input band for images in [0, 1]; with other than 3 bands the mean over RGB for
             each.
         std: Standard deviation of each input band, likewise.
         variant: The variant that was built.
     """
+
+    first_conv = "stem.conv_0"
 
     def __init__(
         self,
@@ -56,8 +61,8 @@ class MOATBackbone(nn.Module):
         super().__init__()
         self.variant = variant
         self.global_attention_at_end_of_stage = global_attention_at_end_of_stage
-        self.channels = {f"stage{i}": c for i, c in enumerate((variant.stem[1], *variant.channels), 1)}
-        self.strides = {f"stage{i}": 2**i for i in range(1, 6)}
+        widths = (variant.stem[1], *variant.channels)
+        self.feature_info = [FeatureInfo(c, 2**i, f"stage{i}") for i, c in enumerate(widths, 1)]
         self.mean = _per_band(variant.mean, in_channels)
         self.std = _per_band(variant.std, in_channels)
 
@@ -95,21 +100,12 @@ class MOATBackbone(nn.Module):
     def set_windows(
         self, window: WindowSpec, *, trained_size: tuple[int, int] | None = None, position: str = "stretch"
     ) -> None:
-        """Changes how far attention reaches; the last block of a stage keeps the whole map if it was built so.
+        """Change how far attention reaches, as `Windowed` says.
 
-        Args:
-            window: See `windows.parse_windows`.
-            trained_size: Height and width in pixels of the images of the training; needed for the window "trained" and
-                the position "clamp".
-            position: What becomes of the position tables in windows larger than the whole map of an image of
-                `trained_size`: "stretch" resizes them to any window, as the official code does; "clamp" resizes them to
-                that map at most, and cells farther apart get the bias of its farthest.
-
-        Raises:
-            UserError: An argument is none of these, or `trained_size` is missing.
+        The last block of a stage keeps the whole map if it was built so.
         """
         windows = parse_windows(window, trained_size)
-        if position not in ("stretch", "clamp"):
+        if position not in POSITIONS:
             raise UserError(f'position {position!r}: give "stretch" or "clamp"')
         if position == "clamp" and trained_size is None:
             raise UserError(
@@ -123,6 +119,31 @@ class MOATBackbone(nn.Module):
                 attention.reach = map_size(trained_size, stride) if trained_size and position == "clamp" else None
             if self.global_attention_at_end_of_stage:
                 attentions[-1].window = None
+
+    def group_matcher(self, coarse: bool = False) -> GroupMatcher:
+        """Tell the stem and the blocks, or the stages, apart; a head is the last layer."""
+        return {"stem": r"stem\.", "blocks": r"stages\.(\d+)\." if coarse else r"stages\.(\d+)\.(\d+)\."}
+
+    def no_weight_decay(self) -> set[str]:
+        """Name the position tables: one that decays forgets where things are."""
+        return {name for name, _ in self.named_parameters() if name.endswith("relative_position_embedding")}
+
+    def fold(self) -> None:
+        """Fold the batch norms of the stem and the blocks; identities stand in their places."""
+        for module in self.modules():
+            if isinstance(module, (Stem, MBConv)):
+                module.fold()
+
+    def init_weights(self) -> None:
+        """Draw the kernels so that each layer keeps the variance of its input (LeCun, normal, 1 / fan-in).
+
+        The official normal(0, 0.02) is made for 300 epochs of ImageNet: the 1x1 shortcuts of the strided blocks shrink
+        the stream tenfold a stage, and AdamW's first steps are as large as the weights. On NEU-DET the first epochs
+        then go by without learning (`docs/results.md`).
+        """
+        for name, module in self.named_modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)) and not name.endswith(_LAST_OF_BRANCH):
+                nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
 
     def reset_parameters(self) -> None:
         """Draws kernels and position tables from normal(0, 0.02), zeroes biases, makes norms the identity."""

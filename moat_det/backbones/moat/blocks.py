@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from moat_det.backbones.fold import fold_before, fold_behind
 from moat_det.backbones.moat.attention import Attention
 from moat_det.backbones.moat.layers import DropPath, SameConv2d, SqueezeExcite, gelu, same_avg_pool
 
@@ -24,12 +25,17 @@ class Stem(nn.Module):
     def __init__(self, in_channels: int, channels: tuple[int, int]) -> None:
         super().__init__()
         self.conv_0 = SameConv2d(in_channels, channels[0], stride=2)
-        self.norm_0 = batch_norm(channels[0])
+        self.norm_0: nn.Module = batch_norm(channels[0])
         self.conv_1 = SameConv2d(*channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Takes an image (B, in_channels, H, W) to half its size."""
         return self.conv_1(gelu(self.norm_0(self.conv_0(x))))
+
+    def fold(self) -> None:
+        """Fold the norm into the convolution before it."""
+        fold_behind(self.conv_0, self.norm_0)
+        self.norm_0 = nn.Identity()
 
 
 class MBConv(nn.Module):
@@ -59,11 +65,11 @@ class MBConv(nn.Module):
         self.stride = stride
         self.pool_size = pool_size
         self.shortcut_conv = nn.Conv2d(cin, channels, 1) if cin != channels else nn.Identity()
-        self.pre_norm = batch_norm(cin)
+        self.pre_norm: nn.Module = batch_norm(cin)
         self.expand_conv = nn.Conv2d(cin, wide, 1, bias=False)
-        self.expand_norm = batch_norm(wide)
+        self.expand_norm: nn.Module = batch_norm(wide)
         self.depthwise_conv = SameConv2d(wide, wide, stride=stride, groups=wide, bias=False)
-        self.depthwise_norm = batch_norm(wide)
+        self.depthwise_norm: nn.Module = batch_norm(wide)
         reduced = max(1, int(SE_RATIO * channels))
         self.se = SqueezeExcite(wide, reduced) if squeeze_excite else nn.Identity()
         self.shrink_conv = nn.Conv2d(wide, channels, 1)
@@ -79,6 +85,13 @@ class MBConv(nn.Module):
         x = gelu(self.depthwise_norm(x))
         x = self.shrink_conv(self.se(x))
         return shortcut + self.drop_path(x)
+
+    def fold(self) -> None:
+        """Fold the three batch norms into the convolutions beside them."""
+        fold_behind(self.expand_conv, self.expand_norm)
+        fold_behind(self.depthwise_conv, self.depthwise_norm)
+        fold_before(self.pre_norm, self.expand_conv)
+        self.pre_norm, self.expand_norm, self.depthwise_norm = nn.Identity(), nn.Identity(), nn.Identity()
 
 
 class MOATBlock(MBConv):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from moat_det.backbones.base import Backbone
 from moat_det.backbones.moat.backbone import MOATBackbone
 from moat_det.backbones.weights.files import open_weights
 from moat_det.backbones.weights.find import find_weights
@@ -21,7 +22,7 @@ from moat_det.errors import UserError
 __all__ = ["RELEASED", "LoadReport", "Release", "load_pretrained"]
 
 
-def load_pretrained(backbone: MOATBackbone, source: str | Path) -> LoadReport:
+def load_pretrained(backbone: Backbone, source: str | Path) -> LoadReport:
     """Loads weights into a backbone.
 
     Args:
@@ -37,6 +38,8 @@ def load_pretrained(backbone: MOATBackbone, source: str | Path) -> LoadReport:
     Raises:
         UserError: There are no such weights, they are damaged, or they do not fit (see `load.load`).
     """
+    if not isinstance(backbone, MOATBackbone):
+        raise UserError(f"{source}: only weights of MOAT backbones are read, not of a {type(backbone).__name__}")
     if str(source) == "imagenet":
         source = _release_of(backbone)
     with open_weights(find_weights(source)) as file:

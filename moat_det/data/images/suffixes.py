@@ -7,6 +7,9 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Of the images in a folder, in lower case and without the dot."""
 
+VIDEO_SUFFIXES = frozenset({"asf", "avi", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ts", "webm", "wmv"})
+"""Of the videos in a folder, likewise."""
+
 ARRAY_SUFFIX = ".npy"
 """Of arrays, which are images where they are named; those in a folder may be anything, such as the engine's caches."""
 

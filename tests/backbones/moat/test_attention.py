@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from moat_det.backbones.moat.attention import Attention, attend, attend_plain
 from moat_det.backbones.moat.position_bias import fit_table
-from moat_det.backbones.moat.windows import AutoWindow
+from moat_det.backbones.windows import AutoWindow
 
 
 def lively_attention(window: object = None, positions: bool = True) -> Attention:

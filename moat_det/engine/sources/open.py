@@ -1,0 +1,52 @@
+"""From what a user names as a source to what the engine's predictor takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+from ultralytics.utils.checks import check_file
+
+from moat_det.data.images.intensity import Intensity
+from moat_det.data.images.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from moat_det.engine.sources.files import ImageFiles
+from moat_det.engine.sources.in_memory import as_bytes
+
+
+def open_source(source: Any, intensity: Intensity, channels: int, batch: int = 1, vid_stride: int = 1) -> Any:
+    """Open files, and bring images in memory to 8 bits; what else there is, such as cameras, stays for the engine.
+
+    Args:
+        source: Image, folder, glob, list file, video, URL, camera number, array, picture, tensor, or a list.
+        intensity: How more than 8 bits become 8.
+        channels: Bands of the model's input.
+        batch: Most images in a batch.
+        vid_stride: Of a video, one frame in so many is read.
+
+    Raises:
+        FileNotFoundError: There is no such file, or none of them is an image or a video.
+        UserError: A file of a list of images cannot be read.
+    """
+    if isinstance(source, (list, tuple)):
+        return [as_bytes(item, intensity, channels) for item in source]
+    if isinstance(source, (np.ndarray, Image.Image)):
+        return as_bytes(source, intensity, channels)
+    if not isinstance(source, (str, Path)) or _is_live(str(source)):
+        return source
+    name = str(source)
+    if name.lower().startswith(("http://", "https://")):
+        name = check_file(name)  # downloads it
+    return ImageFiles(name, intensity, channels, batch, vid_stride)
+
+
+def _is_live(source: str) -> bool:
+    """Whether it is a camera, a stream, a screen or a page, and no file."""
+    text = source.lower()
+    if text.startswith(("http://", "https://")):
+        return urlsplit(text).path.rpartition(".")[-1] not in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    if text.isnumeric() or text.endswith(".streams") or text.startswith(("rtsp://", "rtmp://", "tcp://")):
+        return True
+    return text == "screen" or (text.startswith("screen ") and not Path(source).exists())

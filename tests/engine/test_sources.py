@@ -1,0 +1,78 @@
+"""What a source names: files by our own suffixes, and what stays for the engine to open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ultralytics.data.build import check_source
+from ultralytics.data.utils import IMG_FORMATS, VID_FORMATS
+
+from moat_det.data.images.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from moat_det.engine.sources.files import list_files
+from moat_det.engine.sources.open import _is_live
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("b.png", "a.JPG", "clip.mp4", "array.npy", "notes.md", "deep/c.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("source", "images", "videos"),
+    [
+        (".", ["a.JPG", "b.png"], ["clip.mp4"]),
+        ("*", ["a.JPG", "b.png"], ["clip.mp4"]),
+        ("**/*.*", ["a.JPG", "b.png", "deep/c.tif"], ["clip.mp4"]),
+        ("b.png", ["b.png"], []),
+        ("array.npy", ["array.npy"], []),
+        ("*.npy", ["array.npy"], []),
+        ("clip.mp4", [], ["clip.mp4"]),
+        ("notes.md", [], []),
+        ("gone*.png", [], []),
+    ],
+)
+def test_files_by_name_folder_and_pattern(folder: Path, source: str, images: list[str], videos: list[str]) -> None:
+    expected = [str(folder / name) for name in images], [str(folder / name) for name in videos]
+    assert list_files(source) == expected
+    assert list_files(str(folder / source)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("deep/list.txt", "b.png\n\n c.tif \narray.npy\n"),
+        ("deep/list.txt", "\ufeffb.png\nc.tif\narray.npy\n"),
+        ("deep/list.csv", "source\nb.png\nc.tif,array.npy\n"),
+        ("deep/list.csv", "b.png,c.tif,array.npy\n"),
+    ],
+)
+def test_entries_of_a_list_lie_here_or_beside_it(folder: Path, name: str, content: str) -> None:
+    (folder / name).write_text(content, encoding="utf-8")
+    assert list_files(name) == ([str(folder / file) for file in ("array.npy", "b.png", "deep/c.tif")], [])
+
+
+@pytest.mark.parametrize("source", ["gone", "gone.png", "gone.txt"])
+def test_what_is_not_there(folder: Path, source: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        list_files(source)
+
+
+@pytest.mark.parametrize("source", ["0", "cameras.streams", "rtsp://x/y.mp4", "tcp://x", "screen", "screen 0", "a.png"])
+def test_what_is_live_is_what_the_engine_takes_for_it(folder: Path, source: str) -> None:
+    _, webcam, screenshot, *_ = check_source(source)
+    assert _is_live(source) == (webcam or screenshot)
+
+
+def test_pages_are_live_and_files_behind_a_url_are_not() -> None:
+    assert _is_live("https://host/watch?v=1")
+    assert not _is_live("https://host/part.png?size=2")
+
+
+def test_our_suffixes_are_those_that_the_engine_reads() -> None:
+    assert IMAGE_SUFFIXES == IMG_FORMATS
+    assert VIDEO_SUFFIXES == VID_FORMATS
