@@ -1,8 +1,9 @@
-"""What a validation draws of its batches, and the text files that `save_txt` asks for."""
+"""The files that a validation leaves in its folder: figures, detections and pictures."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,67 +15,101 @@ from ultralytics.utils import ops
 from ultralytics.utils.metrics import ConfusionMatrix
 from ultralytics.utils.plotting import plot_images
 
+from moat_det.evaluation import (
+    CocoEvaluator,
+    CocoMetrics,
+    confusion_matrix,
+    plot_confusion_matrix,
+    plot_precision_recall,
+    write_results,
+)
 
-def draw_batch(
-    batch: dict[str, Any], found: list[Tensor], names: dict[int, str], folder: Path, number: int, most: int
-) -> None:
-    """Draw the images of a batch twice: with their labels, and with what was found.
+# Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
+CONFUSION_CONF = 0.25
 
-    Args:
-        batch: As the loader makes it.
-        found: (N, 6) for each image: x1, y1, x2, y2 in pixels of the batch, score, class.
-        names: Class index -> name.
-        folder: Where to write `val_batchN_labels.jpg` and `val_batchN_pred.jpg`.
-        number: N.
-        most: Boxes to draw of an image.
-    """
-    files = batch["im_file"]
-    plot_images(labels=batch, paths=files, fname=folder / f"val_batch{number}_labels.jpg", names=names)
-    boxes = torch.cat([boxes[:most] for boxes in found])
-    labels = {
-        "batch_idx": torch.cat([torch.full_like(boxes[:most, 4], index) for index, boxes in enumerate(found)]),
-        "bboxes": ops.xyxy2xywh(boxes[:, :4]),
-        "conf": boxes[:, 4],
-        "cls": boxes[:, 5],
-    }
-    pictures = batch["img"]
-    plot_images(labels=labels, images=pictures, paths=files, fname=folder / f"val_batch{number}_pred.jpg", names=names)
+_DRAWN = 3  # batches
 
 
-def draw_matches(
-    batch: dict[str, Any], index: int, found: Tensor, names: dict[int, str], folder: Path, args: Any
-) -> None:
-    """Draw objects, right, wrong and missed detections of an image side by side, as the engine's `visualize` does."""
-    own = batch["batch_idx"] == index
-    height, width = batch["img"].shape[2:]
-    scale = torch.tensor([width, height, width, height], device=found.device)
-    objects = {"cls": batch["cls"][own].squeeze(-1), "bboxes": ops.xywh2xyxy(batch["bboxes"][own]) * scale}
-    matrix = ConfusionMatrix(names=names, save_matches=True)
-    matrix.process_batch({"bboxes": found[:, :4], "conf": found[:, 4], "cls": found[:, 5]}, objects, conf=args.conf)
-    matrix.plot_matches(batch["img"][index], batch["im_file"][index], folder, args.show_labels, args.show_conf)
+class ValidationFiles:
+    """Writes them as the validation goes on, and at its end.
 
-
-class LabelFiles:
-    """The detections of each image as a text file in YOLO's format, named by its path below the images' folder.
+    Detections of an image are (N, 6): x1, y1, x2, y2, score and class.
 
     Args:
-        folder: Where to write; text files of an earlier run there are removed.
+        folder: Of the run.
+        args: The engine's arguments: `plots`, `visualize`, `save_txt`, `save_conf`, `conf` and `max_det`.
         images: The image files of the split.
         names: Class index -> name.
-        scores: Add the score to each line.
     """
 
-    def __init__(self, folder: Path, images: list[str], names: dict[int, str], scores: bool) -> None:
-        self._folder, self._names, self._scores = folder, names, scores
+    def __init__(self, folder: Path, args: Any, images: Sequence[str], names: dict[int, str]) -> None:
+        self._folder, self._args, self._names = folder, args, names
         self._root = os.path.commonpath([os.path.dirname(file) for file in images])
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in folder.glob("*.txt"):
-            file.unlink(missing_ok=True)
+        if args.save_txt:
+            (folder / "labels").mkdir(exist_ok=True)
+            for file in (folder / "labels").glob("*.txt"):  # of an earlier run: the engine appends
+                file.unlink(missing_ok=True)
 
-    def write(self, image: str, shape: tuple[int, int], found: Tensor) -> None:
-        """Write the detections (N, 6) in pixels of an image (height, width); no file where there are none."""
-        if len(found):
-            name = "_".join(Path(image).relative_to(self._root).with_suffix("").parts)
-            picture = np.zeros(shape, dtype=np.uint8)
-            result = Results(picture, path=None, names=self._names, boxes=found)
-            result.save_txt(self._folder / f"{name}.txt", save_conf=self._scores)
+    def add(self, number: int, batch: dict[str, Any], found: list[Tensor], scaled: list[Tensor]) -> None:
+        """Write what is due of a batch.
+
+        Args:
+            number: Of the batch.
+            batch: As the loader makes it.
+            found: The detections in each image, in pixels of the batch.
+            scaled: The same in pixels of the file.
+        """
+        for index, image in enumerate(batch["im_file"]):
+            if self._args.plots and self._args.visualize:
+                self._draw_matches(index, batch, found[index])
+            if self._args.save_txt and len(scaled[index]):
+                self._write_text(image, batch["ori_shape"][index], scaled[index])
+        if self._args.plots and number < _DRAWN:
+            self._draw(number, batch, found)
+
+    def write(self, evaluator: CocoEvaluator, metrics: CocoMetrics, speed_ms: Mapping[str, float]) -> None:
+        """Write what is due at the end.
+
+        Args:
+            evaluator: Has the ground truth and all detections.
+            metrics: The figures that it computed.
+            speed_ms: Milliseconds per image of each step.
+        """
+        write_results(self._folder, evaluator, metrics, speed_ms)
+        if self._args.plots:
+            matrix, labels = confusion_matrix(evaluator, CONFUSION_CONF), list(evaluator.labels.values())
+            plot_confusion_matrix(self._folder / "confusion_matrix.png", matrix, labels, CONFUSION_CONF)
+            plot_precision_recall(self._folder / "PR_curve.png", metrics)
+
+    def _draw(self, number: int, batch: dict[str, Any], found: list[Tensor]) -> None:
+        """Draw the images with their labels, and with the best of what was found."""
+        found = [boxes[: self._args.max_det] for boxes in found]
+        boxes = torch.cat(found)
+        detections = {
+            "batch_idx": torch.cat([torch.full_like(of_image[:, 4], index) for index, of_image in enumerate(found)]),
+            "bboxes": ops.xyxy2xywh(boxes[:, :4]),
+            "conf": boxes[:, 4],
+            "cls": boxes[:, 5],
+            "img": batch["img"],
+        }
+        for name, labels in {"labels": dict(batch), "pred": detections}.items():  # which the engine changes
+            file = self._folder / f"val_batch{number}_{name}.jpg"
+            plot_images(labels=labels, paths=batch["im_file"], fname=file, names=self._names)
+
+    def _draw_matches(self, index: int, batch: dict[str, Any], found: Tensor) -> None:
+        """Draw objects, and right, wrong and missed detections of an image side by side, as the engine matches them."""
+        own = batch["batch_idx"] == index
+        height, width = batch["img"].shape[2:]
+        scale = torch.tensor([width, height, width, height], device=found.device)
+        objects = {"cls": batch["cls"][own].squeeze(-1), "bboxes": ops.xywh2xyxy(batch["bboxes"][own]) * scale}
+        matrix = ConfusionMatrix(names=self._names, save_matches=True)
+        detections = {"bboxes": found[:, :4], "conf": found[:, 4], "cls": found[:, 5]}
+        matrix.process_batch(detections, objects, conf=self._args.conf)
+        file, args = batch["im_file"][index], self._args
+        matrix.plot_matches(batch["img"][index], file, self._folder, args.show_labels, args.show_conf)
+
+    def _write_text(self, image: str, shape: tuple[int, int], scaled: Tensor) -> None:
+        """Write the detections in YOLO's format, to a file named by the image's path below the split's folder."""
+        name = "_".join(Path(image).relative_to(self._root).with_suffix("").parts)
+        result = Results(np.zeros(shape, dtype=np.uint8), path=None, names=self._names, boxes=scaled)
+        result.save_txt(self._folder / "labels" / f"{name}.txt", save_conf=self._args.save_conf)

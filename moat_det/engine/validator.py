@@ -24,27 +24,15 @@ from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory import MemoryCheck
 from moat_det.engine.trained import Trained
 from moat_det.engine.validation_data import largest_batch, make_evaluator, open_split, read_data
-from moat_det.engine.validation_files import LabelFiles, draw_batch, draw_matches
+from moat_det.engine.validation_files import ValidationFiles
 from moat_det.engine.windows import WindowChooser
-from moat_det.evaluation import (
-    CocoEvaluator,
-    CocoMetrics,
-    confusion_matrix,
-    metrics_table,
-    plot_confusion_matrix,
-    plot_precision_recall,
-    write_results,
-)
+from moat_det.evaluation import CocoEvaluator, CocoMetrics, metrics_table
 
 logger = logging.getLogger(__name__)
-
-# Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
-CONFUSION_CONF = 0.25
 
 LEAST_SCORE = 0.001
 """Detections below it are left out where `conf` says nothing: there are many, and hardly any changes AP."""
 
-_PICTURES = 3  # batches that are drawn
 _NAMES = ("metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", "metrics/mAP50-95(B)")
 
 
@@ -138,7 +126,7 @@ class Validator:
     def _measure(self, model: BaseDetector) -> dict[str, float]:
         """Measure a copy as it will be used, folded and in the device's number format; write files and pictures."""
         self.device = choose_device(self.args.device)
-        data = None if self.dataloader else read_data(self.args, model, self._trained.intensity)
+        data = None if self.dataloader is not None else read_data(self.args, model, self._trained.intensity)
         mixed = is_mixed(self.args.amp, self.args.quantize)
         # Tensors made in inference mode have no version to tell a stale table by, so that none would be remembered.
         with torch.inference_mode(False), torch.no_grad():
@@ -154,27 +142,15 @@ class Validator:
             MemoryCheck(model, windows).check(shape, torch.uint8, image, self.dataloader.dataset.sizes)
         DetectionValidator._check_max_det(self.args, {self.args.split: self.dataloader.dataset})
         names = dict(model.names)
-        texts = None
-        if self.args.save_txt:
-            files = self.dataloader.dataset.im_files
-            texts = LabelFiles(self.save_dir / "labels", files, names, self.args.save_conf)
+        files = ValidationFiles(self.save_dir, self.args, self.dataloader.dataset.im_files, names)
 
         def forward(images: Tensor) -> Any:
             windows.follow(*images.shape[2:])
             return compiled(images, augment=self.args.augment)
 
-        def show(number: int, batch: dict[str, Any], found: list[Tensor], scaled: list[Tensor]) -> None:
-            for index, boxes in enumerate(scaled):
-                if texts is not None:
-                    texts.write(batch["im_file"][index], batch["ori_shape"][index], boxes)
-                if self.args.plots and self.args.visualize:
-                    draw_matches(batch, index, found[index], names, self.save_dir, self.args)
-            if self.args.plots and number < _PICTURES:
-                draw_batch(batch, found, names, self.save_dir, number, self.args.max_det)
-
-        evaluator = self._loop(names, forward, show=show)
+        evaluator = self._loop(names, forward, with_found=files.add)
         figures = self._figures(evaluator)
-        self._write(evaluator)
+        files.write(evaluator, self.coco, self.speed)
         self._report()
         self.run_callbacks("on_val_end")
         return figures
@@ -184,7 +160,7 @@ class Validator:
         names: dict[int, str],
         forward: Callable[[Tensor], Any],
         with_raw: Callable[[dict[str, Any], Any], None] | None = None,
-        show: Callable[[int, dict[str, Any], list[Tensor], list[Tensor]], None] | None = None,
+        with_found: Callable[[int, dict[str, Any], list[Tensor], list[Tensor]], None] | None = None,
     ) -> CocoEvaluator:
         """Detect in every image.
 
@@ -192,8 +168,8 @@ class Validator:
             names: Class index -> name.
             forward: What detects.
             with_raw: What else to do with a batch and the model's raw output.
-            show: What else to do with a batch's number, the batch, and what was found in each image: (N, 6), x1, y1,
-                x2, y2, score and class, in pixels of the batch, and the same in pixels of the file.
+            with_found: What else to do with a batch's number, the batch, and what was found in each image: (N, 6), x1,
+                y1, x2, y2, score and class, in pixels of the batch, and the same in pixels of the file.
 
         Returns:
             The evaluator, which has the detections.
@@ -221,8 +197,8 @@ class Validator:
                 numbers = boxes.cpu().numpy()
                 evaluator.update(Path(file), numbers[:, :4], numbers[:, 4], numbers[:, 5].astype(int))
             self._seen += len(found)
-            if show is not None:
-                show(number, batch, found, scaled)
+            if with_found is not None:
+                with_found(number, batch, found, scaled)
             self.run_callbacks("on_val_batch_end")
         self.speed = {name: timer.t / max(self._seen, 1) * 1e3 for name, timer in timers.items()}
         return evaluator
@@ -263,15 +239,6 @@ class Validator:
         # pycocotools says -1 where there is no object to find.
         ap, ap50 = max(self.coco.AP, 0.0), max(self.coco.AP50, 0.0)
         return dict(zip(_NAMES, (self.coco.precision, self.coco.recall, ap50, ap), strict=True)) | {"fitness": ap}
-
-    def _write(self, evaluator: CocoEvaluator) -> None:
-        """Write the files and pictures of the run."""
-        write_results(self.save_dir, evaluator, self.coco, self.speed)
-        if self.args.plots:
-            matrix = confusion_matrix(evaluator, CONFUSION_CONF)
-            labels = list(evaluator.labels.values())
-            plot_confusion_matrix(self.save_dir / "confusion_matrix.png", matrix, labels, CONFUSION_CONF)
-            plot_precision_recall(self.save_dir / "PR_curve.png", self.coco)
 
     def _report(self) -> None:
         if self._cut:
