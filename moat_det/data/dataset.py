@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from moat_det.data.config import DatasetConfig, split_paths
 from moat_det.data.formats.yolo import label_places
 from moat_det.data.fraction import Fraction, split_fraction
 from moat_det.data.images.choose_intensity import choose_intensity
-from moat_det.data.index import open_index
+from moat_det.data.index import SplitIndex, open_index
 from moat_det.data.loader.broken import BrokenImageError, OnBroken
 from moat_det.data.loader.images import Cache, Images
 from moat_det.data.seeds import image_seed, seeded
@@ -55,7 +56,7 @@ class DatasetOptions:
     @classmethod
     def of(cls, args: IterableSimpleNamespace, batch: int, on_broken: OnBroken = "refuse") -> DatasetOptions:
         """Take them from the engine's arguments."""
-        cache: Cache | None = "ram" if args.cache is True else str(args.cache).lower() if args.cache else None  # type: ignore[assignment]
+        cache: Any = "ram" if args.cache is True else args.cache or None
         return cls(batch, args.fraction, args.classes, bool(args.single_cls), cache, args.seed, on_broken)
 
 
@@ -99,39 +100,30 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         hyp: IterableSimpleNamespace | None = None,
         preset: Preset | None = None,
     ) -> None:
-        part = split_fraction(options.fraction, split)
-        training = hyp is not None
-        self.prefix = colorstr(f"{split}: ")
+        training, self.prefix = hyp is not None, colorstr(f"{split}: ")
         self.channels: int = data["channels"]
         self.seed, self.preset = options.seed, preset or Preset()
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         # All classes become class 0 with single_cls, so their names do not matter.
         names = None if options.single_cls else data["names"]
-        paths = split_paths(data, split)
-        named = ", ".join(paths)
+        part, paths = split_fraction(options.fraction, split), split_paths(data, split)
         self.index = open_index(paths, names, data.get("image_roots"), part, self.prefix)
         self.index.report.log(self.prefix)
         self.intensity = data["intensity"]
         if training and self.index.report.deep:
             files = [Path(file) for file in self.index.paths]
             self.intensity = choose_intensity(self.intensity, files, self.channels, self.prefix)
-        if training and not self.index.report.labelled:
-            way_out = f"put its labels into files such as {label_places(self.index.paths[0])[0]}"
-            if self.index.formats != ["yolo"]:
-                way_out = "add objects to its annotations"
-            images = self.index.report.images
-            raise UserError(f"{named}: none of its {images} images has a box to train on; {way_out}")
         labels = self.index.labels()
         for label in labels:
             _keep_classes(label, options.classes, options.single_cls)
-        if training and not any(len(label["cls"]) for label in labels):
-            raise UserError(f"{named}: no box of the classes {options.classes} to train on; correct 'classes'")
+        if training:
+            _check_boxes(self.index, labels, ", ".join(paths), options.classes)
 
         batches = sizes.batches([label["shape"] for label in labels], options.batch)
         self.labels = [labels[i] for batch in batches for i in batch.images]
         self.im_files: list[str] = [label["im_file"] for label in self.labels]
         places = iter(range(len(labels)))
-        self.batches = [Batch([next(places) for _ in batch.images], batch.shape) for batch in batches]
+        self.batches = [Batch(list(islice(places, len(images))), shape) for images, shape in batches]
         self._shapes = [batch.shape for batch in self.batches for _ in batch.images]
         self.sizes, self.batch_size = sizes, options.batch
         self.images = Images(
@@ -247,3 +239,16 @@ def _keep_classes(label: dict[str, Any], classes: Sequence[int] | None, single_c
             label |= {key: label[key][kept] for key in (cls, *boxes)}
         if single_cls:
             label[cls] = np.zeros_like(label[cls])
+
+
+def _check_boxes(
+    index: SplitIndex, labels: Sequence[dict[str, Any]], where: str, classes: Sequence[int] | None
+) -> None:
+    """Raise `UserError` where there is no box to train on."""
+    if not index.report.labelled:
+        way_out = f"put its labels into files such as {label_places(index.paths[0])[0]}"
+        if index.formats != ["yolo"]:
+            way_out = "add objects to its annotations"
+        raise UserError(f"{where}: none of its {index.report.images} images has a box to train on; {way_out}")
+    if not any(len(label["cls"]) for label in labels):
+        raise UserError(f"{where}: no box of the classes {classes} to train on; correct 'classes'")

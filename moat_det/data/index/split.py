@@ -107,7 +107,7 @@ class SplitIndex:
             yield LabelledImage(path, height, width, *arrays)
 
     def labels(self) -> list[dict[str, Any]]:
-        """Give the engine's dictionary of each image.
+        """Give a dictionary of each image, in the engine's words.
 
         Returns:
             Per image `im_file`, `shape` (h, w), `cls` float32 (N, 1) and `bboxes` float32 (N, 4) as shares, xywh.
@@ -135,10 +135,6 @@ class SplitIndex:
                     "boxes_xyxy": boxes[start:middle],
                     "ignored_cls": classes[middle:end],
                     "ignored_xyxy": boxes[middle:end],
-                    "segments": [],
-                    "keypoints": None,
-                    "normalized": True,
-                    "bbox_format": "xywh",
                 }
                 for path, shape, start, middle, end in rows
             ]
