@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from ultralytics.nn.tasks import DetectionModel
 
 import moat_det
 from moat_det.data.images.intensity import Intensity
+from moat_det.detector.base import BaseDetector
 from moat_det.detector.build import build_model
 from moat_det.engine.trained import Trained
 from moat_det.errors import UserError
@@ -59,7 +59,7 @@ class Checkpoint:
             size = height, width
         return Trained(size, Intensity.from_dict(self.intensity))
 
-    def build(self) -> DetectionModel:
+    def build(self) -> BaseDetector:
         """The model with its weights, float32, on the CPU, in evaluation mode.
 
         Raises:
@@ -130,7 +130,7 @@ def _is_ours(content: Any) -> bool:
     return isinstance(content, dict) and str(content.get("format", "")).startswith("moat_det checkpoint")
 
 
-def load_model(path: str | Path) -> DetectionModel:
+def load_model(path: str | Path) -> BaseDetector:
     """The model of the checkpoint at `path`; raises `UserError` as `load_checkpoint` does."""
     return load_checkpoint(path).build()
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.checks import check_imgsz
 
 from moat_det.data.config import DatasetConfig, check_channels, load_dataset
@@ -17,6 +16,7 @@ from moat_det.data.images.intensity import Intensity
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.sizes.policy import VALIDATION_MARGIN
 from moat_det.demo import dataset_source
+from moat_det.detector.base import BaseDetector
 from moat_det.engine.ground_truth import dataset_ground_truth
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.errors import UserError
@@ -25,7 +25,7 @@ from moat_det.evaluation import CocoEvaluator, coco_ground_truth, load_annotatio
 logger = logging.getLogger(__name__)
 
 
-def read_data(args: Any, model: DetectionModel, intensity: Intensity) -> DatasetConfig:
+def read_data(args: Any, model: BaseDetector, intensity: Intensity) -> DatasetConfig:
     """Read the dataset's YAML, and check that the model is for it.
 
     Args:

@@ -91,12 +91,12 @@ def test_it_says_what_does_not_decay_and_how_deep_it_is(build: Callable[..., Det
 
 def test_it_has_no_windows(build: Callable[..., Detector]) -> None:
     model = build()
-    chooser = WindowChooser(model)
+    chooser = WindowChooser(model, None)
     assert chooser.set(64, 64) == ""
     assert chooser.window is None
     assert chooser.others() == []
     with pytest.raises(UserError, match="--window"):
-        WindowChooser(model, window="auto")
+        WindowChooser(model, None, window="auto")
 
 
 def test_levels_that_it_does_not_have_are_refused(build: Callable[..., Detector]) -> None:
