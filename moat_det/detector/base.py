@@ -19,7 +19,7 @@ class BaseDetector(DetectionModel):
 
     Attributes:
         dtype: The format that `forward` computes in.
-        engine_recipe: Whether it is trained as the engine does: its defaults, optimizer, nominal batch and batch statistics.
+        engine_recipe: Whether it is trained as the engine does: defaults, optimizer, nominal batch, batch statistics.
         names: Class index -> name.
         stride: Strides of the head's levels.
         yaml: What it was built from, as plain types.
