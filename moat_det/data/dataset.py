@@ -30,7 +30,6 @@ from moat_det.data.sizes.policy import Batch, SizePolicy
 from moat_det.data.sizes.shape import shrink_within
 from moat_det.errors import UserError
 
-
 _CACHES: dict[str, Cache] = {"true": "ram", "ram": "ram", "disk": "disk"}
 
 
