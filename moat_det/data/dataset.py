@@ -30,6 +30,8 @@ from moat_det.data.sizes.policy import Batch, SizePolicy
 from moat_det.data.sizes.shape import shrink_within
 from moat_det.errors import UserError
 
+_CACHES: dict[str, Cache] = {"true": "ram", "ram": "ram", "disk": "disk"}
+
 
 @dataclass(frozen=True)
 class DatasetOptions:
@@ -56,7 +58,7 @@ class DatasetOptions:
     @classmethod
     def of(cls, args: IterableSimpleNamespace, batch: int, on_broken: OnBroken = "refuse") -> DatasetOptions:
         """Take them from the engine's arguments."""
-        cache: Any = "ram" if args.cache is True else args.cache or None
+        cache = _CACHES.get(str(args.cache).lower())
         return cls(batch, args.fraction, args.classes, bool(args.single_cls), cache, args.seed, on_broken)
 
 

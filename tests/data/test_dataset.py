@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +15,13 @@ import torch
 from PIL import Image
 from ultralytics.cfg import get_cfg
 from ultralytics.data.build import build_dataloader, build_yolo_dataset
+from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.models.yolo.detect import DetectionTrainer
 
 from helpers.dataset_files import HEIGHT, WIDTH, noise
 from helpers.datasets import open_dataset
 from moat_det.data.config import load_dataset
-from moat_det.data.dataset import DetectionDataset
+from moat_det.data.dataset import DatasetOptions, DetectionDataset
 from moat_det.errors import UserError
 
 BOX = "1 0.5 0.5 0.25 0.5\n"
@@ -232,3 +236,20 @@ def test_labels_are_found_behind_a_linked_folder(make_set: MakeSet, tmp_path: Pa
     (source.parent / "images/train").rename(tmp_path / "elsewhere")
     (source.parent / "images/train").symlink_to(tmp_path / "elsewhere")
     assert open_set(source).index.report.labelled == 6
+
+
+@pytest.mark.parametrize(
+    ("said", "cache"), [(True, "ram"), ("RAM", "ram"), ("disk", "disk"), (False, None), (None, None)]
+)
+def test_the_words_for_a_cache(said: Any, cache: str | None) -> None:
+    assert DatasetOptions.of(get_cfg(overrides={"cache": said}), batch=4).cache == cache
+
+
+def test_the_engine_asks_a_dataset_for_nothing_that_ours_lacks(make_set: MakeSet) -> None:
+    source = inspect.getsource(BaseTrainer) + inspect.getsource(DetectionTrainer)
+    asked = set(re.findall(r"dataset\.(\w+)", source))
+    # `mosaic` is asked for by `hasattr`, `batch_shapes` in the loader that we replace.
+    assert asked == {"close_mosaic", "labels", "mosaic", "batch_shapes"}
+    dataset = open_set(make_set(FILES))
+    assert callable(dataset.close_mosaic)
+    assert {"cls", "bboxes"} <= dataset.labels[0].keys()
