@@ -10,7 +10,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from helpers.evaluation_sample import NAMES, evaluator_of, random_detections, random_images
-from moat_det.evaluation import CocoEvaluator, GroundTruthImage
+from moat_det.data.formats.labelled_image import LabelledImage
+from moat_det.evaluation import CocoEvaluator
 
 Box = tuple[float, float, float, float]
 
@@ -20,8 +21,8 @@ def evaluator(objects: list[Box], found: list[tuple[Box, float]], ignored: list[
     ignored = ignored or []
     boxes = np.array([*objects, *ignored], dtype=float).reshape(-1, 4)
     flags = np.array([False] * len(objects) + [True] * len(ignored))
-    path = Path("/data/a.png")
-    whole = evaluator_of([GroundTruthImage(path, 100, 100, boxes, np.zeros(len(boxes), dtype=int), flags)])
+    path, classes = Path("/data/a.png"), np.zeros(len(boxes), dtype=int)
+    whole = evaluator_of([LabelledImage(str(path), 100, 100, classes, boxes, ignored=flags)])
     corners = np.array([box for box, _ in found]).reshape(-1, 4)
     whole.update(path, corners, np.array([score for _, score in found]), np.zeros(len(found), dtype=int))
     return whole
@@ -59,7 +60,7 @@ def test_without_objects_both_are_0() -> None:
 def test_they_are_those_of_pycocotools_on_the_detections_above_a_confidence() -> None:
     images = random_images(8)
     whole = evaluator_of(images)
-    found = {image.path: random_detections(image, seed) for seed, image in enumerate(images)}
+    found = {Path(image.path): random_detections(image, seed) for seed, image in enumerate(images)}
     for path, detections in found.items():
         whole.update(path, *detections)
     points = []
