@@ -19,7 +19,7 @@ name = sys.argv[1]
 package = importlib.import_module(name)
 for module in pkgutil.walk_packages(package.__path__, f"{name}."):
     importlib.import_module(module.name)
-print(*sorted({"albumentations", "torch", "torchvision", "ultralytics"} & sys.modules.keys()))
+print(*sorted({"albumentations", "matplotlib", "torch", "torchvision", "ultralytics"} & sys.modules.keys()))
 print(sum(module.startswith(f"{name}.") for module in sys.modules))
 """
 

@@ -10,11 +10,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from moat_det.data.config import DatasetConfig, load_dataset
+from moat_det.data.formats.coco import coco_dictionary
+from moat_det.data.formats.labelled_image import LabelledImage
+from moat_det.data.formats.yolo import yolo_text
 from moat_det.data.index import open_index
 from moat_det.demo import dataset_source
 from moat_det.errors import UserError
@@ -31,31 +33,27 @@ SOURCES = {"YOLO": "images", "COCO": "set.json", "VOC": "xml"}
 
 def make_set(data: DatasetConfig, folder: Path, count: int) -> None:
     """Repeat the first validation images of a dataset by hard links, with their boxes in three formats."""
-    index = open_index(data["val"], data["names"], data.get("image_roots"), 24)
-    labels = index.labels()
+    known = [_objects(image) for image in open_index(data["val"], data["names"], data.get("image_roots"), 24).images()]
     for name in ("images", "labels", "xml", "seed"):
         (folder / name).mkdir()
-    seeds = [Path(shutil.copy(label["im_file"], folder / "seed")) for label in labels]
-    images: list[dict[str, Any]] = []
-    notes: list[dict[str, Any]] = []
-    for i in tqdm(range(count), desc="linking", leave=False):
-        label, seed = labels[i % len(labels)], seeds[i % len(labels)]
-        image, (height, width) = folder / "images" / f"{i:06d}{seed.suffix}", label["shape"]
-        os.link(seed, image)
-        classes, boxes = label["cls"][:, 0].astype(int).tolist(), label["boxes_xyxy"].round().tolist()
-        rows = zip(classes, label["bboxes"].tolist(), strict=True)
-        (folder / "labels" / f"{i:06d}.txt").write_text("".join(f"{c} {' '.join(map(str, b))}\n" for c, b in rows))
-        objects = "".join(OBJECT.format(data["names"][c], *box) for c, box in zip(classes, boxes, strict=True))
-        (folder / "xml" / f"{i:06d}.xml").write_text(XML.format(image.name, width, height, objects))
-        images.append({"id": i, "file_name": image.name, "height": height, "width": width})
-        for c, (x1, y1, x2, y2) in zip(classes, boxes, strict=True):
-            notes.append(
-                {"id": len(notes), "image_id": i, "category_id": c, "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": 0}
-            )
-    categories = [{"id": number, "name": name} for number, name in data["names"].items()]
-    content = {"images": images, "annotations": notes, "categories": categories}
-    (folder / "set.json").write_text(json.dumps(content))
+    seeds = [Path(shutil.copy(image.path, folder / "seed")) for image in known]
+    images = [known[i % len(known)] for i in range(count)]
+    names = [f"{i:06d}{seeds[i % len(seeds)].suffix}" for i in range(count)]
+    for i, (image, name) in enumerate(zip(tqdm(images, desc="linking", leave=False), names, strict=True)):
+        os.link(seeds[i % len(seeds)], folder / "images" / name)
+        (folder / "labels" / f"{i:06d}.txt").write_text(yolo_text(image))
+        rows = zip(image.classes.tolist(), image.boxes.tolist(), strict=True)
+        objects = "".join(OBJECT.format(data["names"][cls], *box) for cls, box in rows)
+        (folder / "xml" / f"{i:06d}.xml").write_text(XML.format(name, image.width, image.height, objects))
+    (folder / "set.json").write_text(json.dumps(coco_dictionary(images, names, data["names"], decimals=0)))
     (folder / "names.json").write_text(json.dumps(list(data["names"].values())))
+
+
+def _objects(image: LabelledImage) -> LabelledImage:
+    """The image without regions to ignore, which not every format holds, and with boxes of whole pixels."""
+    kept = ~image.ignored
+    boxes = image.boxes[kept].round()
+    return LabelledImage(image.path, image.height, image.width, image.classes[kept], boxes, image.shares[kept])
 
 
 def open_once(folder: Path, source: str) -> int:
