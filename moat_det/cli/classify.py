@@ -40,7 +40,7 @@ COMMAND = Command(
     run=_run,
     options=(ClassificationOptions,),
     about="A line for each picture, the likeliest classes first. A picture's middle, a square of 7/8 of its shorter "
-    "side, is scaled to the size of the pre-training. Classes have ImageNet's names where there are 1000 of them, else they "
-    f"are numbers from 0. Released checkpoints: {', '.join(RELEASED)}.",
+    "side, is scaled to the size of the pre-training. Classes have ImageNet's names where there are 1000 of them, else "
+    f"they are numbers from 0. Released checkpoints: {', '.join(RELEASED)}.",
     examples=("classify --weights imagenet --backbone moat0 --source images/",),
 )

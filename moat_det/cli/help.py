@@ -36,10 +36,10 @@ class Parser(argparse.ArgumentParser):
         hidden = [option for name, option in command.known.items() if name not in explained]
         examples = "\n".join(["examples:", *(f"  moat {words}" for words in command.examples)])
         rest = f"{_REST}\n{_fill(' '.join(option.flag for option in hidden), '  ', '  ')}" if hidden else ""
-        parts = (COMMANDS[command.name], command.about and _fill(command.about), command.examples and examples)
+        parts = [COMMANDS[command.name], _fill(command.about), examples if command.examples else "", _fill(_WRITING)]
         super().__init__(
             usage=_fill(usage(command), " " * 7, " " * 7).strip(),
-            description="\n\n".join([*filter(None, parts), _fill(_WRITING)]),
+            description="\n\n".join(filter(None, parts)),
             epilog=rest,
             formatter_class=_Formatter,
             argument_default=argparse.SUPPRESS,
