@@ -22,12 +22,12 @@ class TrainOptions:
     Attributes:
         config: The model's configuration, as `build_model` takes it.
         weights: What to start from (see `fine_tuning.load_weights`), or None.
-        window: The attention windows that were given instead of the configuration's, which has them by now.
         nbs_follows_batch: Step the optimizer after every batch. The engine's nominal batch of 64 leaves two steps an
             epoch on a hundred images.
         freeze_backbone: Epochs at the start in which the backbone is held still.
         layer_decay: Factor on the learning rate for each layer of the backbone on the way from the neck to the stem;
             1 is off.
+        window: The attention windows that were given instead of the configuration's, which has them by now.
         shape: Height and width of every image in pixels, multiples of the model's stride; None for squares of the
             engine's `imgsz`, or rectangles with its `rect`.
         augmentation: What training does to images, as `moat_det.data.augment.Preset.to_dict` gives it; None for the
