@@ -34,9 +34,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: install
-	$(BIN)/python train.py $(DEMO_TRAIN) --project $(DEMO) --name train --exist-ok
-	$(BIN)/python val.py --weights $(DEMO)/train/weights/best.pt --data demo --project $(DEMO) --name val --exist-ok
-	$(BIN)/python detect.py --weights $(DEMO)/train/weights/best.pt --project $(DEMO) --name detect --exist-ok \
+	$(BIN)/moat train $(DEMO_TRAIN) --project $(DEMO) --name train --exist-ok
+	$(BIN)/moat val --weights $(DEMO)/train/weights/best.pt --data demo --project $(DEMO) --name val --exist-ok
+	$(BIN)/moat detect --weights $(DEMO)/train/weights/best.pt --project $(DEMO) --name detect --exist-ok \
 		--source "$$($(BIN)/python -c 'from moat_det.demo import demo_dataset as d; print(d().parent)')/images/val"
 	@echo
 	@echo "Losses and curves of the training: $(DEMO)/train"

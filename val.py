@@ -1,6 +1,6 @@
 """Measure a detector: python val.py --help."""
 
-from moat_det.engine.cli import val
+from moat_det.cli.main import val
 
 if __name__ == "__main__":
     val()

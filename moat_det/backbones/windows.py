@@ -19,6 +19,9 @@ ATTENTION_STRIDES = (16, 32)
 POSITIONS = ("stretch", "clamp")
 """What becomes of the position tables in windows larger than the training's."""
 
+WINDOW = "attention windows: full, auto, auto:TOKENS, trained, N or HxW cells, or a list of four, one per stage"
+"""What the option --window takes."""
+
 
 @dataclass(frozen=True)
 class AutoWindow:

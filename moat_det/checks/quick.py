@@ -39,7 +39,7 @@ def quick_check(indices: Mapping[str, SplitIndex], names: Mapping[int, str], sha
         *_box_lines(indices, shape),
     ][: _MOST_LINES - 1]
     if lines:
-        lines.append("tools/check_dataset.py --data ... looks at all of it, images too, and shows pictures")
+        lines.append("moat check --data ... looks at all of it, images too, and shows pictures")
     return lines
 
 

@@ -34,7 +34,7 @@ class Recommendation:
         topic: What it is about.
         advice: What to do.
         reason: Why, with the number.
-        options: Words for the command line of `train.py`; empty where it is for another place.
+        options: Words for the command line of `moat train`; empty where it is for another place.
     """
 
     topic: str
@@ -45,7 +45,7 @@ class Recommendation:
 
 def command(data: DatasetConfig, recommendations: Sequence[Recommendation]) -> str:
     """The command line that follows all recommendations."""
-    words = ["python", "train.py", "--data", data["yaml_file"], *(w for r in recommendations for w in r.options)]
+    words = ["moat", "train", "--data", data["yaml_file"], *(w for r in recommendations for w in r.options)]
     return shlex.join(words)
 
 
@@ -119,10 +119,10 @@ def _choose_levels(sides: np.ndarray, size: int) -> list[Recommendation]:
     wide = f"{long:.0%} are longer than {_LONG_SIDE} px"
     if small >= _FEW:
         return [
-            Recommendation("levels", "add P2", f"{narrow}, {wide}", ("--model", "cfg/tiny_moat0-p2.yaml")),
+            Recommendation("levels", "add P2", f"{narrow}, {wide}", ("--model", "tiny_moat0-p2")),
         ]
     if long >= _FEW:
-        return [Recommendation("levels", "add P6", f"{wide}, {narrow}", ("--model", "cfg/tiny_moat0-p6.yaml"))]
+        return [Recommendation("levels", "add P6", f"{wide}, {narrow}", ("--model", "tiny_moat0-p6"))]
     reason = f"{narrow}, {wide}: P2 and P6 would cost time for nothing"
     return [Recommendation("levels", "the usual P3 to P5", reason)]
 
@@ -135,15 +135,15 @@ def _choose_window(shapes: np.ndarray, short_sides: np.ndarray, size: int) -> li
         return []
     native = "--imgsz native --window trained"
     if len(short_sides) and (short_sides * size >= _ENOUGH_SIDE).mean() < _MOST:
-        advice = f"train on crops at their own scale, of up to {_SIZES[-1]} px; then val.py and detect.py: {native}"
+        advice = f"train on crops at their own scale, of up to {_SIZES[-1]} px; then validate and detect with {native}"
         reason = f"images reach {height} x {width} px, and scaled to {size} px many boxes are too small"
     else:
-        advice = f"val.py and detect.py at the size of the training; {native} after a training on crops"
+        advice = f"validate and detect at the size of the training; {native} after a training on crops"
         times = max(height, width) / size
         reason = f"images reach {height} x {width} px: native, objects are {times:.1f} times as large as in training"
     if pixels > _FULL_WINDOW_PIXELS:
         reason += "; attention over a whole image (full) takes a minute and more on a CPU"
-    return [Recommendation("large images", advice, f"{reason}; see docs/large-images.md")]
+    return [Recommendation("large images", advice, reason)]
 
 
 def _choose_intensity(data: DatasetConfig, facts: Sequence[ImageFacts]) -> list[Recommendation]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from moat_det.backbones import create_backbone, list_backbones
+from moat_det.backbones import create_backbone
 from moat_det.errors import UserError
 from moat_det.messages import suggest
 from moat_det.paths import cfg_dir
@@ -19,6 +19,8 @@ from moat_det.paths import cfg_dir
 # What shapes a detector's backbone: it has no classification head, the data's bands are the engine's three, and weights
 # are the training's to choose.
 _BACKBONE_KEYS = set(inspect.signature(create_backbone).parameters) - {"num_classes", "in_channels", "pretrained"}
+
+_EXAMPLE = cfg_dir() / "tiny_moat0.yaml"
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,13 @@ class DetectorConfig:
         return plain
 
 
+def config_names() -> list[str]:
+    """The names of our model YAMLs: every backbone's, and variants of it such as tiny_moat0-p2."""
+    return sorted(path.stem for path in cfg_dir().glob("*.yaml"))
+
+
 def load_config(name_or_path: str | Path) -> dict[str, Any]:
-    """Read the YAML of a backbone's name (`cfg/<name>.yaml`) or of a path.
+    """Read the YAML of a name, one of `config_names`, or of a path.
 
     Returns:
         The YAML's mapping, unchecked: ours goes to `parse_config`, the engine's own to the engine.
@@ -62,25 +69,25 @@ def load_config(name_or_path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: No such name or file, or the file is no YAML mapping.
     """
-    if str(name_or_path) in list_backbones():
+    names = config_names()
+    if str(name_or_path) in names:
         path = cfg_dir() / f"{name_or_path}.yaml"
     else:
         path = Path(name_or_path)
         if path.suffix not in {".yaml", ".yml"}:
             raise UserError(
-                f"no backbone is named '{name_or_path}'{suggest(str(name_or_path), list_backbones())}; "
-                f"there are {', '.join(list_backbones())}"
+                f"no model is named '{name_or_path}'{suggest(str(name_or_path), names)}; there are {', '.join(names)}"
             )
     try:
         mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"no model YAML at {path}: give the path of one, or a backbone's name ({', '.join(list_backbones())})"
+            f"no model YAML at {path}: give the path of one, or a model's name ({', '.join(names)})"
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(mapping, dict):
-        raise UserError(f"{path} must hold a mapping with backbone, neck and head; see cfg/tiny_moat0.yaml")
+        raise UserError(f"{path} must hold a mapping with backbone, neck and head; see {_EXAMPLE}")
     return mapping
 
 
@@ -97,7 +104,7 @@ def parse_config(mapping: Mapping[str, Any], source: str | Path = "the model con
     _check_keys(mapping, {"backbone", "neck", "head"}, f"{source}")
     for key in ("backbone", "neck"):
         if key not in mapping:
-            raise UserError(f"{source}: '{key}' is missing; see cfg/tiny_moat0.yaml")
+            raise UserError(f"{source}: '{key}' is missing; see {_EXAMPLE}")
     backbone = mapping["backbone"]
     backbone = {"name": backbone} if isinstance(backbone, str) else backbone
     if not isinstance(backbone, Mapping) or "name" not in backbone:
@@ -106,7 +113,7 @@ def parse_config(mapping: Mapping[str, Any], source: str | Path = "the model con
     neck, head = mapping["neck"], mapping.get("head") or {}
     for key, part, kind in (("neck", neck, NeckConfig), ("head", head, HeadConfig)):
         if not isinstance(part, Mapping):
-            raise UserError(f"{source}: '{key}' must be a mapping; see cfg/tiny_moat0.yaml")
+            raise UserError(f"{source}: '{key}' must be a mapping; see {_EXAMPLE}")
         _check_keys(part, {f.name for f in fields(kind)}, f"{source}: {key}")
     return DetectorConfig(dict(backbone), _parse_neck(neck, f"{source}: neck"), _parse_head(head, f"{source}: head"))
 

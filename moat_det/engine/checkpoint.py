@@ -107,7 +107,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no weights at {path}: give the path of a best.pt or last.pt that training wrote")
-    damaged = UserError(f"{path} is no checkpoint, or a damaged one: give a best.pt or last.pt that train.py wrote")
+    damaged = UserError(f"{path} is no checkpoint, or a damaged one: give a best.pt or last.pt that a training wrote")
     if not zipfile.is_zipfile(path):
         raise damaged
     try:
@@ -115,12 +115,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except pickle.UnpicklingError:
         raise UserError(
             f"{path} is no checkpoint of moat_det (it holds pickled code, as the engine's own do): "
-            "give a best.pt or last.pt that train.py wrote"
+            "give a best.pt or last.pt that a training wrote"
         ) from None
     except Exception:  # what a damaged file makes torch raise is of every kind
         raise damaged from None
     if not _is_ours(content):
-        raise UserError(f"{path} is no checkpoint of moat_det: give a best.pt or last.pt that train.py wrote")
+        raise UserError(f"{path} is no checkpoint of moat_det: give a best.pt or last.pt that a training wrote")
     if content["format"] not in _READABLE:
         raise UserError(f"{path} is a '{content['format']}', this version reads '{FORMAT}': update moat_det")
     return Checkpoint(**{name: content[name] for name in Checkpoint.__dataclass_fields__ if name in content})

@@ -59,8 +59,8 @@ def load_weights(model: BaseDetector, weights: str, *, remap_classes: bool) -> N
         lines = replace(report, notes=(*report.notes, "neck and head left at random")).lines()
     else:
         raise UserError(
-            f"--weights {weights}: {model.describe()} has no MOAT backbone: it starts from a best.pt that train.py "
-            "wrote for it, or from random weights"
+            f"--weights {weights}: {model.describe()} has no MOAT backbone: it starts from a best.pt that "
+            "a training wrote for it, or from random weights"
         )
     for line in lines:
         logger.info(line)

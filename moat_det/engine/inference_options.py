@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from moat_det.backbones.windows import POSITIONS, WindowSpec, read_window
+from moat_det.backbones.windows import POSITIONS, WINDOW, WindowSpec, read_window
 from moat_det.data.sizes.imgsz import AUTO, NATIVE, take_shape
 from moat_det.data.sizes.policy import SizePolicy, size_policy
 from moat_det.data.sizes.shape import Shape
 from moat_det.errors import UserError
+from moat_det.options import option, options_of
 
+T = TypeVar("T", bound="InferenceOptions")
 LEAST_PIXELS = 32 * 32  # one cell of the coarsest level
-INFERENCE_OPTIONS = ("max_pixels", "window", "position")
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class InferenceOptions:
 
     native: bool = False
     shape: Shape | None = None
-    max_pixels: int | None = None
-    window: WindowSpec | None = None
-    position: str | None = None
+    max_pixels: int | None = option(None, "with --imgsz native, scale images of more pixels down to as many")
+    window: WindowSpec | None = option(None, WINDOW, takes="str")
+    position: str | None = option(None, "position tables in windows larger than the training's: stretch or clamp")
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -63,7 +64,7 @@ class InferenceOptions:
         return size_policy(given, stride, rect=rect, margin=margin, max_pixels=self.max_pixels)
 
     @classmethod
-    def take(cls, arguments: dict[str, Any]) -> InferenceOptions:
+    def take(cls: type[T], arguments: dict[str, Any]) -> T:
         """Take them out of keyword arguments; of `imgsz`, "native" and two numbers are ours."""
         native = arguments.get("imgsz") == NATIVE
         if native:
@@ -71,7 +72,18 @@ class InferenceOptions:
         if arguments.get("imgsz") == AUTO:
             raise UserError("--imgsz auto is for training; the shape of the training is taken where none is given")
         shape = take_shape(arguments)
-        given = {name: arguments.pop(name, None) for name in INFERENCE_OPTIONS}
+        given = {name: arguments.pop(name, None) for name in options_of(cls)}
         if given["window"] is not None:
             given["window"] = read_window(given["window"])
         return cls(native, shape, **given)
+
+
+@dataclass(frozen=True)
+class ValidationOptions(InferenceOptions):
+    """Our own options of validation.
+
+    Attributes:
+        annotations: A COCO JSON to measure against, instead of the dataset's labels.
+    """
+
+    annotations: str | None = option(None, "COCO JSON to validate against; images are matched by file name")

@@ -8,8 +8,8 @@ from ultralytics.utils import LOGGER
 
 
 def show_log() -> None:
-    """Show the messages of all our modules where the engine's go."""
+    """Show the messages of all our modules where the engine's go, unless they are shown already."""
     own = logging.getLogger("moat_det")
     own.setLevel(logging.INFO)
-    for handler in LOGGER.handlers[:1]:
-        own.addHandler(handler)  # which is there once, however often it is added
+    for handler in () if own.handlers else LOGGER.handlers[:1]:
+        own.addHandler(handler)

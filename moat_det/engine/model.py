@@ -21,11 +21,10 @@ from moat_det.data.sizes.imgsz import NATIVE, take_training_shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model, find_config, with_window
 from moat_det.detector.detector import Detector
-from moat_det.engine.arguments import check_overrides
+from moat_det.engine.arguments import check_overrides, training_defaults
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
-from moat_det.engine.inference_options import INFERENCE_OPTIONS, InferenceOptions
-from moat_det.engine.options import training_defaults
+from moat_det.engine.inference_options import InferenceOptions, ValidationOptions
 from moat_det.engine.predictor import Predictor
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
@@ -33,10 +32,11 @@ from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoMetrics
+from moat_det.options import options_of
 
 logger = logging.getLogger(__name__)
 
-_TRAINING_OPTIONS = ("weights", "freeze_backbone", "layer_decay", "window", "augmentation")
+DEFAULT_BACKBONE = "tiny_moat2"
 
 
 class MOAT(Model):
@@ -57,7 +57,7 @@ class MOAT(Model):
         >>> results = model("board.png")
     """
 
-    def __init__(self, model: str | Path = "tiny_moat2") -> None:
+    def __init__(self, model: str | Path = DEFAULT_BACKBONE) -> None:
         self._config: dict[str, Any] = {}
         self.trained = Trained()
         self._inference = InferenceOptions()  # those of the predictor that is made next
@@ -126,10 +126,10 @@ class MOAT(Model):
         Raises:
             UserError: An argument, the dataset or the checkpoint is not in order.
         """
-        kwargs = _with_settings(kwargs, own=_TRAINING_OPTIONS)
-        own = {name: value for name in _TRAINING_OPTIONS if (value := kwargs.pop(name, None)) is not None}
+        kwargs = _with_settings(kwargs, TrainOptions)
+        own = {name: value for name in options_of(TrainOptions) if (value := kwargs.pop(name, None)) is not None}
         if kwargs.get("imgsz") == NATIVE:
-            raise UserError("--imgsz native: training takes images of one size; native is for val.py and detect.py")
+            raise UserError("--imgsz native: training takes images of one size; native is for validation and detection")
         resume = kwargs.get("resume")
         if resume is True and self.ckpt_path:
             kwargs["resume"] = self.ckpt_path
@@ -159,8 +159,7 @@ class MOAT(Model):
 
         Args:
             **kwargs: `data`, and any validation argument of the engine; `imgsz`, the longer side, or height and width,
-                or "native", by default that of the training; the others of `InferenceOptions`; `annotations`, a COCO
-                JSON to measure against.
+                or "native", by default that of the training; the others of `ValidationOptions`.
 
         Returns:
             The COCO figures; they and the detections are also in the run's folder.
@@ -168,10 +167,9 @@ class MOAT(Model):
         Raises:
             UserError: An argument, the dataset or the JSON is not in order.
         """
-        kwargs = _with_settings(kwargs, own=("annotations", *INFERENCE_OPTIONS))
-        annotations = kwargs.pop("annotations", None)
+        kwargs = _with_settings(kwargs, ValidationOptions)
         args = {"rect": True, **self.overrides, **kwargs, **self._place(kwargs), "mode": "val"}
-        options = InferenceOptions.take(args)
+        options = ValidationOptions.take(args)
         if not args.get("data"):
             raise UserError("validation needs data, a dataset YAML")
         validator = Validator(
@@ -179,7 +177,7 @@ class MOAT(Model):
             callbacks=self.callbacks,
             options=options,
             trained=self.trained,
-            annotations=annotations,
+            annotations=options.annotations,
             workers=args.get("workers"),
         )
         validator(model=self.model)
@@ -201,7 +199,7 @@ class MOAT(Model):
         Raises:
             UserError: An argument or the source is not in order, or an image needs more memory than there is.
         """
-        kwargs = _with_settings(kwargs, own=INFERENCE_OPTIONS)
+        kwargs = _with_settings(kwargs, InferenceOptions)
         kwargs = {"imgsz": self.overrides.get("imgsz", DEFAULT_CFG.imgsz), **kwargs}  # that of the training
         options = InferenceOptions.take(kwargs)
         if options != self._inference:
@@ -246,8 +244,10 @@ class MOAT(Model):
     def _train_options(self, given: dict[str, Any], nbs_given: bool) -> TrainOptions:
         weights = given.get("weights") or self.ckpt_path
         follows = not self.model.engine_recipe and not nbs_given
-        window = given.pop("window", None)
-        config = self._config if window is None else with_window(self._config, read_window(window))
+        config = self._config
+        if "window" in given:
+            given["window"] = read_window(given["window"])
+            config = with_window(config, given["window"])
         options = TrainOptions(config, nbs_follows_batch=follows, **{**given, "weights": weights and str(weights)})
         if self.model.backbone is None and (options.freeze_backbone or options.layer_decay != 1):
             option = "--freeze-backbone" if options.freeze_backbone else "--layer-decay"
@@ -260,12 +260,13 @@ class MOAT(Model):
         return {"project": str(Path(kwargs.get("project") or "runs").absolute())}
 
 
-def _with_settings(kwargs: dict[str, Any], own: tuple[str, ...]) -> dict[str, Any]:
+def _with_settings(kwargs: dict[str, Any], kind: type) -> dict[str, Any]:
     """Check the names of the arguments, and put those of the YAML that `cfg` names under them.
 
     Raises:
         UserError: A name is unknown, or the YAML cannot be read.
     """
+    own = options_of(kind)
     check_overrides(kwargs, own)
     given = {name: value for name, value in kwargs.items() if name != "cfg"}
     file = kwargs.get("cfg")

@@ -8,9 +8,11 @@ from typing import Any
 
 import yaml
 
+from moat_det.backbones.windows import WINDOW, WindowSpec
 from moat_det.data.sizes.shape import Shape
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
+from moat_det.options import option
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class TrainOptions:
         freeze_backbone: Epochs at the start in which the backbone is held still.
         layer_decay: Factor on the learning rate for each layer of the backbone on the way from the neck to the stem;
             1 is off.
+        window: The attention windows that were given instead of the configuration's, which has them by now.
         shape: Height and width of every image in pixels, multiples of the model's stride; None for squares of the
             engine's `imgsz`, or rectangles with its `rect`.
         augmentation: What training does to images, as `moat_det.data.augment.Preset.to_dict` gives it; None for the
@@ -37,12 +40,21 @@ class TrainOptions:
     """
 
     config: dict[str, Any]
-    weights: str | None = None
+    weights: str | None = option(
+        None,
+        "start from imagenet (downloaded once), a best.pt, or a file of backbone weights (.safetensors, .pt, an "
+        "official TensorFlow checkpoint or its .tar.gz)",
+    )
     nbs_follows_batch: bool = False
-    freeze_backbone: int = 0
-    layer_decay: float = 1.0
+    freeze_backbone: int = option(0, "hold the backbone still for this many epochs at the start")
+    layer_decay: float = option(
+        1.0, "factor on the learning rate for each backbone layer from neck to stem, e.g. 0.9; 1 is off"
+    )
+    window: WindowSpec | None = option(None, WINDOW, takes="str")
     shape: Shape | None = None
-    augmentation: dict[str, Any] | None = None
+    augmentation: dict[str, Any] | None = option(
+        None, "what is done to training images: none, light, surface, board, or a YAML", takes="str"
+    )
     mixed: bool = True
 
     def __post_init__(self) -> None:

@@ -11,8 +11,6 @@ from moat_det.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-POSITIONS = ("stretch", "clamp")
-
 BEYOND_TRAINING: dict[str, Any] = {"window": "trained", "position": "stretch"}
 """Windows and position tables for images larger than those of the training, unless the user says what to take: of the
 policies that are equally accurate there the cheapest (`docs/large-images.md`)."""

@@ -141,7 +141,7 @@ def boxes_of_size(root: Path, side: float, image: int = 320) -> Path:
 def test_levels_follow_the_boxes(tmp_path: Path, side: float, model: str) -> None:
     check = check_dataset(boxes_of_size(tmp_path, side, 640))
     options = [word for item in check.recommendations for word in item.options]
-    assert [word for word in options if word.startswith("cfg/")] == ([f"cfg/{model}.yaml"] if model else [])
+    assert [word for word in options if word.startswith("tiny_moat")] == ([model] if model else [])
     assert options[options.index("--imgsz") + 1] == "640"
 
 

@@ -215,7 +215,7 @@ def test_data_demo_lies_in_the_cache(
 
 def test_the_command_line(tmp_path: Path) -> None:
     def run(*args: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(REPO / "tools/make_demo.py"), "--out", str(tmp_path / "demo"), *args]
+        command = [sys.executable, "-m", "moat_det", "demo", "--out", str(tmp_path / "demo"), *args]
         return subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(REPO)}, check=False)
 
     made = run("--train", "3", "--val", "2", "--size", "64", "100")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from moat_det.cli import main as cli
 from moat_det.demo import generate_demo
-from moat_det.engine import cli
 
 # Whatever a training needs to take seconds: 64 px, one thread's worth of images, the smallest neck.
 SMALL = ["--imgsz", "64", "--batch", "8", "--plots", "false", "--workers", "0"]

@@ -8,7 +8,7 @@ import yaml
 
 from moat_det.data.augment import load_preset
 from moat_det.engine import MOAT
-from moat_det.engine.options import training_defaults
+from moat_det.engine.arguments import training_defaults
 from moat_det.errors import UserError
 
 OWN = """\

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from moat_det.engine import MOAT, cli
+from moat_det.cli import main as cli
+from moat_det.engine import MOAT
 
 
 @pytest.fixture

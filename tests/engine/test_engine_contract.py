@@ -123,7 +123,9 @@ def test_importing_everything_touches_no_network() -> None:
         "import os, socket\n"
         "def refuse(*a, **k): print('network', a, flush=True); os._exit(3)\n"
         "socket.socket.connect = refuse; socket.getaddrinfo = refuse; socket.create_connection = refuse\n"
-        "import moat_det.engine.cli, ultralytics.utils, torch\n"
+        "from moat_det.cli.command import COMMANDS, load_command\n"
+        "for name in COMMANDS: load_command(name)\n"
+        "import ultralytics.utils, torch\n"
         "assert not ultralytics.utils.ONLINE\n"
         "assert os.environ['YOLO_AUTOINSTALL'] == 'false'\n"
         "assert torch.get_num_threads() == len(os.sched_getaffinity(0)), torch.get_num_threads()\n"
@@ -153,7 +155,7 @@ def test_the_head_still_has_the_parts_we_use() -> None:
 
 
 def test_the_arguments_we_set_exist() -> None:
-    from moat_det.engine.options import training_defaults
+    from moat_det.engine.arguments import training_defaults
 
     assert set(training_defaults()) <= set(DEFAULT_CFG_DICT)
     assert moat_det.engine.MOAT.__name__ == "MOAT"

@@ -12,9 +12,9 @@ import torch
 
 from moat_det.backbones import create_backbone
 from moat_det.backbones.weights import load_pretrained
+from moat_det.cli import main as cli
 from moat_det.detector.build import build_model
 from moat_det.detector.detector import Detector
-from moat_det.engine import cli
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.optimizer import build_optimizer

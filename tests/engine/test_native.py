@@ -19,11 +19,12 @@ from PIL import Image
 from moat_det.backbones.moat import attention, position_bias
 from moat_det.backbones.moat.position_bias import fit_table
 from moat_det.backbones.windows import read_window
+from moat_det.cli import main as cli
 from moat_det.data.images.header import large_images, read_header
 from moat_det.data.images.read import read_image
 from moat_det.data.sizes.letterbox import PADDING
 from moat_det.data.sizes.policy import NativeSize
-from moat_det.engine import MOAT, cli, memory, windows
+from moat_det.engine import MOAT, memory, windows
 from moat_det.errors import UserError
 
 SHAPES = [(96, 96), (96, 96), (64, 90), (70, 96), (96, 96)]

@@ -11,10 +11,11 @@ import pytest
 import torch
 import yaml
 
+from moat_det.cli import main as cli
 from moat_det.data.config import load_dataset
 from moat_det.data.sizes.imgsz import take_training_shape
 from moat_det.demo import generate_demo
-from moat_det.engine import MOAT, cli
+from moat_det.engine import MOAT
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.predictor import Predictor
 from moat_det.engine.train_options import TrainOptions

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from moat_det import MOAT
+from moat_det.cli import main as cli
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_image
 from moat_det.detector.build import build_model
-from moat_det.engine import cli
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.fine_tuning import load_weights
 from moat_det.errors import UserError

@@ -14,8 +14,9 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from moat_det.cli import main as cli
 from moat_det.detector.peers import Peer
-from moat_det.engine import MOAT, cli
+from moat_det.engine import MOAT
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, load_model
 
 SMALL = ["--imgsz", "64", "--batch", "8", "--plots", "false", "--workers", "0"]
@@ -49,7 +50,8 @@ def test_a_resumed_training_equals_an_uninterrupted_one(demo: Path, model_yaml: 
     last = tmp_path / "cut" / "train" / "weights" / "last.pt"
     program = (
         "import os, sys\n"
-        "from moat_det.engine import trainer, cli\n"
+        "from moat_det.cli import main as cli\n"
+        "from moat_det.engine import trainer\n"
         "save = trainer.Trainer.save_model\n"
         "def save_and_die(self):\n"
         "    save(self)\n"

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from moat_det.engine import cli
+from moat_det.cli import main as cli
+from moat_det.engine import MOAT
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -256,7 +257,7 @@ def test_what_nobody_foresaw_is_a_line_too(
     def break_down(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug\nof ours")
 
-    monkeypatch.setattr(cli.MOAT, "train", break_down)
+    monkeypatch.setattr(MOAT, "train", break_down)
     with pytest.raises(SystemExit) as exit_:
         cli.train(["--data", str(dataset)])
     assert exit_.value.code == 1

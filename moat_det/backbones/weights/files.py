@@ -114,7 +114,7 @@ def _load_torch(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError:
         raise UserError(
             f"{path} holds more than tensors (pickled code, as the engine's own checkpoints do): "
-            "give a state dict, or a best.pt or last.pt that train.py wrote"
+            "give a state dict, or a best.pt or last.pt that a training wrote"
         ) from None
     except Exception:  # what a damaged file makes torch raise is of every kind
         raise UserError(f"{path} is damaged, or no checkpoint of torch: fetch it anew") from None
@@ -128,7 +128,7 @@ def _load_torch(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(
         isinstance(n, str) and isinstance(t, Tensor) for n, t in content.items()
     ):
-        raise UserError(f"{path} is neither a backbone's state dict nor a checkpoint that train.py wrote")
+        raise UserError(f"{path} is neither a backbone's state dict nor a checkpoint that a training wrote")
     if not content:
         raise UserError(f"{path} holds no weights of a MOAT backbone")
     return content

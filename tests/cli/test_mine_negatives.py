@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from moat_det.cli.main import run
 from moat_det.data.config import load_dataset
 from moat_det.data.index import open_index
 from moat_det.demo import generate_demo
@@ -44,14 +44,16 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(tool: ModuleType, weights: Path, *words: str) -> None:
+def mined(weights: Path, *words: str) -> int:
     options = ["--imgsz", "64", "--conf", "0.000001", "--max-det", "3"]
-    tool.main(["--weights", str(weights), "--source", "good", "--out", "negatives.txt", *options, *words])
+    return run(
+        "mine-negatives", ["--weights", str(weights), "--source", "good", "--out", "negatives.txt", *options, *words]
+    )
 
 
-def test_the_list_joins_the_training(tool: ModuleType, line: Path, weights: Path, capsys: Any) -> None:
+def test_the_list_joins_the_training(line: Path, weights: Path, capsys: Any) -> None:
     before = (line / "set/data.yaml").read_bytes()
-    run(tool, weights, "--data", "set/data.yaml", "--write-yaml", "next.yaml")
+    assert mined(weights, "--data", "set/data.yaml", "--write-yaml", "next.yaml") == 0
     out = capsys.readouterr().out.strip().splitlines()
     assert out[-1] == f"train with the 5 images of {line / 'negatives.txt'}: --data next.yaml"
     assert any("1 images of good are left out: they have labels of their own" in text for text in out)
@@ -78,47 +80,49 @@ def test_the_list_joins_the_training(tool: ModuleType, line: Path, weights: Path
     assert load_dataset("next.yaml")["val"] == load_dataset("set/data.yaml")["val"]
 
 
-def test_a_second_round_adds_to_the_list(tool: ModuleType, line: Path, weights: Path, capsys: Any) -> None:
-    run(tool, weights, "--data", "set/data.yaml", "--write-yaml", "next.yaml")
+def test_a_second_round_adds_to_the_list(line: Path, weights: Path, capsys: Any) -> None:
+    assert mined(weights, "--data", "set/data.yaml", "--write-yaml", "next.yaml") == 0
     first = (line / "negatives.txt").read_text().splitlines()
     shutil.copy(line / "good/part0.png", line / "good/part9.png")
-    run(tool, weights, "--data", "next.yaml", "--write-yaml", "next.yaml")
+    assert mined(weights, "--data", "next.yaml", "--write-yaml", "next.yaml") == 0
     second = (line / "negatives.txt").read_text().splitlines()
     assert second == [*first, str(line / "good/part9.png")]
     assert yaml.safe_load((line / "next.yaml").read_text())["train"].count(str(line / "negatives.txt")) == 1
     assert "they are already in train" in capsys.readouterr().out
 
 
-def test_without_a_dataset_the_last_line_says_what_to_write(
-    tool: ModuleType, line: Path, weights: Path, capsys: Any
-) -> None:
-    run(tool, weights)
+def test_without_a_dataset_the_last_line_says_what_to_write(line: Path, weights: Path, capsys: Any) -> None:
+    assert mined(weights) == 0
     out = capsys.readouterr().out.strip().splitlines()
     assert out[-1].endswith(f"write 'train: [images/train, {line / 'negatives.txt'}]' in your dataset YAML")
 
 
-def test_a_model_that_does_not_fire_leaves_no_list(tool: ModuleType, line: Path, weights: Path, capsys: Any) -> None:
-    tool.main(["--weights", str(weights), "--source", "good", "--out", "n.txt", "--imgsz", "64", "--conf", "0.99"])
+def test_a_model_that_does_not_fire_leaves_no_list(line: Path, weights: Path, capsys: Any) -> None:
+    assert (
+        run(
+            "mine-negatives",
+            ["--weights", str(weights), "--source", "good", "--out", "n.txt", "--imgsz", "64", "--conf", "0.99"],
+        )
+        == 0
+    )
     assert "nothing to learn" in capsys.readouterr().out
     assert not list(line.glob("n.*"))
 
 
 @pytest.mark.parametrize("name", ["negatives.txt", "negatives.json", "negatives.jpg"])
-def test_what_is_not_its_own_stays(tool: ModuleType, line: Path, weights: Path, name: str, capsys: Any) -> None:
+def test_what_is_not_its_own_stays(line: Path, weights: Path, name: str, capsys: Any) -> None:
     (line / name).write_text("the user's")
-    with pytest.raises(SystemExit):
-        run(tool, weights)
+    assert mined(weights) == 2
     assert "choose another --out" in capsys.readouterr().err
     assert (line / name).read_text() == "the user's"
 
 
-def test_a_list_changed_by_hand_stays(tool: ModuleType, line: Path, weights: Path, capsys: Any) -> None:
-    run(tool, weights)
+def test_a_list_changed_by_hand_stays(line: Path, weights: Path, capsys: Any) -> None:
+    assert mined(weights) == 0
     listing = line / "negatives.txt"
     listing.write_text("".join(listing.read_text().splitlines(keepends=True)[1:]))
     kept = listing.read_text()
-    with pytest.raises(SystemExit):
-        run(tool, weights)
+    assert mined(weights) == 2
     assert "as it wrote it" in capsys.readouterr().err
     assert listing.read_text() == kept
 
@@ -134,15 +138,11 @@ def test_a_list_changed_by_hand_stays(tool: ModuleType, line: Path, weights: Pat
         (["--out", "n.txt", "--source", "set/images/train", "--data", "set/data.yaml"], "no good image is left"),
     ],
 )
-def test_a_mistake_ends_in_one_line(
-    tool: ModuleType, line: Path, weights: Path, words: list[str], message: str, capsys: Any
-) -> None:
+def test_a_mistake_ends_in_one_line(line: Path, weights: Path, words: list[str], message: str, capsys: Any) -> None:
     before = (line / "set/data.yaml").read_bytes()
     more = words if "--source" in words else [*words, "--source", "good"]
-    with pytest.raises(SystemExit) as caught:
-        tool.main(["--weights", str(weights), "--imgsz", "64", "--conf", "0.000001", *more])
-    assert caught.value.code == 2
+    assert run("mine-negatives", ["--weights", str(weights), "--imgsz", "64", "--conf", "0.000001", *more]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("mine_negatives: ")
+    assert error.startswith("mine-negatives: ")
     assert message in error
     assert (line / "set/data.yaml").read_bytes() == before

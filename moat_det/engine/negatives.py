@@ -1,19 +1,10 @@
-r"""List the good images on which a model fires, so that the next training learns that they are good.
-
-    python tools/mine_negatives.py --weights best.pt --source good/ --out negatives.txt --data defects.yaml \
-        --write-yaml defects-2.yaml
-
-writes the list, with the detections beside it in negatives.json and pictures of them in negatives.jpg, and a dataset
-YAML whose `train` has the list added. Further rounds add to a list. Every option of detect.py is taken.
-"""
+"""Good images on which a model fires, listed so that the next training learns that they are good."""
 
 from __future__ import annotations
 
-import argparse
 import heapq
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,19 +15,17 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
-from moat_det.data.config import SPLITS, DatasetConfig, load_dataset, split_paths
+from moat_det.data.config import SPLITS, DatasetConfig, split_paths
 from moat_det.data.formats.yolo import label_places
 from moat_det.data.images.find import find_images
 from moat_det.data.index import open_index
 from moat_det.data.strict_yaml import read_yaml
-from moat_det.demo import dataset_source
-from moat_det.engine.arguments import parse_arguments
 from moat_det.engine.model import MOAT
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_bytes, atomic_write_json, atomic_write_text, check_writable
+from moat_det.files import atomic_write_bytes, atomic_write_json, atomic_write_text
 from moat_det.report.pictures import draw_boxes, sheet
 
-_MAKER = "moat_det tools/mine_negatives.py"
+_MAKER = "moat_det mine-negatives"
 _SHOWN, _COLUMNS, _SIDE = 24, 6, 320  # pictures on the sheet, in a row, and the side of one in pixels
 
 
@@ -68,7 +57,7 @@ class NegativeList:
             raise foreign from None
         if (
             not isinstance(content, dict)
-            or content.get("made_by") != _MAKER
+            or not str(content.get("made_by")).startswith("moat_det ")
             or lines != list(content.get("images", ()))
         ):
             raise foreign
@@ -124,11 +113,11 @@ def good_images(source: str, known: dict[str, str]) -> tuple[list[str], dict[str
     return images, left_out
 
 
-def mine(weights: str, images: Sequence[str], options: dict[str, Any]) -> tuple[dict[str, Any], list[np.ndarray]]:
+def mine(model: MOAT, images: Sequence[str], options: dict[str, Any]) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Detect in good images.
 
     Args:
-        weights: The checkpoint.
+        model: As it was loaded from a checkpoint.
         images: Absolute paths.
         options: Arguments of `MOAT.predict`.
 
@@ -140,7 +129,7 @@ def mine(weights: str, images: Sequence[str], options: dict[str, Any]) -> tuple[
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder, "images.txt")
         listing.write_text("".join(f"{image}\n" for image in images), encoding="utf-8")
-        results = MOAT(weights).predict(str(listing), stream=True, verbose=False, **options)
+        results = model.predict(str(listing), stream=True, verbose=False, **options)
         for number, result in enumerate(tqdm(results, total=len(images), desc="detecting", unit="image")):
             if not len(result):
                 continue
@@ -151,7 +140,7 @@ def mine(weights: str, images: Sequence[str], options: dict[str, Any]) -> tuple[
                 for name, score, box in zip(names, boxes.conf, boxes.xyxy, strict=True)
             ]
             score = max(detection["score"] for detection in detections)
-            found[str(result.path)] = {"score": score, "weights": str(weights), "detections": detections}
+            found[str(result.path)] = {"score": score, "weights": str(model.ckpt_path), "detections": detections}
             picture = _picture(result.orig_img, detections, boxes.cls.astype(int).tolist())
             heapq.heappush(best, (score, -number, picture))
             if len(best) > _SHOWN:
@@ -184,75 +173,3 @@ def _picture(image: np.ndarray, detections: Sequence[dict[str, Any]], classes: S
     boxes = np.array([detection["box"] for detection in detections]) * scale
     texts = [f"{detection['class']} {detection['score']:.2f}" for detection in detections]
     return draw_boxes(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), boxes, texts, classes)
-
-
-def _check_writable(file: Path) -> None:
-    """Raise `UserError` where nothing can be written beside `file`, before hours of detection."""
-    try:
-        check_writable(file.parent)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be written: {error.strerror or error}; choose another place") from error
-
-
-def run(ours: argparse.Namespace, words: Sequence[str]) -> None:
-    """Do what the command line says.
-
-    Args:
-        ours: The options of this tool.
-        words: Those of detect.py.
-    """
-    arguments = parse_arguments("detect", words)
-    options = {"conf": 0.25, **arguments.engine, **arguments.own}
-    weights, source = options.pop("weights"), options.pop("source")
-    options.pop("save_csv", None)
-    if ours.write_yaml is not None and ours.data is None:
-        raise UserError("--write-yaml needs --data, the dataset YAML that the list is added to")
-    listing = NegativeList(Path(os.path.abspath(ours.out)))
-    data = load_dataset(dataset_source(ours.data)) if ours.data is not None else None
-    extended = extended_yaml(data, listing.path, ours.write_yaml) if data is not None and ours.write_yaml else None
-    for file in (listing.path, *([ours.write_yaml] if extended is not None else [])):
-        _check_writable(file)
-    images, left_out = good_images(source, known_images(data) if data is not None else {})
-    for reason, count in left_out.items():
-        print(f"{count} images of {source} are left out: {reason}")
-    if not images:
-        raise UserError(f"--source {source}: no good image is left in it")
-    found, pictures = mine(weights, images, options)
-    new = {path: entry for path, entry in found.items() if path not in listing.images}
-    print(f"the model fires on {len(found)} of {len(images)} good images, {len(new)} of them new to the list")
-    if not found and not listing.images:
-        print(f"nothing to learn from them: {listing.path} is not written")
-        return
-    if found:
-        listing.images |= found
-        listing.write(pictures)
-    if extended is not None:
-        atomic_write_text(ours.write_yaml, extended)
-        print(f"train with the {len(listing.images)} images of {listing.path}: --data {ours.write_yaml}")
-        return
-    train = data["train"] if data is not None else "images/train"
-    entries = ", ".join([*(train if isinstance(train, list) else [train]), str(listing.path)])
-    print(f"train with its {len(listing.images)} images: write 'train: [{entries}]' in your dataset YAML")
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", required=True, help="the list to write or to add to, .txt")
-    parser.add_argument("--data", help="dataset YAML: images that one of its splits has are left out")
-    parser.add_argument("--write-yaml", type=Path, help="write a dataset YAML like --data with the list in train")
-    ours, words = parser.parse_known_args(argv)
-    try:
-        run(ours, words)
-    except UserError as error:
-        print(f"mine_negatives: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:  # a full disk, in most cases; what was written is whole
-        print(f"mine_negatives: {error.filename or ours.out}: {error.strerror or error}", file=sys.stderr)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

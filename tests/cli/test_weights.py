@@ -1,4 +1,4 @@
-"""`tools/convert_weights.py`: our own format, bit for bit, with what it is."""
+"""`moat weights`: our own format, bit for bit, with what it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import shutil
 import tarfile
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -15,15 +14,14 @@ from safetensors import safe_open
 
 from moat_det.backbones import create_backbone
 from moat_det.backbones.weights import RELEASED
+from moat_det.cli.main import run
 
 
 @pytest.mark.parametrize("tables", [True, False])
-def test_an_archive(
-    tool: ModuleType, tables: bool, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_archive(tables: bool, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = "tiny_moat_0" if tables else "tiny_moat_0_no_pe"
     archive, out = shared / f"golden/{name}/{name}.tar.gz", tmp_path / "new/converted.safetensors"
-    assert tool.main([str(archive), "--out", str(out)]) == 0
+    assert run("weights", [str(archive), "--out", str(out)]) == 0
     assert f"written to {out}" in capsys.readouterr().out
     with safe_open(out, "pt") as file:
         metadata = file.metadata()
@@ -46,7 +44,7 @@ def test_an_archive(
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-def test_an_unpacked_checkpoint_and_other_bands(tool: ModuleType, shared: Path, tmp_path: Path) -> None:
+def test_an_unpacked_checkpoint_and_other_bands(shared: Path, tmp_path: Path) -> None:
     with tarfile.open(shared / "golden/tiny_moat_0/tiny_moat_0.tar.gz") as tar:
         tar.extractall(tmp_path, filter="data")
     prefix = tmp_path / "tiny_moat_0/model.ckpt"
@@ -54,35 +52,35 @@ def test_an_unpacked_checkpoint_and_other_bands(tool: ModuleType, shared: Path, 
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     for source in (prefix, prefix.parent, files[1]):
         out = tmp_path / "out.safetensors"
-        assert tool.main([str(source), "--out", str(out), "--force"]) == 0
+        assert run("weights", [str(source), "--out", str(out), "--force"]) == 0
         with safe_open(out, "pt") as file:
             assert file.metadata()["source_sha256"] == digest
     gray = create_backbone("tiny_moat0", pretrained=out, in_channels=1)
     torch.save(gray.state_dict(), tmp_path / "gray.pt")
-    assert tool.main([str(tmp_path / "gray.pt"), "--out", str(tmp_path / "gray.safetensors")]) == 0
+    assert run("weights", [str(tmp_path / "gray.pt"), "--out", str(tmp_path / "gray.safetensors")]) == 0
     again = create_backbone("tiny_moat0", pretrained=tmp_path / "gray.safetensors", in_channels=1)
     assert torch.equal(again.stem.conv_0.weight, gray.stem.conv_0.weight)
 
 
 def test_a_released_name_stands_for_the_archive_also_after_a_conversion(
-    tool: ModuleType, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOAT_DET_WEIGHTS", str(tmp_path))
     archive = RELEASED["tiny_moat0"].archives[0]
     shutil.copy(shared / "golden/tiny_moat_0/tiny_moat_0.tar.gz", tmp_path / archive)
     out = tmp_path / "tiny_moat0.safetensors"
     for _ in range(2):
-        assert tool.main(["tiny_moat0", "--out", str(out), "--force"]) == 0
+        assert run("weights", ["tiny_moat0", "--out", str(out), "--force"]) == 0
         with safe_open(out, framework="pt") as file:
             assert file.metadata()["source"] == archive
 
 
-def test_an_existing_file_is_kept_without_force(tool: ModuleType, shared: Path, tmp_path: Path) -> None:
+def test_an_existing_file_is_kept_without_force(shared: Path, tmp_path: Path) -> None:
     archive, out = shared / "golden/tiny_moat_0/tiny_moat_0.tar.gz", tmp_path / "out.safetensors"
     out.write_text("precious")
-    assert tool.main([str(archive), "--out", str(out)]) == 2
+    assert run("weights", [str(archive), "--out", str(out)]) == 2
     assert out.read_text() == "precious"
-    assert tool.main([str(archive), "--out", str(out), "--force"]) == 0
+    assert run("weights", [str(archive), "--out", str(out), "--force"]) == 0
     assert out.stat().st_size > 1_000_000
 
 
@@ -99,7 +97,6 @@ def test_an_existing_file_is_kept_without_force(tool: ModuleType, shared: Path, 
     ],
 )
 def test_refusals(
-    tool: ModuleType,
     words: list[str],
     message: str,
     shared: Path,
@@ -108,7 +105,7 @@ def test_refusals(
 ) -> None:
     archive = shared / "golden/tiny_moat_0/tiny_moat_0.tar.gz"
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
-    assert tool.main([word.format(archive=archive, folder=tmp_path) for word in words]) == 2
+    assert run("weights", [word.format(archive=archive, folder=tmp_path) for word in words]) == 2
     errors = capsys.readouterr().err
     assert message in errors
     assert errors.count("\n") == 1

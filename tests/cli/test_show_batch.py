@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -9,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from moat_det.cli.command import load_command
+from moat_det.cli.main import run
+from moat_det.cli.parser import parse
 from moat_det.demo import generate_demo
-from moat_det.engine.arguments import parse_arguments
+from moat_det.engine.batches import draw, first_batches
 from moat_det.engine.model import MOAT
 from moat_det.engine.trainer import Trainer
 
@@ -28,9 +30,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["--data", str(data), "--model", str(folder / "small.yaml"), *size, *more]
 
 
-def test_it_shows_what_the_training_sees(
-    tool: ModuleType, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_shows_what_the_training_sees(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Enough(Exception):
         pass
 
@@ -44,13 +44,16 @@ def test_it_shows_what_the_training_sees(
             raise Enough
         return whole(self, batch)
 
-    arguments = parse_arguments("train", [*words, "--project", str(tmp_path / "runs"), "--name", "seen"])
+    arguments = parse(load_command("train"), [*words, "--project", str(tmp_path / "runs"), "--name", "seen"])
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "preprocess_batch", remember)
         engine = dict(arguments.engine)
         with pytest.raises(Enough):
             MOAT(engine.pop("model")).train(**engine, **arguments.own, plots=False)
-    shown = list(tool.batches(arguments, [0, 1]))  # mosaic is closed in the second epoch
+    engine = dict(arguments.engine)
+    shown = list(
+        first_batches(MOAT(engine.pop("model")), {**engine, **arguments.own}, [0, 1])
+    )  # mosaic is closed in the second epoch
     assert len(shown) == len(seen) == 2
     assert [run.name for run in (tmp_path / "runs").iterdir()] == ["seen"]  # drawing left none
     for (batch, names), trained in zip(shown, seen, strict=True):
@@ -59,18 +62,16 @@ def test_it_shows_what_the_training_sees(
             assert torch.equal(batch[key], trained[key])
 
 
-def test_the_picture(
-    tool: ModuleType, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_the_picture(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    tool.main([*words, "--out", "batch.png", "--epoch", "0,1", "--columns", "4"])
+    assert run("show-batch", [*words, "--out", "batch.png", "--epoch", "0,1", "--columns", "4"]) == 0
     picture = cv2.imread("batch.png")
     assert picture.shape == (3 * 70 - 6, 4 * 70 - 6, 3)
     assert "12 images of 64 x 64" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["batch.png"]  # no run's folder
 
 
-def test_boxes_are_drawn_around_what_they_enclose(tool: ModuleType) -> None:
+def test_boxes_are_drawn_around_what_they_enclose() -> None:
     image = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     batch = {
         "img": image,
@@ -78,12 +79,12 @@ def test_boxes_are_drawn_around_what_they_enclose(tool: ModuleType) -> None:
         "bboxes": torch.tensor([[0.5, 0.625, 0.25, 0.25]]),
         "batch_idx": torch.tensor([1.0]),
     }
-    first, second = tool.draw(batch, {0: "Kratzer", 1: "Öl 油"})
+    first, second = draw(batch, {0: "Kratzer", 1: "Öl 油"})
     assert not first.any()
     assert not second[32:48, 24:40].any()
     for border in (second[31, 24:40], second[48, 24:40], second[32:48, 23], second[32:48, 40]):
         assert border.any(axis=1).all()
-    bands = tool.draw({**batch, "img": torch.full((2, 5, 64, 64), 9, dtype=torch.uint8)}, {1: "pit"})
+    bands = draw({**batch, "img": torch.full((2, 5, 64, 64), 9, dtype=torch.uint8)}, {1: "pit"})
     assert bands[0].shape == (64, 64, 3)
     assert np.unique(bands[0]).tolist() == [9]
 
@@ -102,15 +103,11 @@ def test_boxes_are_drawn_around_what_they_enclose(tool: ModuleType) -> None:
         (["--out", "b.png", "--epocs", "3"], "did you mean --epochs"),
     ],
 )
-def test_a_mistake_ends_in_one_line(
-    tool: ModuleType, words: list[str], more: list[str], message: str, capsys: Any
-) -> None:
+def test_a_mistake_ends_in_one_line(words: list[str], more: list[str], message: str, capsys: Any) -> None:
     flags = set(more[2::2])
     kept = [w for i in range(0, len(words), 2) for w in words[i : i + 2] if words[i] not in flags]
-    with pytest.raises(SystemExit) as caught:
-        tool.main([*kept, *more])
-    assert caught.value.code == 2
+    assert run("show-batch", [*kept, *more]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("show_batch: ")
+    assert error.startswith("show-batch: ")
     assert message in error
     assert error.count("\n") == 1

@@ -11,12 +11,17 @@ from typing import Any
 import pytest
 from ultralytics.utils import DEFAULT_CFG_DICT
 
-from moat_det.engine.arguments import check_overrides, parse_arguments
-from moat_det.engine.options import Command, engine_options, options, training_defaults
+from moat_det.cli.command import Arguments, load_command
+from moat_det.cli.parser import parse
+from moat_det.engine.arguments import check_overrides, engine_options, training_defaults
 from moat_det.errors import UserError
 
-COMMANDS: tuple[Command, ...] = ("train", "val", "detect")
+COMMANDS = ("train", "val", "detect")
 NEEDED = {"train": "--data d.yaml", "val": "--weights w.pt", "detect": "--weights w.pt --source x"}
+
+
+def parse_arguments(command: str, words: list[str]) -> Arguments:
+    return parse(load_command(command), words)
 
 
 def refused(*parts: str) -> AbstractContextManager[object]:
@@ -135,14 +140,14 @@ def test_the_engines_arguments(
         ("train", "--resume", {"resume": True}, {}, accepted()),
         ("train", "--resume r/last.pt", {"resume": "r/last.pt"}, {}, accepted()),
         ("train", "--resume false", {}, {}, refused("needs --data")),
-        ("train", "", {}, {}, refused("usage: train.py --data DATA", "(see --help)")),
-        ("train", "--epochs 3", {}, {}, refused("train.py needs --data", "demo")),
+        ("train", "", {}, {}, refused("usage: moat train --data DATA", "(see --help)")),
+        ("train", "--epochs 3", {}, {}, refused("moat train needs --data", "demo")),
         ("train", "data=d", {}, {}, refused("write --data d")),
         ("train", "demo", {}, {}, refused("unexpected 'demo': write every argument as --name value")),
         ("train", "--data d --weights a.pt --pretrained b.pt", {}, {}, refused("a.pt and b.pt")),
         ("train", "--data d --model m.yaml --backbone b", {}, {}, refused("--model", "--backbone exclude")),
         ("train", "--data d --model m.pt", {}, {}, refused("--model m.pt", "use --weights m.pt")),
-        ("train", "--data d --annotations a", {}, {}, refused("--annotations", "belongs to val.py")),
+        ("train", "--data d --annotations a", {}, {}, refused("--annotations", "belongs to moat val")),
         (
             "val",
             "--weights w --data d --annotations a.json",
@@ -150,10 +155,10 @@ def test_the_engines_arguments(
             {"weights": "w", "annotations": "a.json"},
             accepted(),
         ),
-        ("val", "", {}, {}, refused("usage: val.py --weights WEIGHTS")),
-        ("val", "--data d", {}, {}, refused("val.py needs --weights")),
+        ("val", "", {}, {}, refused("usage: moat val --weights WEIGHTS")),
+        ("val", "--data d", {}, {}, refused("moat val needs --weights")),
         ("val", "--model m.pt --data d", {}, {}, refused("--model m.pt: use --weights")),
-        ("val", "--weights w --backbone b", {}, {}, refused("--backbone", "belongs to train.py")),
+        ("val", "--weights w --backbone b", {}, {}, refused("--backbone", "belongs to moat train")),
         (
             "detect",
             "--weights w --source 0 --save-csv --save-json",
@@ -162,14 +167,14 @@ def test_the_engines_arguments(
             accepted(),
         ),
         ("detect", "--weights w --source a,b.png", {"source": "a,b.png"}, {"weights": "w"}, accepted()),
-        ("detect", "", {}, {}, refused("usage: detect.py --weights WEIGHTS --source SOURCE")),
-        ("detect", "--source x", {}, {}, refused("detect.py needs --weights")),
-        ("detect", "--weights w", {}, {}, refused("detect.py needs --source")),
+        ("detect", "", {}, {}, refused("usage: moat detect --weights WEIGHTS --source SOURCE")),
+        ("detect", "--source x", {}, {}, refused("moat detect needs --weights")),
+        ("detect", "--weights w", {}, {}, refused("moat detect needs --source")),
         ("detect", "--weights w --source a.png b.png", {}, {}, refused("'b.png'", "quote a glob")),
     ],
 )
 def test_the_commands_own_options(
-    command: Command,
+    command: str,
     words: str,
     engine: dict[str, Any],
     own: dict[str, Any],
@@ -181,7 +186,7 @@ def test_the_commands_own_options(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_debug_is_kept_apart(command: Command) -> None:
+def test_debug_is_kept_apart(command: str) -> None:
     arguments = parse_arguments(command, [*NEEDED[command].split(), "--debug"])
     assert arguments.debug is True
     assert "debug" not in {**arguments.engine, **arguments.own}
@@ -225,7 +230,7 @@ def test_every_default_of_the_engine_can_be_typed(name: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_lists_every_option_once(
-    command: Command, flag: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: str, flag: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit) as stopped:
@@ -235,7 +240,9 @@ def test_help_lists_every_option_once(
     body = text[text.index("Main:") :]
     rows = re.findall(r"^  (--[\w-]+)", body[: body.index("Also accepted")], re.MULTILINE)
     rest = re.findall(r"--[\w-]+", body[body.index("Also accepted") :])
-    assert sorted(rows + rest) == sorted([*(option.flag for option in options(command).values()), "--version"])
+    assert sorted(rows + rest) == sorted(
+        [*(option.flag for option in load_command(command).known.values()), "--version"]
+    )
     assert max(map(len, text.splitlines())) <= 100
 
 

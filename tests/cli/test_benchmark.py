@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -20,16 +19,18 @@ from moat_det.benchmark.passes import build, detector_pass
 from moat_det.benchmark.report import Baseline, records, table
 from moat_det.benchmark.runner import Row, _why_it_ended
 from moat_det.benchmark.sliced import check_installed, sliced_pass
+from moat_det.cli import benchmark
+from moat_det.cli.main import run
 from moat_det.errors import UserError
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "benchmark.py"
+REPO = Path(__file__).resolve().parents[2]
 CASE = DetectorCase("tiny_moat0", "64", "whole", "full", "folded", "float32", "forward", "-", 1)
 
 
-def test_a_benchmark_from_end_to_end(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_benchmark_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # At 32 px the last map of a training step is a single cell, of which batch norm has no statistics: a failed row.
     words = "--models tiny_moat0 --imgsz 64 32 --mode train --repeats 1 --threads 1 --out"
-    assert tool.main([*words.split(), str(tmp_path / "out")]) == 0
+    assert run("benchmark", [*words.split(), str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
     assert "| imgsz " in printed.out
     assert "failed: ValueError" in printed.out
@@ -57,7 +58,7 @@ def test_a_benchmark_from_end_to_end(tool: ModuleType, tmp_path: Path, capsys: p
 
 
 def test_stopping_keeps_what_was_measured(
-    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = iter([Row(CASE, [1.0], 100.0, 10.0, 12.0)])
 
@@ -67,13 +68,15 @@ def test_stopping_keeps_what_was_measured(
         except StopIteration:
             raise KeyboardInterrupt from None
 
-    monkeypatch.setattr(tool, "run_case", run_case)
-    assert tool.main(["--models", "tiny_moat0", "--imgsz", "64", "96", "--out", str(tmp_path)]) == 130
+    monkeypatch.setattr(benchmark, "run_case", run_case)
+    assert run("benchmark", ["--models", "tiny_moat0", "--imgsz", "64", "96", "--out", str(tmp_path)]) == 130
     assert "1 of 2" in capsys.readouterr().err
     assert len((tmp_path / "benchmark.csv").read_text().splitlines()) == 2
     assert (tmp_path / "benchmark.png").exists()
 
-    assert tool.main(["--models", "tiny_moat0", "--out", str(tmp_path)]) == 2, "earlier figures would be overwritten"
+    assert run("benchmark", ["--models", "tiny_moat0", "--out", str(tmp_path)]) == 2, (
+        "earlier figures would be overwritten"
+    )
     assert "benchmark.csv" in capsys.readouterr().err
 
 
@@ -82,7 +85,7 @@ def test_stopping_keeps_what_was_measured(
     [
         ("--models tiny_moat9", "tiny_moat9"),
         ("--models tiny_moat0 --imgsz 100", "--imgsz 100: must be a multiple of 32"),
-        ("--models cfg/tiny_moat0-p6.yaml --imgsz 96", "multiple of 64"),
+        ("--models tiny_moat0-p6 --imgsz 96", "multiple of 64"),
         ("--models tiny_moat0 --imgsz 64x", "64x"),
         ("--models tiny_moat0 --window wide", "wide"),
         ("--models tiny_moat0 --window trained", "'trained'"),
@@ -101,15 +104,14 @@ def test_stopping_keeps_what_was_measured(
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(
-    tool: ModuleType,
     words: str,
     named: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(TOOL.parents[1])
-    assert tool.main([*words.split(), "--out", str(tmp_path / "out")]) == 2
+    monkeypatch.chdir(REPO)
+    assert run("benchmark", [*words.split(), "--out", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err
     assert named in message
     assert message.count("\n") == 1

@@ -1,9 +1,7 @@
-#!/usr/bin/env python
-"""Name what is in pictures: `python tools/classify.py --weights imagenet --backbone moat0 --source images/`."""
+"""Naming what is in pictures, with a classifier."""
 
 from __future__ import annotations
 
-import argparse
 import glob
 import sys
 from pathlib import Path
@@ -26,41 +24,9 @@ from moat_det.data.images.find import find_images
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_json
 
 CROP = 224 / 256
 """Part of the shorter side that the square in the middle takes, the usual one of ImageNet's evaluation."""
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, or 2 after one line on stderr."""
-    parser = argparse.ArgumentParser(
-        description="Classify pictures with a MOAT classifier: a line each, the likeliest classes first.",
-        epilog=f"A picture's middle, a square of {CROP:g} of its shorter side, is scaled to the size of the "
-        "pre-training. Classes have ImageNet's names where there are 1000 of them, else they are numbers from 0.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--weights", required=True, metavar="PATH|NAME|imagenet", help="a file, a name of docs/weights.md, or imagenet"
-    )
-    parser.add_argument("--backbone", metavar="NAME", help="the variant, for --weights imagenet")
-    parser.add_argument(
-        "--source", required=True, metavar="PATH", help="a picture, a folder, a pattern or a list (.txt)"
-    )
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="classes for a picture (5)")
-    parser.add_argument("--save-json", type=Path, metavar="FILE", help="write the results there too")
-    args = parser.parse_args(argv)
-    try:
-        if args.top < 1:
-            raise UserError(f"--top {args.top}: give 1 or more")
-        paths = find_pictures(args.source)
-        results = classify(load_classifier(args.weights, args.backbone), paths, args.top)
-        if args.save_json:
-            atomic_write_json(args.save_json, results, indent=2)
-    except (UserError, OSError) as error:  # OSError: the results cannot be written
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 2
-    return 0
 
 
 def load_classifier(weights: str, backbone: str | None) -> MOATBackbone:
@@ -150,7 +116,3 @@ def prepare(picture: np.ndarray, model: MOATBackbone) -> Tensor:
     x = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].float() / 255
     mean, std = (torch.tensor(values)[:, None, None] for values in (model.mean, model.std))
     return (x - mean) / std
-
-
-if __name__ == "__main__":
-    sys.exit(main())

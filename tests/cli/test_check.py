@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from helpers.dirt import write_clean, write_dirty
-from moat_det.engine.arguments import parse_arguments
+from moat_det.cli.command import load_command
+from moat_det.cli.main import run
+from moat_det.cli.parser import parse
 
 
 @pytest.fixture(autouse=True)
@@ -16,24 +17,24 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_clean_set(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_clean_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_clean(tmp_path / "parts")
-    assert tool.main(["--data", str(file)]) == 0
-    assert tool.main(["--data", str(file)]) == 0
+    assert run("check", ["--data", str(file)]) == 0
+    assert run("check", ["--data", str(file)]) == 0
     assert "0 errors, 0 warnings, 0 notes" in capsys.readouterr().out
     assert {path.parent.name for path in (tmp_path / "runs/check").glob("*/report.html")} == {"parts", "parts-2"}
 
 
-def test_warnings_alone(tool: ModuleType, tmp_path: Path) -> None:
+def test_warnings_alone(tmp_path: Path) -> None:
     file = write_clean(tmp_path / "parts")
     with (tmp_path / "parts/labels/train/part001.txt").open("a") as out:
         out.write("0 0.5 0.5 0 0.1\n")
-    assert tool.main(["--data", str(file)]) == 1
+    assert run("check", ["--data", str(file)]) == 1
 
 
-def test_reports_of_a_dirty_set(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reports_of_a_dirty_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, planted = write_dirty(tmp_path / "parts")
-    assert tool.main(["--data", str(file), "--out", "report", "--group", r"^(part\d+)", "--fix", "fixed"]) == 2
+    assert run("check", ["--data", str(file), "--out", "report", "--group", r"^(part\d+)", "--fix", "fixed"]) == 2
     text = capsys.readouterr().out
     report = json.loads((tmp_path / "report/report.json").read_text())
     assert report["exit_code"] == 2
@@ -49,18 +50,16 @@ def test_reports_of_a_dirty_set(tool: ModuleType, tmp_path: Path, capsys: pytest
     assert not re.findall(r'(?:src|href)="(?!data:)', page)  # needs no other file
     # what is recommended can be pasted
     command = report["command"].split()
-    assert command[:2] == ["python", "train.py"]
-    assert parse_arguments("train", command[2:]).engine["data"] == str(file)
+    assert command[:2] == ["moat", "train"]
+    assert parse(load_command("train"), command[2:]).engine["data"] == str(file)
 
 
-def test_a_folder_that_holds_something_is_kept(
-    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_that_holds_something_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_clean(tmp_path / "parts")
-    assert tool.main(["--data", str(file), "--fix", str(tmp_path / "parts")]) == 2
+    assert run("check", ["--data", str(file), "--fix", str(tmp_path / "parts")]) == 2
     assert "not empty" in capsys.readouterr().err
 
 
-def test_a_yaml_that_cannot_be_read(tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tool.main(["--data", "absent/data.yaml"]) == 2
+def test_a_yaml_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", ["--data", "absent/data.yaml"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 from pathlib import Path
 
 import cv2
@@ -11,8 +10,8 @@ import torch
 from PIL import Image
 
 from moat_det.backbones import create_backbone
+from moat_det.cli import main as cli
 
-main = runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "classify.py"))["main"]
 COLOUR = (180, 90, 30)  # RGB
 
 
@@ -37,7 +36,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.Te
 
 
 def run(*words: object) -> int:
-    return main([str(word) for word in words])
+    return cli.run("classify", [str(word) for word in words])
 
 
 def test_pictures_of_all_kinds(
@@ -129,8 +128,7 @@ def test_mistakes_are_named(
     Path("broken.jpg").write_text("no picture")
     if "headless.pt" in words:
         torch.save(create_backbone("tiny_moat0").state_dict(), "headless.pt")
-    assert (
-        run("--source", "picture.png", *(str(classifier[0]) if word == "CLASSIFIER" else word for word in words)) == 2
-    )
+    given = words if "--source" in words else (*words, "--source", "picture.png")
+    assert run(*(str(classifier[0]) if word == "CLASSIFIER" else word for word in given)) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert message in error

@@ -1,0 +1,69 @@
+"""`moat check`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain, count
+from pathlib import Path
+
+from moat_det.cli.command import Arguments, Command
+from moat_det.cli.shared import Dataset, Grouping
+from moat_det.options import option
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Where to write."""
+
+    out: Path | None = option(
+        None, "where report.html and report.json go (default: runs/check/NAME, numbered)", metavar="FOLDER"
+    )
+    fix: Path | None = option(None, "write a corrected copy there; not there yet, or empty", metavar="FOLDER")
+
+
+def _run(arguments: Arguments) -> int:
+    from moat_det.checks.fix import write_fixed
+    from moat_det.checks.html import html_report
+    from moat_det.checks.report import json_report, text_report
+    from moat_det.checks.run import check_dataset
+    from moat_det.data.convert import check_free
+    from moat_det.files import atomic_write_json, atomic_write_text, check_writable
+
+    data, group = arguments.take(Dataset).data, arguments.take(Grouping).group
+    options = arguments.take(CheckOptions)
+    if options.fix:
+        check_free(options.fix)
+    if options.out:
+        check_writable(options.out)  # before the images are read
+    check = check_dataset(data, group)
+    print(text_report(check))
+    out = options.out or _free_folder(Path("runs/check", _name(check.data["yaml_file"])))
+    atomic_write_json(out / "report.json", json_report(check), indent=1)
+    atomic_write_text(out / "report.html", html_report(check))
+    print(f"\n{out / 'report.html'}")
+    if options.fix:
+        changes = write_fixed(check, options.fix)
+        listing = options.fix / "changes.txt"
+        print(f"{options.fix}: a corrected copy with {len(changes)} changes, listed in {listing}")
+    return int(check.severity)
+
+
+def _name(file: str) -> str:
+    """What a dataset is called: its YAML, or the folder where that is data.yaml."""
+    path = Path(file)
+    return path.parent.name if path.stem == "data" else path.stem
+
+
+def _free_folder(path: Path) -> Path:
+    """The path, or the first with a number after it that is not there."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(place for place in chain([path], numbered) if not place.exists())
+
+
+COMMAND = Command(
+    name="check",
+    run=_run,
+    options=(Dataset, CheckOptions, Grouping),
+    about="It only reads. Exit code: 0 clean (notes are allowed), 1 warnings, 2 errors.",
+    examples=("check --data defects.yaml", "check --data boards.yaml --group '^(board\\d+)_' --fix corrected"),
+)

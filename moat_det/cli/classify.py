@@ -1,0 +1,46 @@
+"""`moat classify`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from moat_det.backbones.weights import RELEASED
+from moat_det.cli.command import Arguments, Command
+from moat_det.errors import UserError
+from moat_det.options import option
+
+
+@dataclass(frozen=True)
+class ClassificationOptions:
+    """The classifier, and what it looks at."""
+
+    weights: str = option(..., "a file, the name of a released checkpoint, or imagenet", metavar="PATH|NAME|imagenet")
+    source: str = option(..., "a picture, a folder, a pattern or a list (.txt)", metavar="PATH")
+    backbone: str | None = option(None, "the variant, for --weights imagenet", metavar="NAME")
+    top: int = option(5, "classes for a picture", metavar="N")
+    save_json: Path | None = option(None, "write the results there too", metavar="FILE")
+
+
+def _run(arguments: Arguments) -> None:
+    from moat_det.engine.classify import classify, find_pictures, load_classifier
+    from moat_det.files import atomic_write_json
+
+    options = arguments.take(ClassificationOptions)
+    if options.top < 1:
+        raise UserError(f"--top {options.top}: give 1 or more")
+    paths = find_pictures(options.source)
+    results = classify(load_classifier(options.weights, options.backbone), paths, options.top)
+    if options.save_json:
+        atomic_write_json(options.save_json, results, indent=2)
+
+
+COMMAND = Command(
+    name="classify",
+    run=_run,
+    options=(ClassificationOptions,),
+    about="A line for each picture, the likeliest classes first. A picture's middle, a square of 7/8 of its shorter "
+    "side, is scaled to the size of the pre-training. Classes have ImageNet's names where there are 1000 of them, else "
+    f"they are numbers from 0. Released checkpoints: {', '.join(RELEASED)}.",
+    examples=("classify --weights imagenet --backbone moat0 --source images/",),
+)

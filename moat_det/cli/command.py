@@ -1,0 +1,117 @@
+"""What a subcommand is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, TypeVar
+
+from moat_det.options import Option, option, options_of
+
+COMMANDS = {
+    "train": "Train a defect detector on labelled images.",
+    "val": "Measure a trained detector: the COCO mAP by pycocotools.",
+    "detect": "Detect defects in images or videos; draw and write what is found.",
+    "check": "Look for everything that may be wrong with a dataset, and recommend how to train it.",
+    "convert": "Write a dataset in another format, and split it.",
+    "show-batch": "Draw the training images as the model will see them: augmented, with their boxes.",
+    "mine-negatives": "List the good images on which a model fires, to train on them.",
+    "classify": "Name what is in pictures, with a MOAT classifier.",
+    "weights": "Write the weights of a backbone as .safetensors, bit for bit.",
+    "benchmark": "Measure time and peak memory of detectors, or of attention alone.",
+    "demo": "Draw the demo set: parts with defects, YOLO labels and COCO annotations.",
+}
+"""Every subcommand and what it does; `moat NAME` is the module of that name."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Debugging:
+    """What every subcommand takes."""
+
+    debug: bool = option(False, "show the traceback of an error")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the user gave, and only that.
+
+    Attributes:
+        engine: The engine's arguments under its own names, parsed and type-checked.
+        own: Our options.
+        debug: Show tracebacks.
+        words: All of it as it was typed.
+    """
+
+    engine: dict[str, Any]
+    own: dict[str, Any]
+    debug: bool
+    words: Sequence[str] = ()
+
+    def take(self, kind: type[T]) -> T:
+        """Take the options that a dataclass declares out of `own`, and give them as one."""
+        names = options_of(kind)
+        return kind(**{name: self.own.pop(name) for name in list(self.own) if name in names})
+
+
+@dataclass(frozen=True)
+class EngineHelp:
+    """How the help of a subcommand that takes every argument of the engine shows them.
+
+    Attributes:
+        main: Those that lead, beside our options, with what they mean here.
+        general: Names of those that follow.
+        sections: Of the engine's default.yaml, shown whole.
+        defaults: Those that are not the engine's.
+    """
+
+    main: Mapping[str, str]
+    general: str
+    sections: Sequence[str] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    Attributes:
+        name: As in `moat NAME`.
+        run: Does it; gives the exit code, or None for 0.
+        options: The dataclasses that declare its options.
+        about: More than the one sentence of `COMMANDS`, for the help.
+        usage: The words after the name; made from the options where it is not given.
+        examples: Words after `moat`.
+        engine: It takes the engine's arguments too.
+        check: Raises UserError where values, by their options' names, are at odds.
+    """
+
+    name: str
+    run: Callable[[Arguments], int | None]
+    options: tuple[type, ...]
+    about: str = ""
+    usage: str = ""
+    examples: tuple[str, ...] = ()
+    engine: EngineHelp | None = None
+    check: Callable[[Mapping[str, Any]], None] | None = None
+
+    @property
+    def own(self) -> dict[str, Option]:
+        """Its own options by name."""
+        return options_of(*self.options, Debugging)
+
+    @property
+    def known(self) -> dict[str, Option]:
+        """All that it takes by name; an option of its own stands before the engine's of the same name."""
+        if self.engine is None:
+            return self.own
+        from moat_det.engine.arguments import engine_options
+
+        return {**engine_options(), **self.own}
+
+
+def load_command(name: str) -> Command:
+    """Import the module of a subcommand."""
+    return import_module(f"moat_det.cli.{name.replace('-', '_')}").COMMAND

@@ -1,0 +1,68 @@
+"""The command `moat`: chooses a subcommand and imports no other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import moat_det
+from moat_det.cli.command import COMMANDS, load_command
+from moat_det.cli.parser import parse
+from moat_det.cli.runner import end_well, show_log
+from moat_det.errors import UserError
+from moat_det.options import hint
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """`moat`: run a subcommand; see `--help`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in COMMANDS:
+        _exit(run(words[0], words[1:]))
+    else:
+        _exit(end_well("moat", lambda: _overview(words), debug=False))
+
+
+def train(argv: Sequence[str] | None = None) -> None:
+    """`moat-train`, `train.py`: `moat train`."""
+    _exit(run("train", sys.argv[1:] if argv is None else argv))
+
+
+def val(argv: Sequence[str] | None = None) -> None:
+    """`moat-val`, `val.py`: `moat val`."""
+    _exit(run("val", sys.argv[1:] if argv is None else argv))
+
+
+def detect(argv: Sequence[str] | None = None) -> None:
+    """`moat-detect`, `detect.py`: `moat detect`."""
+    _exit(run("detect", sys.argv[1:] if argv is None else argv))
+
+
+def run(name: str, words: Sequence[str]) -> int:
+    """Run the subcommand `name` with the words after it; gives the exit code."""
+
+    def action() -> int | None:
+        command = load_command(name)
+        show_log()
+        return command.run(parse(command, words))
+
+    return end_well(name, action, debug="--debug" in words)
+
+
+def _overview(words: Sequence[str]) -> None:
+    """What `moat` without a subcommand says."""
+    if not words:
+        raise UserError(f"name a command: {', '.join(COMMANDS)} (see --help)")
+    if words[0] == "--version":
+        print(f"moat_det {moat_det.__version__}")
+    elif words[0] in {"-h", "--help"}:
+        print("usage: moat COMMAND ...\n\nDefect detection on the MOAT backbone.\n\ncommands:")
+        for name, purpose in COMMANDS.items():
+            print(f"  {name:<16}{purpose}")
+        print("\nmoat COMMAND --help lists all that a command takes.")
+    else:
+        raise UserError(f"unknown command {words[0]}{hint(words[0], COMMANDS)} (see --help)")
+
+
+def _exit(code: int) -> None:
+    if code:
+        sys.exit(code)

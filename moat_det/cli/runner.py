@@ -1,0 +1,71 @@
+"""How every subcommand ends: well, or in one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from moat_det.errors import UserError
+
+_NO_PLACE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+}
+"""What the system says of a place where no file can be written."""
+
+
+def end_well(name: str, action: Callable[[], int | None], debug: bool) -> int:
+    """Do `action`, and end what goes wrong in a line.
+
+    Args:
+        name: What the line begins with.
+        action: Gives the exit code, or None for 0.
+        debug: Let the errors through.
+
+    Returns:
+        The exit code: that of `action`, 2 after a user's mistake, 1 after another error, 130 where the user stopped it.
+    """
+    try:
+        try:
+            return action() or 0
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # `--help | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print(f"\n{name}: stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        code, message = _explain(error)
+        print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+        return code
+
+
+def show_log() -> None:
+    """Print what our modules log; where the engine is loaded, it does."""
+    own = logging.getLogger("moat_det")
+    own.setLevel(logging.INFO)
+    if not own.handlers:
+        own.addHandler(_Printer())
+
+
+class _Printer(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), flush=True)
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    """The exit code and the line of an error."""
+    if isinstance(error, UserError):
+        return 2, str(error)
+    if isinstance(error, OSError) and error.errno in _NO_PLACE:
+        way_out = "free some space or choose another place; what was written before is whole"
+        return 2, f"{error.filename or 'a file'} cannot be written: {error.strerror}; {way_out}"
+    # What is no mistake of the user's, as far as we know.
+    return 1, f"failed with {type(error).__name__}: {str(error) or 'no reason given'}; --debug shows where"

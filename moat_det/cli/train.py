@@ -1,0 +1,76 @@
+"""`moat train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moat_det.cli.command import Arguments, Command, EngineHelp
+from moat_det.cli.shared import DATA
+from moat_det.engine.arguments import training_defaults
+from moat_det.engine.model import DEFAULT_BACKBONE, MOAT
+from moat_det.engine.train_options import TrainOptions
+from moat_det.errors import UserError
+from moat_det.options import option
+
+WORKERS = "one per core up to 8 with a GPU, none on a CPU"
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model a training begins with."""
+
+    backbone: str | None = option(None, f"backbone by name, e.g. {DEFAULT_BACKBONE}, in the detector of that name")
+
+
+def new_model(arguments: Arguments) -> MOAT:
+    """Build the model that a new training begins with; its arguments are taken out."""
+    chosen = arguments.take(ModelChoice).backbone
+    return MOAT(arguments.engine.pop("model", None) or chosen or DEFAULT_BACKBONE)
+
+
+def _run(arguments: Arguments) -> None:
+    model, resume = new_model(arguments), arguments.engine.get("resume")
+    if isinstance(resume, str):
+        model = MOAT(resume)
+    model.train(**arguments.engine, **arguments.own)
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    model = given.get("model")
+    if model and given.get("backbone"):
+        raise UserError("--model and --backbone exclude each other: a model YAML names its own backbone")
+    if model and Path(model).suffix not in ("", ".yaml", ".yml"):
+        raise UserError(f"--model {model}: must be a model YAML; for a checkpoint use --weights {model}")
+    if not any(given.get(name) for name in ("data", "resume", "cfg")):
+        raise UserError("moat train needs --data: --data defects.yaml, or --data demo for a first look")
+
+
+COMMAND = Command(
+    name="train",
+    run=_run,
+    check=_check,
+    options=(ModelChoice, TrainOptions),
+    usage="--data DATA [--backbone tiny_moat2] [--imgsz 640 --epochs 100 --device 0 ...]",
+    examples=(
+        "train --data demo --epochs 20",
+        "train --data defects.yaml --backbone tiny_moat2 --imgsz 1024 --device 0",
+        "train --data coils.yaml --imgsz 256 2048",
+        "train --resume runs/train/weights/last.pt",
+    ),
+    engine=EngineHelp(
+        main={
+            "data": DATA,
+            "model": "model YAML of your own, or the name of one of ours (tiny_moat0-p2), instead of --backbone",
+            "resume": "go on with the last run, or with that of the last.pt given",
+            "imgsz": "longer side of the images in pixels, or height and width, or auto: the median shape of the data",
+            "rect": "give each batch the shape of its images instead of a square",
+            "copy_paste": "how often an image gets a defect that is cut out of another",
+        },
+        general="epochs imgsz batch device workers seed classes project name exist_ok verbose",
+        sections=("Train", "Val/Test", "Hyperparameters", "Custom config.yaml"),
+        defaults={"nbs": "that of --batch", "workers": WORKERS, **training_defaults()},
+    ),
+)

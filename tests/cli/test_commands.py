@@ -1,0 +1,143 @@
+"""The command `moat`: its subcommands, what they import, and how they end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from moat_det.cli.command import COMMANDS, load_command
+from moat_det.cli.main import main, run
+from moat_det.cli.runner import end_well
+from moat_det.detector.config import config_names
+from moat_det.engine import MOAT
+from moat_det.errors import UserError
+from moat_det.options import options_of
+
+
+def moat(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "moat_det", *words], capture_output=True, text=True, check=False)
+
+
+def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    for name, purpose in COMMANDS.items():
+        assert any(line.split() == [name, *purpose.split()] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "moat: name a command: train, val, "),
+        (["trian"], "moat: unknown command trian: did you mean train? (see --help)"),
+        (["mine_negatives"], "did you mean mine-negatives?"),
+        (["--data", "d.yaml"], "moat: unknown command --data"),
+        (["demo"], "demo: usage: moat demo --out FOLDER [--train INT]"),
+        (["demo", "--seed", "1"], "demo: moat demo needs --out: folder to make"),
+        (["demo", "--out", "d", "--size", "3"], "demo: --size 3: give height and width"),
+        (["demo", "--out", "d", "--trian", "3"], "demo: unknown option --trian: did you mean --train?"),
+        (["demo", "--out", "d", "e"], "demo: unexpected 'e': --out takes one value"),
+        (["convert", "--from", "yol"], "convert: --from yol: must be coco or voc or yolo"),
+        (["weights", "--out", "w.safetensors"], "weights: moat weights needs NAME_OR_PATH: "),
+        (["weights", "a", "b", "--out", "w.safetensors"], "weights: unexpected 'b': "),
+        (["check", "--data", ""], "check: --data needs a value"),
+        (["show-batch", "--out", "b.jpg", "--data", "d", "--annotations", "a"], "it belongs to moat val"),
+        (["mine-negatives", "--out", "n.txt", "--weights", "w.pt"], "needs --source"),
+    ],
+)
+def test_a_mistake_ends_in_a_line_and_code_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_lists_all_that_a_command_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(name, ["--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert f"usage: moat {name}" in text
+    words = set(text.replace(",", " ").split())
+    assert {option.flag for option in load_command(name).known.values()} <= words
+    taken_too = {"show-batch": "train", "mine-negatives": "detect"}
+    if name in taken_too:
+        assert set(load_command(taken_too[name]).known) < set(load_command(name).known)
+
+
+@pytest.mark.parametrize("name", ["check", "convert", "demo"])
+def test_a_light_command_shows_its_help_without_torch_and_the_engine(name: str) -> None:
+    program = (
+        "import sys\n"
+        "from moat_det.cli.main import main\n"
+        f"try: main(['{name}', '--help'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'ultralytics', 'cv2', 'numpy'} & set(sys.modules)\n"
+        f"others = {{name for name in sys.modules if name.startswith('moat_det.cli.')}}\n"
+        f"assert 'moat_det.cli.{name}' in others and 'moat_det.cli.train' not in others\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_version() -> None:
+    done = moat("--version")
+    assert done.stdout.startswith("moat_det ")
+    assert done.returncode == 0
+
+
+def test_every_model_yaml_is_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {"tiny_moat0", "tiny_moat0-p2", "tiny_moat0-p6", "moat4"} <= set(config_names())
+    assert len(MOAT("tiny_moat0-p2").model.stride) == 4
+    for model in ("tiny_moat0-p3", "tiny_moat0-p6"):
+        assert run("train", ["--data", str(tmp_path / "absent.yaml"), "--model", model]) == 2
+        error = capsys.readouterr().err
+        assert ("no model is named 'tiny_moat0-p3' (did you mean" in error) == (model == "tiny_moat0-p3")
+        assert ("absent.yaml" in error) == (model == "tiny_moat0-p6")
+
+
+def test_no_option_is_declared_twice() -> None:
+    for name in COMMANDS:
+        command = load_command(name)
+        assert len(command.own) == sum(len(options_of(kind)) for kind in command.options) + len(["debug"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("two\nlines"), 2, "name: two lines\n"),
+        (KeyboardInterrupt(), 130, "\nname: stopped\n"),
+        (PermissionError(13, "no", "f.txt"), 2, "name: f.txt cannot be written: no; free some space or choose"),
+        (FileNotFoundError(2, "absent"), 1, "name: failed with FileNotFoundError: [Errno 2] absent; --debug"),
+        (ValueError(), 1, "name: failed with ValueError: no reason given; --debug shows where\n"),
+    ],
+)
+def test_how_it_ends(error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def action() -> None:
+        raise error
+
+    assert end_well("name", action, debug=False) == code
+    assert capsys.readouterr().err.startswith(line)
+    if isinstance(error, Exception):
+        with pytest.raises(type(error)):
+            end_well("name", action, debug=True)
+
+
+def test_what_our_modules_log_is_printed_once() -> None:
+    program = (
+        "import logging\n"
+        "from moat_det.cli.runner import show_log\n"
+        "show_log(); show_log()\n"
+        "import moat_det.engine\n"
+        "logging.getLogger('moat_det.data').info('once')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "once\n"
