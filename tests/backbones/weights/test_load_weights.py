@@ -172,7 +172,7 @@ def test_missing_and_unexpected_names_are_listed_together(variables: dict[str, T
 def test_a_long_list_is_cut_and_counted(variables: dict[str, Tensor]) -> None:
     message = refusal({name: t for name, t in variables.items() if "pre_norm" not in name})
     assert "lacks 56: " in message
-    assert message.endswith("(36 more)")
+    assert message.endswith(" and 36 more")
 
 
 def test_another_shape_names_both(variables: dict[str, Tensor]) -> None:
