@@ -13,7 +13,9 @@ from moat_det.options import option
 class DemoOptions:
     """The demo set to draw."""
 
-    out: str = option(..., "folder to make", metavar="FOLDER")
+    out: str | None = option(
+        None, "folder to make (default: the built-in set's, in the user's cache)", metavar="FOLDER"
+    )
     train: int = option(240, "training images")
     val: int = option(80, "validation images")
     size: list[int] = option([224, 224], "height and width in pixels", metavar="H W")
@@ -22,9 +24,14 @@ class DemoOptions:
 
 
 def _run(arguments: Arguments) -> None:
-    from moat_det.demo import generate_demo
+    from moat_det.demo import demo_dataset, generate_demo
 
     options = arguments.take(DemoOptions)
+    if options.out is None:
+        if options != DemoOptions():
+            raise UserError("the built-in demo set is always the same: name a folder for another one with --out")
+        print(demo_dataset())
+        return
     if len(options.size) != 2:
         raise UserError(f"--size {' '.join(map(str, options.size))}: give height and width, such as 224 224")
     size = options.size[0], options.size[1]
@@ -35,5 +42,5 @@ COMMAND = Command(
     name="demo",
     run=_run,
     options=(DemoOptions,),
-    examples=("demo --out demo", "demo --out demo --size 448 448 --defect-scale 0.5"),
+    examples=("demo", "demo --out demo", "demo --out demo --size 448 448 --defect-scale 0.5"),
 )

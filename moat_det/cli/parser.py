@@ -39,7 +39,7 @@ def parse(command: Command, argv: Sequence[str]) -> Arguments:
     """
     known, own = command.known, command.own
     flags = {option.flag: option for option in known.values()}
-    if not argv:
+    if not argv and (command.engine or any(option.required for option in own.values())):
         raise UserError(f"usage: {usage(command)} (see --help)")
     words = [_dashed(word) for word in argv]
     if "--" in words:

@@ -35,8 +35,9 @@ def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) ->
         (["trian"], "moat: unknown command trian: did you mean train? (see --help)"),
         (["mine_negatives"], "did you mean mine-negatives?"),
         (["--data", "d.yaml"], "moat: unknown command --data"),
-        (["demo"], "demo: usage: moat demo --out FOLDER [--train INT]"),
-        (["demo", "--seed", "1"], "demo: moat demo needs --out: folder to make"),
+        (["check"], "check: usage: moat check --data YAML [--out FOLDER]"),
+        (["convert", "--seed", "1"], "convert: moat convert needs --from"),
+        (["demo", "--seed", "1"], "demo: the built-in demo set is always the same: name a folder"),
         (["demo", "--out", "d", "--size", "3"], "demo: --size 3: give height and width"),
         (["demo", "--out", "d", "--trian", "3"], "demo: unknown option --trian: did you mean --train?"),
         (["demo", "--out", "d", "e"], "demo: unexpected 'e': --out takes one value"),
@@ -141,3 +142,12 @@ def test_what_our_modules_log_is_printed_once() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout == "once\n"
+
+
+def test_demo_alone_draws_the_built_in_set_once(
+    user_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = user_cache / "data.yaml"
+    monkeypatch.setattr("moat_det.demo.demo_dataset", lambda: drawn)
+    main(["demo"])
+    assert capsys.readouterr().out.split() == [str(drawn)]
