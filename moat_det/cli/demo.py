@@ -14,7 +14,7 @@ class DemoOptions:
     """The demo set to draw."""
 
     out: str | None = option(
-        None, "folder to make (default: the built-in set's, in the user's cache)", metavar="FOLDER"
+        None, "folder to make (default: that of the built-in set, in the cache)", metavar="FOLDER"
     )
     train: int = option(240, "training images")
     val: int = option(80, "validation images")
