@@ -13,9 +13,7 @@ from moat_det.options import option
 class DemoOptions:
     """The demo set to draw."""
 
-    out: str | None = option(
-        None, "folder to make (default: that of the built-in set, in the cache)", metavar="FOLDER"
-    )
+    out: str | None = option(None, "folder to make (default: that of the built-in set, in the cache)", metavar="FOLDER")
     train: int = option(240, "training images")
     val: int = option(80, "validation images")
     size: list[int] = option([224, 224], "height and width in pixels", metavar="H W")
