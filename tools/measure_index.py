@@ -50,7 +50,7 @@ def make_set(data: DatasetConfig, folder: Path, count: int) -> None:
 
 
 def _objects(image: LabelledImage) -> LabelledImage:
-    """The image without regions to ignore, which not every format holds, and with boxes of whole pixels."""
+    """Give the image without regions to ignore, which not every format holds, and with boxes of whole pixels."""
     kept = ~image.ignored
     boxes = image.boxes[kept].round()
     return LabelledImage(image.path, image.height, image.width, image.classes[kept], boxes, image.shares[kept])

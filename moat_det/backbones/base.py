@@ -115,7 +115,7 @@ class Windowed(Protocol):
 
 
 def _place(name: str, matcher: GroupMatcher) -> tuple[float, ...]:
-    """The order of a parameter's layer among the others: its group, and the numbers in its name."""
+    """Give the order of a parameter's layer among the others: its group, and the numbers in its name."""
     for group, patterns in enumerate(matcher.values()):
         for pattern, suffix in [(patterns, None)] if isinstance(patterns, str) else patterns:
             if found := re.match(pattern, name):

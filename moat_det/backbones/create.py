@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def list_backbones() -> list[str]:
-    """Names that `create_backbone` knows."""
+    """Give the names that `create_backbone` knows."""
     return sorted(VARIANTS)
 
 
@@ -34,7 +34,7 @@ def create_backbone(
     checkpoint_attention: bool = False,
     in_channels: int = 3,
 ) -> MOATBackbone:
-    """Builds a MOAT backbone, with random weights or pre-trained ones.
+    """Build a MOAT backbone, with random weights or pre-trained ones.
 
     Args:
         name: One of `list_backbones()`.

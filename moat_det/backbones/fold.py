@@ -32,7 +32,7 @@ def _replace(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
 
 
 def _scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """A norm in evaluation is x * scale + shift: both in float64, by channel, on the CPU (not every device has it)."""
+    """Give scale and shift of a norm in evaluation, by channel: float64, on the CPU (not every device has it)."""
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None

@@ -77,7 +77,7 @@ def _read_policy(value: Any) -> Any:
 
 
 def parse_windows(spec: WindowSpec, trained_size: tuple[int, int] | None = None) -> tuple[Window, Window]:
-    """Turns what the user wrote into the windows of the two attention stages (strides 16 and 32).
+    """Turn what the user wrote into the windows of the two attention stages (strides 16 and 32).
 
     Args:
         spec: One policy for both stages, or a list of four, one per stage: of which the first two have no attention, so
@@ -130,5 +130,5 @@ def _parse(policy: object, spec: object, stride: int, trained_size: tuple[int, i
 
 
 def map_size(image: tuple[int, int], stride: int) -> tuple[int, int]:
-    """Rows and columns of the map at a stride, of an image of so many rows and columns of pixels."""
+    """Give rows and columns of the map at a stride, of an image of so many rows and columns of pixels."""
     return -(-image[0] // stride), -(-image[1] // stride)

@@ -184,7 +184,7 @@ def attention_cases(
 
 
 def config_name(model: str) -> str:
-    """What `find_config` takes: the engine's models are YAML files, but named without the suffix here."""
+    """Give what `find_config` takes: the engine's models are YAML files, but named without the suffix here."""
     return f"{model}.yaml" if model.startswith("yolo") and not model.endswith((".yaml", ".yml")) else model
 
 

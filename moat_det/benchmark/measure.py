@@ -63,10 +63,10 @@ class _Process:
         return psutil.Process().memory_info().rss
 
     def finish(self) -> None:
-        """Nothing is computed any more when a pass returns."""
+        """Do nothing: nothing is computed any more when a pass returns."""
 
     def peak(self) -> int:
-        """Most bytes that it has had."""
+        """Give the most bytes that it has had."""
         if sys.platform == "linux":
             status = Path("/proc/self/status").read_text().splitlines()
             return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
@@ -94,9 +94,9 @@ class _Gpu:
         torch.cuda.synchronize()
 
     def peak(self) -> int:
-        """Most bytes of tensors."""
+        """Give the most bytes of tensors."""
         return torch.cuda.max_memory_allocated()
 
     def held(self) -> int:
-        """Most bytes that the allocator took, with what lay free between the tensors."""
+        """Give the most bytes that the allocator took, with what lay free between the tensors."""
         return torch.cuda.max_memory_reserved()

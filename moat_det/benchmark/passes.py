@@ -37,7 +37,7 @@ def detector_pass(case: DetectorCase) -> Callable[[], object]:
 
 
 def build(case: DetectorCase) -> BaseDetector:
-    """The model with random weights, ready for the pass."""
+    """Give the model with random weights, ready for the pass."""
     torch.manual_seed(0)
     config = find_config(config_name(case.model))
     if case.window != NONE:
@@ -53,7 +53,7 @@ def build(case: DetectorCase) -> BaseDetector:
 
 
 def random_images(batch: int, height: int, width: int) -> Tensor:
-    """Noise, uint8 (B, 3, H, W) in channels_last, as a decoded image lies in memory."""
+    """Make noise, uint8 (B, 3, H, W) in channels_last, as a decoded image lies in memory."""
     return torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
 
 
@@ -72,7 +72,7 @@ def _training_step(model: BaseDetector, images: Tensor) -> Callable[[], object]:
 
 
 def _objects(images: int) -> dict[str, Tensor]:
-    """Boxes of a twentieth to a fifth of the image's side, in the form of the engine's loss."""
+    """Make boxes of a twentieth to a fifth of the image's side, in the form of the engine's loss."""
     count = images * OBJECTS
     return {
         "batch_idx": torch.arange(images).repeat_interleave(OBJECTS).float(),

@@ -46,7 +46,7 @@ def plot(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _series(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows that differ in size alone, by what tells them from the others."""
+    """Give the rows that differ in size alone, by what tells them from the others."""
     settings = [{name: str(value) for name, value in asdict(row.case).items() if name not in _SIZES} for row in rows]
     varied = [name for name in settings[0] if len({setting[name] for setting in settings}) > 1]
     found: dict[str, list[Row]] = {}

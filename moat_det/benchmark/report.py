@@ -56,7 +56,7 @@ class Baseline:
             raise UserError(f"--baseline {text}: {self._setting} is {' or '.join(values)} in this benchmark")
 
     def of(self, row: Row, rows: Sequence[Row]) -> Row | None:
-        """The row to compare `row` with; None where there is none with figures."""
+        """Give the row to compare `row` with; None where there is none with figures."""
         candidates = rows[:1] if not self._setting else [other for other in rows if self._fits(row.case, other.case)]
         return next((other for other in candidates if not other.error), None)
 
@@ -71,7 +71,7 @@ class Baseline:
 
 
 def records(rows: Sequence[Row], baseline: Baseline) -> list[dict[str, Any]]:
-    """A flat mapping for each row: its settings, its figures, and their ratios to its baseline's."""
+    """Give a flat mapping for each row: its settings, its figures, and their ratios to its baseline's."""
     found = []
     for row in rows:
         base = baseline.of(row, rows)
@@ -86,7 +86,7 @@ def _ratio(value: float | None, base: float | None) -> float | None:
 
 
 def table(rows: Sequence[Row], baseline: Baseline) -> str:
-    """A Markdown table, aligned for the terminal. Settings that all rows share stand in a line above it."""
+    """Give a Markdown table, aligned for the terminal. Settings that all rows share stand in a line above it."""
     content = records(rows, baseline)
     settings = [field.name for field in fields(rows[0].case)]
     varied = [name for name in settings if len({str(record[name]) for record in content}) > 1] or settings[:2]

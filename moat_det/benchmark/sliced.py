@@ -47,7 +47,7 @@ def sliced_pass(case: DetectorCase) -> Callable[[], object]:
 
 
 def _adapter(case: DetectorCase, tile: int) -> Any:
-    """Our model, or a peer, as SAHI wants it."""
+    """Give our model, or a peer, as SAHI wants it."""
     from sahi.models.base import DetectionModel
     from sahi.prediction import ObjectPrediction
     from sahi.utils.compatibility import fix_full_shape_list, fix_shift_amount_list

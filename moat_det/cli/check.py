@@ -49,13 +49,13 @@ def _run(arguments: Arguments) -> int:
 
 
 def _name(file: str) -> str:
-    """What a dataset is called: its YAML, or the folder where that is data.yaml."""
+    """Name a dataset: its YAML, or the folder where that is data.yaml."""
     path = Path(file)
     return path.parent.name if path.stem == "data" else path.stem
 
 
 def _free_folder(path: Path) -> Path:
-    """The path, or the first with a number after it that is not there."""
+    """Give the path, or the first with a number after it that is not there."""
     numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
     return next(place for place in chain([path], numbered) if not place.exists())
 

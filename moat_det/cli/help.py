@@ -77,7 +77,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def usage(command: Command) -> str:
-    """The one line that says how a subcommand is called."""
+    """Give the one line that says how a subcommand is called."""
     words = [command.usage] if command.usage else []
     for option in () if command.usage else options_of(*command.options).values():
         word = option.flag if option.positional else f"{option.flag} {_metavar(option)}".rstrip()
@@ -86,7 +86,7 @@ def usage(command: Command) -> str:
 
 
 def _sections(command: Command) -> Iterable[tuple[str, list[Option]]]:
-    """The titles of the help and the options under each."""
+    """Give the titles of the help and the options under each."""
     own, known, shown = command.own, command.known, command.engine
     debug = own.pop("debug")
     if shown is None:

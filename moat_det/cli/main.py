@@ -49,7 +49,7 @@ def run(name: str, words: Sequence[str]) -> int:
 
 
 def _overview(words: Sequence[str]) -> None:
-    """What `moat` without a subcommand says."""
+    """Say what there is, where `moat` is given no subcommand."""
     if not words:
         raise UserError(f"name a command: {', '.join(COMMANDS)} (see --help)")
     if words[0] == "--version":

@@ -84,7 +84,7 @@ def parse(command: Command, argv: Sequence[str]) -> Arguments:
 
 
 def _dashed(word: str) -> str:
-    """The word with - for _ in the name of an option."""
+    """Write the word with - for _ in the name of an option."""
     name, equals, value = word.partition("=")
     return name.replace("_", "-") + equals + value if word.startswith("--") else word
 
@@ -98,7 +98,7 @@ def _missing(option: Option) -> str:
 
 
 def _stray(word: str, words: Sequence[str], flags: Mapping[str, Option]) -> str:
-    """What to say of a word that belongs to no option."""
+    """Say of a word that belongs to no option what is to be written instead."""
     name, equals, value = word.partition("=")
     if equals and (option := flags.get(_dashed(f"--{name}"))):
         return f"unexpected '{word}': write {option.flag} {value}"
@@ -125,7 +125,7 @@ def _unknown(command: Command, flag: str, flags: Mapping[str, Option]) -> str:
 
 
 def _value(option: Option, texts: list[str]) -> Any:
-    """The value that the texts spell, of a type that the option takes and in its range."""
+    """Give the value that the texts spell, of a type that the option takes and in its range."""
     text = ",".join(texts)
     value = _read(option, texts) if texts else True
     if not _fits(option, value):

@@ -61,7 +61,7 @@ class _Printer(logging.Handler):
 
 
 def _explain(error: Exception) -> tuple[int, str]:
-    """The exit code and the line of an error."""
+    """Give the exit code and the line of an error."""
     if isinstance(error, UserError):
         return 2, str(error)
     if isinstance(error, OSError) and error.errno in _NO_PLACE:

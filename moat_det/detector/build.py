@@ -17,7 +17,7 @@ from moat_det.errors import UserError
 
 
 def with_window(mapping: Mapping[str, Any], window: WindowSpec) -> dict[str, Any]:
-    """A copy of the configuration with other attention windows.
+    """Give a copy of the configuration with other attention windows.
 
     Raises:
         UserError: It is one of the engine's, whose models have none.

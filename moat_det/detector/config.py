@@ -49,14 +49,14 @@ class DetectorConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types, as in the YAML; `parse_config` reads them back."""
+        """Give plain types, as in the YAML; `parse_config` reads them back."""
         plain = asdict(self)
         plain["neck"].update(channels=list(self.neck.channels), levels=list(self.neck.levels))
         return plain
 
 
 def config_names() -> list[str]:
-    """The names of our model YAMLs: every backbone's, and variants of it such as tiny_moat0-p2."""
+    """Give the names of our model YAMLs: every backbone's, and variants of it such as tiny_moat0-p2."""
     return sorted(path.stem for path in cfg_dir().glob("*.yaml"))
 
 

@@ -136,7 +136,7 @@ class Detector(BaseDetector):
         self.to(memory_format=torch.channels_last)
 
     def init_criterion(self) -> DetectionLoss:
-        """The losses of training and of validation during it."""
+        """Give the losses of training and of validation during it."""
         return DetectionLoss(self)
 
     def _predict_once(self, x: Tensor, profile: bool = False, embed: list[int] | None = None) -> Any:

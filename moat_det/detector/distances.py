@@ -27,18 +27,18 @@ class DistanceScale:
         self._s = None if reach is None else _scale(reg_max - 1, reach)
 
     def to_strides(self, bins: Tensor) -> Tensor:
-        """Distances in strides at positions `bins`; odd, so that a sign is kept."""
+        """Give distances in strides at positions `bins`; odd, so that a sign is kept."""
         if self._s is None:
             return bins
         u = bins / self._s
         return self._s / 2 * (u.exp() - (-u).exp())  # torch.sinh has no ONNX form in the exporter by tracing
 
     def to_bins(self, strides: Tensor) -> Tensor:
-        """Positions among the bins of distances in strides: the inverse of `to_strides`."""
+        """Give positions among the bins of distances in strides: the inverse of `to_strides`."""
         return strides if self._s is None else self._s * torch.asinh(strides / self._s)
 
     def widths(self) -> Tensor:
-        """Strides that one step between bins makes at each of the bins, (reg_max,)."""
+        """Give the strides that one step between bins makes at each of the bins, (reg_max,)."""
         bins = torch.arange(self._bins, dtype=torch.float32, device="cpu")
         return torch.ones_like(bins) if self._s is None else torch.cosh(bins / self._s)
 

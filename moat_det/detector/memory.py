@@ -88,7 +88,7 @@ class _LiveBytes(TorchDispatchMode):
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes that this process may still take: on the GPU, or of the machine's and of its control groups' memory."""
+    """Give the bytes that this process may still take: of the GPU, or of the machine and its control groups."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -98,7 +98,7 @@ def available_memory(device: torch.device) -> int:
 def _control_group_headrooms(
     membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
 ) -> Iterator[int]:
-    """What the limits of containers and services leave, of this process's group and those around it."""
+    """Give what the limits of containers and services leave, of this process's group and those around it."""
     if not membership.is_file():
         return
     for line in membership.read_text().splitlines():

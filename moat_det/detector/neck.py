@@ -81,7 +81,7 @@ class PAN(nn.Module):
 
 
 def _choose(feature_info: Sequence[FeatureInfo], levels: Sequence[int]) -> list[FeatureInfo]:
-    """The maps of the levels' strides, as far as the backbone goes."""
+    """Give the maps of the levels' strides, as far as the backbone goes."""
     by_stride = {info.reduction: info for info in feature_info}
     wanted = [2**level for level in levels if 2**level <= max(by_stride)]
     if not wanted or not by_stride.keys() >= set(wanted):

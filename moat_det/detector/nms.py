@@ -86,7 +86,7 @@ def non_max_suppression(
 def _candidates(
     level: Tensor, conf: float, classes: Sequence[int] | None, multi_label: bool, max_candidates: int
 ) -> Tensor:
-    """The best boxes of a level (A, 4 + nc) by falling score, as (N, 6) like the result."""
+    """Give the best boxes of a level (A, 4 + nc) by falling score, as (N, 6) like the result."""
     scores = level[:, 4:]
     if multi_label:
         point, label = (scores > conf).nonzero(as_tuple=True)
@@ -108,7 +108,7 @@ def _by_score(scores: Tensor) -> Tensor:
 
 
 def _survivors(candidates: Tensor, iou: float, agnostic: bool, enough: int) -> Tensor:
-    """Positions of the boxes that stay, of candidates (N, 6) by falling score: all, or the first if more than enough.
+    """Find the boxes that stay, of candidates (N, 6) by falling score: all, or the first if more than enough.
 
     Only better boxes decide whether one stays. So the best are compared first, and the rest only if too few of them
     stay: time grows with the square of the boxes that are compared and do not overlap.
@@ -122,7 +122,7 @@ def _survivors(candidates: Tensor, iou: float, agnostic: bool, enough: int) -> T
 
 
 def _suppress(candidates: Tensor, iou: float, agnostic: bool) -> Tensor:
-    """Positions of the boxes that no better one of their class overlaps.
+    """Find the boxes that no better one of their class overlaps.
 
     Classes are compared one by one. Shifting them apart, to compare all at once, costs coordinates their digits: at
     80 classes and 16,384 px float32 has steps of an eighth of a pixel.

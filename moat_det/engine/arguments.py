@@ -27,14 +27,14 @@ _ENTRY = re.compile(r"(?P<name>\w+):.*?# \((?P<types>[^)]*)\) (?P<text>.*)$")
 
 
 def training_defaults() -> dict[str, Any]:
-    """Our defaults of the engine's training arguments, where they differ from its own."""
+    """Give our defaults of the engine's training arguments, where they differ from its own."""
     path = cfg_dir() / "training" / "default.yaml"
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 @cache
 def engine_options() -> dict[str, Option]:
-    """The engine's arguments, with the types and texts of the comments in its default.yaml."""
+    """Give the engine's arguments, with the types and texts of the comments in its default.yaml."""
     options: dict[str, Option] = {}
     section, after_blank = "", False
     for line in DEFAULT_CFG_PATH.read_text(encoding="utf-8").splitlines():
@@ -65,7 +65,7 @@ def check_overrides(overrides: Mapping[str, Any], own: Collection[str]) -> None:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """The value in the engine's range, as the engine takes it."""
+    """Give the value in the engine's range, as the engine takes it."""
     checked = {name: value}
     try:
         check_cfg(checked)

@@ -60,7 +60,7 @@ class Checkpoint:
         return Trained(size, Intensity.from_dict(self.intensity))
 
     def build(self) -> BaseDetector:
-        """The model with its weights, float32, on the CPU, in evaluation mode.
+        """Give the model with its weights, float32, on the CPU, in evaluation mode.
 
         Raises:
             UserError: The weights do not fit the configuration.
@@ -131,12 +131,12 @@ def _is_ours(content: Any) -> bool:
 
 
 def load_model(path: str | Path) -> BaseDetector:
-    """The model of the checkpoint at `path`; raises `UserError` as `load_checkpoint` does."""
+    """Give the model of the checkpoint at `path`; raises `UserError` as `load_checkpoint` does."""
     return load_checkpoint(path).build()
 
 
 def newest_run(project: Path) -> Path:
-    """The `last.pt` below `project` that was written last, of those whose training has not finished.
+    """Give the `last.pt` below `project` that was written last, of those whose training has not finished.
 
     Raises:
         UserError: There is none.

@@ -56,7 +56,7 @@ def load_classifier(weights: str, backbone: str | None) -> MOATBackbone:
 
 
 def find_pictures(source: str) -> list[Path]:
-    """The pictures that a path or a pattern names, sorted.
+    """Give the pictures that a path or a pattern names, sorted.
 
     Raises:
         UserError: There are none.
@@ -101,7 +101,7 @@ def classify(model: MOATBackbone, paths: list[Path], top: int) -> list[dict[str,
 
 
 def class_names(count: int) -> list[str]:
-    """ImageNet's names, or numbers where the classes are not ImageNet's 1000."""
+    """Give ImageNet's names, or numbers where the classes are not ImageNet's 1000."""
     imagenet = ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
     return imagenet if count == len(imagenet) else [str(index) for index in range(count)]
 

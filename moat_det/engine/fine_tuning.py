@@ -109,13 +109,13 @@ def _for_bands(kernel: Tensor, bands: int) -> Tensor:
 
 
 def _scores_missing_in(model: BaseDetector, other: BaseDetector) -> list[str]:
-    """The scores of those classes of `other` that `model` does not know, by names as the engine compares them."""
+    """Give the scores of those classes of `other` that `model` does not know, by names as the engine compares them."""
     known = {name.strip().lower() for name in model.names.values()}
     return [f"the scores of {name}" for name in other.names.values() if name.strip().lower() not in known]
 
 
 def _modules(keys: Iterable[str]) -> list[str]:
-    """The modules that the keys of a state dict belong to."""
+    """Give the modules that the keys of a state dict belong to."""
     return sorted({key.removeprefix("model.").rpartition(".")[0] for key in keys})
 
 

@@ -72,7 +72,7 @@ class MemoryCheck:
         self._passed = pixels
 
     def _ways_out(self, shape: Shape, dtype: torch.dtype, needed: int, free: int, sizes: SizePolicy) -> Iterator[str]:
-        """What would fit; each is predicted, not guessed."""
+        """Name what would fit; each is predicted, not guessed."""
         batch, channels, height, width = shape
 
         def predict(batch: int, height: int, width: int, windows: WindowChooser = self._windows) -> int:
@@ -92,12 +92,12 @@ class MemoryCheck:
                 yield f"--window {other.window} ({_gigabytes(needed)})"
 
     def _reduced(self, height: int, width: int, share: float) -> tuple[int, int]:
-        """The shape of an image that is scaled to a share of its pixels."""
+        """Give the shape of an image that is scaled to a share of its pixels."""
         return round_up([side * math.sqrt(share) for side in (height, width)], self._stride)
 
 
 def _shrink(needed: int, free: int, predict: Callable[[float], int]) -> float | None:
-    """The share of a batch, or of its pixels, that needs no more than is free; None if it is not found at once."""
+    """Give the share of a batch, or of its pixels, that needs no more than is free; None if it is not found at once."""
     share = 1.0
     for _ in range(5):
         share *= 0.97 * free / needed

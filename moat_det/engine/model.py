@@ -232,7 +232,7 @@ class MOAT(Model):
         return self
 
     def _unsupported(self, *args: Any, **kwargs: Any) -> Any:
-        """What the engine's facade does beyond this fails in ways of its own: better said at once.
+        """Refuse what else the engine's facade does, which would fail in ways of its own.
 
         Raises:
             UserError: Always.
@@ -256,7 +256,7 @@ class MOAT(Model):
 
     @staticmethod
     def _place(kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Where the run's folder goes: below the current folder, not below the engine's settings."""
+        """Say where the run's folder goes: below the current folder, not below the engine's settings."""
         return {"project": str(Path(kwargs.get("project") or "runs").absolute())}
 
 

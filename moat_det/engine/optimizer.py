@@ -37,7 +37,7 @@ def split_parameters(model: BaseDetector) -> tuple[list[nn.Parameter], list[nn.P
 
 
 def layer_distances(backbone: Backbone) -> dict[nn.Parameter, int]:
-    """Number the backbone's layers by their distance from the neck.
+    """Count the backbone's layers by their distance from the neck.
 
     Returns:
         Parameter -> 1 in the last block, 2 in the one before, and so on to the stem. Neck and head, which are no

@@ -14,11 +14,11 @@ from matplotlib import font_manager
 
 
 def _attach_nothing(instance: Any) -> None:
-    """Stands in for the engine's `add_integration_callbacks`: callbacks are only those that the user adds."""
+    """Stand in for the engine's `add_integration_callbacks`: callbacks are only those that the user adds."""
 
 
 def _installed_font(font: str = "") -> str:
-    """Stands in for the engine's `check_font`: the font that matplotlib brings along."""
+    """Stand in for the engine's `check_font`: the font that matplotlib brings along."""
     return font_manager.findfont("DejaVu Sans")
 
 

@@ -69,5 +69,5 @@ class TrainOptions:
         atomic_write_text(path, yaml.safe_dump(asdict(self), sort_keys=False))
 
     def to_resume(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it: all but the configuration and `mixed`, which it has places of its own for."""
+        """Give what a checkpoint keeps: all but the configuration and `mixed`, which it has places of its own for."""
         return {name: value for name, value in asdict(self).items() if name not in {"config", "mixed"}}

@@ -172,7 +172,7 @@ class Trainer(DetectionTrainer):
         decay: float = 1e-5,
         iterations: float = 1e5,
     ) -> torch.optim.Optimizer:
-        """Ours for our models; the engine's for its own, which are here to be compared with as they are."""
+        """Make ours for our models; the engine's for its own, which are here to be compared with as they are."""
         if unwrap_model(model).engine_recipe:
             return super().build_optimizer(model, name, lr, momentum, decay, iterations)
         return build_optimizer(unwrap_model(model), name, lr, momentum, decay, self._options.layer_decay)

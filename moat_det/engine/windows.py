@@ -53,7 +53,7 @@ class WindowChooser:
             raise UserError("--window and --position are for models with attention windows: leave them out")
 
     def others(self) -> list[WindowChooser]:
-        """Choosers for the same model with other windows, which may need less memory than those of the whole map."""
+        """Give choosers for the model with other windows, which may need less memory than those of the whole map."""
         if self._model.windowed is None:
             return []
         policies = ["auto"] if self._trained_size is None else ["auto", "trained"]

@@ -77,7 +77,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _check_entries(path: Path, part: str, entries: list[Any], keys: Iterable[str]) -> None:
-    """Every entry is a dictionary with the keys, whole numbers for ids, and an id of its own."""
+    """Make sure that every entry is a dictionary with the keys, whole numbers for ids, and an id of its own."""
     seen: set[int] = set()
     for position, entry in enumerate(entries):
         missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]

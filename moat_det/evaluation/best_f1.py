@@ -43,7 +43,7 @@ def _count_objects(block: list[dict[str, Any]]) -> int:
 
 
 def _curves(block: list[dict[str, Any]]) -> np.ndarray:
-    """Precision and recall of a class over `_CONFIDENCES`, (2, 1001)."""
+    """Give precision and recall of a class over `_CONFIDENCES`, (2, 1001)."""
     counted = ~np.concatenate([matched["dtIgnore"][0] for matched in block])
     scores = np.concatenate([matched["dtScores"] for matched in block])[counted]
     hits = np.concatenate([matched["dtMatches"][0] for matched in block])[counted] > 0

@@ -62,7 +62,7 @@ def confusion_matrix(evaluator: CocoEvaluator, conf: float = 0.25, iou: float = 
 
 
 def _overlaps(detections: list[dict[str, Any]], objects: list[dict[str, Any]], crowd: list[bool]) -> np.ndarray:
-    """IoU of detections and objects; over the detection's area alone for crowd regions. (D, G)."""
+    """Give the IoU of detections and objects; over the detection's area alone for crowd regions. (D, G)."""
     if not detections or not objects:
         return np.zeros((len(detections), len(objects)))
     return mask.iou([d["bbox"] for d in detections], [g["bbox"] for g in objects], [int(c) for c in crowd])

@@ -16,7 +16,7 @@ show."""
 
 
 def number_images(paths: Iterable[Path]) -> dict[Path, int]:
-    """Number the images 1..N in the order of the sorted file names; equal names go by their full path.
+    """Count the images 1..N in the order of the sorted file names; equal names go by their full path.
 
     A path that occurs twice counts once.
     """

@@ -21,7 +21,7 @@ HEAD_SIZE = 32
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, size: tuple[int, int]) -> Tensor:
-    """Attends within maps of size cells, in memory that grows linearly with their cells.
+    """Attend within maps of size cells, in memory that grows linearly with their cells.
 
     Args:
         q: Queries (B, N, h * w, K), not yet scaled by K ** -0.5; keys and values alike.
@@ -41,7 +41,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, size: tuple[in
 
 
 def attend_plain(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, size: tuple[int, int]) -> Tensor:
-    """What `attend` does, by the textbook: with a matrix of all pairs of cells. Softmax in float32 at least."""
+    """Do what `attend` does by the textbook, with a matrix of all pairs of cells. Softmax in float32 at least."""
     logits = torch.matmul(q * q.shape[3] ** -0.5, k.transpose(2, 3))
     if table is not None:
         logits = logits + gather_bias(table, size)
@@ -77,7 +77,7 @@ class Attention(nn.Module):
         self._fitted = FittedTables()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attends within the windows of a map (B, H, W, C), the last of which end where the map does."""
+        """Attend within the windows of a map (B, H, W, C), the last of which end where the map does."""
         size = (x.shape[1], x.shape[2])
         window = window_for(self.window, size)
         table = self._table(window)
@@ -88,7 +88,7 @@ class Attention(nn.Module):
         return self.o(_concatenate(bands, 1))
 
     def _attend(self, x: Tensor, window: tuple[int, int], table: Tensor | None) -> Tensor:
-        """Attends within the windows that fill a map."""
+        """Attend within the windows that fill a map."""
         tokens = cut(x, window)
         q, k, v = (layer(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v))
         out = attend(q, k, v, None if table is None else crop_table(table, window), window)

@@ -146,7 +146,7 @@ class MOATBackbone(Backbone):
                 nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
 
     def reset_parameters(self) -> None:
-        """Draws kernels and position tables from normal(0, 0.02), zeroes biases, makes norms the identity."""
+        """Draw kernels and position tables from normal(0, 0.02), zero biases, make norms the identity."""
         for name, parameter in self.named_parameters():
             if parameter.ndim > 1:
                 nn.init.normal_(parameter, std=0.02)
@@ -156,7 +156,7 @@ class MOATBackbone(Backbone):
                 nn.init.ones_(parameter)
 
     def forward_features(self, x: Tensor, *, activated: bool = False) -> dict[str, Tensor]:
-        """Computes the feature maps.
+        """Compute the feature maps.
 
         Args:
             x: Normalised image, float (B, in_channels, H, W), of any H and W from 1 pixel on.
@@ -176,7 +176,7 @@ class MOATBackbone(Backbone):
         return maps
 
     def forward(self, x: Tensor) -> dict[str, Tensor] | Tensor:
-        """Computes "stage1" to "stage5" as `forward_features` does; with a head, logits (B, num_classes)."""
+        """Compute "stage1" to "stage5" as `forward_features` does; with a head, logits (B, num_classes)."""
         maps = self.forward_features(x)
         if not self.has_head:
             return maps

@@ -34,7 +34,7 @@ with one row at a time, while on large ones copying the bias of several rows cos
 
 
 def _parts(heads: int, h: int, w: int, budget: int) -> Iterator[tuple[slice, slice, list[slice]]]:
-    """Heads, columns of queries, and blocks of their rows to take at a time, so that float32 logits fit the budget."""
+    """Give heads, columns, and blocks of their rows to take at a time, so that float32 logits fit the budget."""
     query = h * w * 4
     columns = min(w, max(1, budget // query))
     together = min(heads, max(1, budget // (query * columns)))
@@ -46,19 +46,19 @@ def _parts(heads: int, h: int, w: int, budget: int) -> Iterator[tuple[slice, sli
 
 
 def _strips(table: Tensor, w: int, columns: slice) -> Tensor:
-    """Strips (N, columns, (2h - 1) * w) of a table (N, 2h - 1, 2w - 1)."""
+    """Give strips (N, columns, (2h - 1) * w) of a table (N, 2h - 1, 2w - 1)."""
     starts = range(w - 1 - columns.start, w - 1 - columns.stop, -1)
     return torch.stack([table[:, :, start : start + w] for start in starts], 1).flatten(2)
 
 
 def _add_strips(table: Tensor, strips: Tensor, w: int, columns: slice) -> None:
-    """Adds what lies in strips to the places of the table that `_strips` takes them from."""
+    """Add what lies in strips to the places of the table that `_strips` takes them from."""
     for strip, column in zip(strips.unbind(1), range(columns.start, columns.stop), strict=True):
         table[:, :, w - 1 - column : 2 * w - 1 - column] += strip.unflatten(1, (-1, w))
 
 
 def _bias_of_rows(strips: Tensor, block: slice, h: int, w: int) -> list[Tensor]:
-    """Views (N, columns, h * w) of strips, the bias of each row of queries."""
+    """Give views (N, columns, h * w) of strips, the bias of each row of queries."""
     return [strips[:, :, (h - 1 - row) * w : (2 * h - 1 - row) * w] for row in range(block.start, block.stop)]
 
 
@@ -73,7 +73,7 @@ def blocked_attention(
     forward_bytes: int = FORWARD_BYTES,
     backward_bytes: int = BACKWARD_BYTES,
 ) -> torch.Tensor:
-    """Attends within maps of rows x columns cells; an operator of its own, so that `torch.compile` leaves it whole.
+    """Attend within maps of rows x columns cells; an operator of its own, so that `torch.compile` leaves it whole.
 
     Args:
         q: Queries (B, N, rows * columns, K), not yet scaled by K ** -0.5; keys and values alike.
@@ -104,7 +104,7 @@ def blocked_attention(
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: list[Tensor]) -> Tensor:
-    """Attends from rows of queries (B, N, rows, columns, K), each with its bias (N, columns, keys)."""
+    """Attend from rows of queries (B, N, rows, columns, K), each with its bias (N, columns, keys)."""
     # A single row's is a view; kernels of GPUs want it aligned, which a view is not.
     mask = bias[0] if len(bias) == 1 and q.device.type == "cpu" else torch.cat(bias, 1)
     return F.scaled_dot_product_attention(q.flatten(2, 3), k, v, mask[None]).reshape(q.shape)
@@ -122,7 +122,7 @@ def blocked_attention_backward(
     columns: int,
     backward_bytes: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients of q, k, v and the table; the probabilities are made anew, block by block, in float32 at least."""
+    """Give the gradients of q, k, v and the table; the probabilities are made anew, by block, in float32 at least."""
     h, w = rows, columns
     dtypes = [x.dtype for x in (q, k, v, table)]
     dtype = torch.promote_types(q.dtype, torch.float32)

@@ -15,7 +15,7 @@ SE_RATIO = 0.25
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch norm with the official epsilon and momentum (Keras' 0.99 is torch's 0.01)."""
+    """Make a batch norm with the official epsilon and momentum (Keras' 0.99 is torch's 0.01)."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
@@ -29,7 +29,7 @@ class Stem(nn.Module):
         self.conv_1 = SameConv2d(*channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Takes an image (B, in_channels, H, W) to half its size."""
+        """Take an image (B, in_channels, H, W) to half its size."""
         return self.conv_1(gelu(self.norm_0(self.conv_0(x))))
 
     def fold(self) -> None:
@@ -76,7 +76,7 @@ class MBConv(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Takes (B, cin, H, W) to (B, channels, ceil(H / stride), ceil(W / stride))."""
+        """Take (B, cin, H, W) to (B, channels, ceil(H / stride), ceil(W / stride))."""
         shortcut = same_avg_pool(x, self.pool_size) if self.stride == 2 else x
         shortcut = self.shortcut_conv(shortcut)
         x = self.expand_conv(self.pre_norm(x))
@@ -125,7 +125,7 @@ class MOATBlock(MBConv):
         self.checkpoint_attention = checkpoint_attention
 
     def forward(self, x: Tensor) -> Tensor:
-        """Takes (B, cin, H, W) to (B, channels, ceil(H / stride), ceil(W / stride))."""
+        """Take (B, cin, H, W) to (B, channels, ceil(H / stride), ceil(W / stride))."""
         x = super().forward(x)
         if self.checkpoint_attention and torch.is_grad_enabled():
             z = checkpoint(self._attend, x, use_reentrant=False, preserve_rng_state=False)

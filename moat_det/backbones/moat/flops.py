@@ -44,7 +44,7 @@ class MultiplyAdds:
 
 @torch.no_grad()
 def count_multiply_adds(backbone: MOATBackbone, height: int, width: int) -> MultiplyAdds:
-    """Runs a backbone on one image and counts; on the meta device this costs neither memory nor time.
+    """Run a backbone on one image and count; on the meta device this costs neither memory nor time.
 
     Attention counts as the two products of a query with every key and value of its window, whatever way it
     takes to them. Work per channel instead of per pixel, under 0.1 % in all, is left out.
@@ -71,7 +71,7 @@ def count_multiply_adds(backbone: MOATBackbone, height: int, width: int) -> Mult
 
 
 def _add(total: MultiplyAdds, module: nn.Module, x: Tensor, out: Tensor) -> None:
-    """Adds the work of one module on x, without that of the modules inside it."""
+    """Add the work of one module on x, without that of the modules inside it."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         total.products += out.numel() * module.weight[0].numel()
         if module.bias is not None:

@@ -18,7 +18,7 @@ class SameConv2d(nn.Conv2d):
         super().__init__(cin, cout, 3, stride, padding=1, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolves (B, Cin, H, W) to (B, Cout, ceil(H / stride), ceil(W / stride))."""
+        """Convolve (B, Cin, H, W) to (B, Cout, ceil(H / stride), ceil(W / stride))."""
         if self.stride[0] == 1:
             return super().forward(x)
         odd_h, odd_w = x.shape[2] % 2, x.shape[3] % 2
@@ -33,12 +33,12 @@ class SameConv2d(nn.Conv2d):
 
 
 def gelu(x: Tensor) -> Tensor:
-    """GELU by the error function; overwrites `x` where no gradient can need it."""
+    """Compute GELU by the error function; overwrites `x` where no gradient can need it."""
     return F.gelu(x) if torch.is_grad_enabled() else torch.ops.aten.gelu_(x)
 
 
 def same_avg_pool(x: Tensor, kernel: int) -> Tensor:
-    """Halves (B, C, H, W) by SAME average pooling of kernel 2 or 3; padded cells do not count in the mean."""
+    """Halve (B, C, H, W) by SAME average pooling of kernel 2 or 3; padded cells do not count in the mean."""
     h, w = x.shape[2:]
     padding = (h % 2, w % 2) if kernel == 3 else 0
     return F.avg_pool2d(x, kernel, 2, padding, ceil_mode=True, count_include_pad=False)
@@ -53,7 +53,7 @@ class SqueezeExcite(nn.Module):
         self.expand_conv2d = nn.Conv2d(reduced, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scales the channels of (B, C, H, W)."""
+        """Scale the channels of (B, C, H, W)."""
         gate = self.reduce_conv2d(x.mean((2, 3), keepdim=True))
         return x * self.expand_conv2d(F.silu(gate)).sigmoid()
 
@@ -66,7 +66,7 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns x of any shape (B, ...), or in training with some samples zeroed."""
+        """Return x of any shape (B, ...), or in training with some samples zeroed."""
         if not self.training or self.rate == 0:
             return x
         keep = 1 - self.rate
@@ -75,5 +75,5 @@ class DropPath(nn.Module):
         return x / keep * mask
 
     def extra_repr(self) -> str:
-        """Shows the rate in the printed model."""
+        """Show the rate in the printed model."""
         return f"rate={self.rate:.4g}"

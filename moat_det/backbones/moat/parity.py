@@ -55,7 +55,7 @@ class Difference:
 
 
 def find_cases(folder: str | Path) -> list[Path]:
-    """Finds the golden cases, `<folder>/<checkpoint>/<case>.npz`, in alphabetical order.
+    """Find the golden cases, `<folder>/<checkpoint>/<case>.npz`, in alphabetical order.
 
     Raises:
         UserError: There are none.
@@ -67,7 +67,7 @@ def find_cases(folder: str | Path) -> list[Path]:
 
 
 def compare_case(path: str | Path) -> dict[str, Difference]:
-    """Runs a golden case on the backbone that it describes, with the weights of the archive beside it.
+    """Run a golden case on the backbone that it describes, with the weights of the archive beside it.
 
     Args:
         path: `<checkpoint>/<case>.npz`; beside it lies `<checkpoint>.tar.gz`.
@@ -137,7 +137,7 @@ def _compare_stage(ours: Tensor, arrays: dict[str, np.ndarray], name: str) -> Di
 
 
 def _count_pixels(backbone: MOATBackbone) -> dict[str, int]:
-    """Pixels over which each batch norm averages, by its name; filled when the backbone runs."""
+    """Give the pixels over which each batch norm averages, by its name; filled when the backbone runs."""
     counts: dict[str, int] = {}
     for name, module in backbone.named_modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -148,7 +148,7 @@ def _count_pixels(backbone: MOATBackbone) -> dict[str, int]:
 def _compare_statistics(
     backbone: MOATBackbone, before: dict[str, Tensor], counts: dict[str, int], arrays: dict[str, np.ndarray]
 ) -> Difference:
-    """Compares moving statistics after a step; the official ones take in the biased variance, torch's the unbiased."""
+    """Compare moving statistics after a step; the official ones take in the biased variance, torch's the unbiased."""
     found = []
     for name, after in backbone.named_buffers():
         norm, _, statistic = name.rpartition(".")

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def fit_table(table: Tensor, window: tuple[int, int], reach: tuple[int, int] | None = None) -> Tensor:
-    """Resizes a position table to a window.
+    """Resize a position table to a window.
 
     Args:
         table: (N, 2P - 1, 2P - 1), the bias of N heads by the rows and columns from query to key.
@@ -32,13 +32,13 @@ def fit_table(table: Tensor, window: tuple[int, int], reach: tuple[int, int] | N
 
 
 def crop_table(table: Tensor, window: tuple[int, int]) -> Tensor:
-    """The part (N, 2h - 1, 2w - 1) of a table that the cells of a smaller window h x w need; a view."""
+    """Give the part (N, 2h - 1, 2w - 1) of a table that the cells of a smaller window h x w need; a view."""
     down, right = (table.shape[1] + 1) // 2 - window[0], (table.shape[2] + 1) // 2 - window[1]
     return table[:, down : table.shape[1] - down, right : table.shape[2] - right]
 
 
 def gather_bias(table: Tensor, window: tuple[int, int]) -> Tensor:
-    """Spreads a table (N, 2h - 1, 2w - 1) over all pairs of cells of a window: (N, h * w, h * w), query by key."""
+    """Spread a table (N, 2h - 1, 2w - 1) over all pairs of cells of a window: (N, h * w, h * w), query by key."""
     h, w = window
     rows, cols = torch.arange(h, device=table.device), torch.arange(w, device=table.device)
     down = (rows - rows[:, None] + h - 1).flatten()
@@ -71,9 +71,9 @@ class FittedTables:
         return self._tables[key]
 
     def clear(self) -> None:
-        """Forgets all."""
+        """Forget all."""
         self._tables.clear()
 
     def __reduce__(self) -> tuple[type[FittedTables], tuple[()]]:
-        """Copies and pickles as an empty one."""
+        """Copy and pickle as an empty one."""
         return FittedTables, ()

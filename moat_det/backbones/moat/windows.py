@@ -13,7 +13,7 @@ logger = logging.getLogger("moat_det")
 
 
 def window_for(window: Window, size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of the window that a map of `size` gets."""
+    """Give rows and columns of the window that a map of `size` gets."""
     if window is None:
         return size
     if isinstance(window, AutoWindow):
@@ -23,7 +23,7 @@ def window_for(window: Window, size: tuple[int, int]) -> tuple[int, int]:
 
 @lru_cache(maxsize=256)  # so that each size is said once
 def even_split(rows: int, cols: int, tokens: int) -> tuple[int, int]:
-    """The window of at most `tokens` cells that splits a map evenly: by its shorter side the longest there is.
+    """Give the window of at most `tokens` cells that splits a map evenly: by its shorter side the longest there is.
 
     Of those as long, the one with the fewest windows, then the one whose last windows are cut the least. A map
     that fits is one window.
@@ -50,7 +50,7 @@ def even_split(rows: int, cols: int, tokens: int) -> tuple[int, int]:
 
 
 def tiles(length: int, window: int) -> list[tuple[slice, int]]:
-    """Splits an axis into the part that whole windows fill and a last, shorter window: (slice, window) of each.
+    """Split an axis into the part that whole windows fill and a last, shorter window: (slice, window) of each.
 
     A window that ends where the map does is what a padded one with masked padding comes to, without the work.
     """
@@ -60,14 +60,14 @@ def tiles(length: int, window: int) -> list[tuple[slice, int]]:
 
 
 def cut(x: Tensor, window: tuple[int, int]) -> Tensor:
-    """Cuts a map (B, H, W, C), which windows of h x w fill, into tokens (B * n, h * w, C), windows row by row."""
+    """Cut a map (B, H, W, C), which windows of h x w fill, into tokens (B * n, h * w, C), windows row by row."""
     h, w = window
     x = x.unflatten(2, (-1, w)).unflatten(1, (-1, h)).transpose(2, 3)
     return x.reshape(-1, h * w, x.shape[-1])
 
 
 def join(tokens: Tensor, window: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Undoes `cut`: tokens (B * n, h * w, C) to the map (B, *size, C)."""
+    """Undo `cut`: tokens (B * n, h * w, C) to the map (B, *size, C)."""
     h, w = window
     x = tokens.reshape(-1, size[0] // h, size[1] // w, h, w, tokens.shape[-1]).transpose(2, 3)
     return x.reshape(-1, *size, tokens.shape[-1])

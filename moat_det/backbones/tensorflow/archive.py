@@ -106,7 +106,7 @@ class _Stream:
         self._headers = 0  # bytes of headers read
 
     def tell(self) -> int:
-        """How many bytes have been read."""
+        """Give how many bytes have been read."""
         return self._position
 
     def read(self, size: int) -> bytes:

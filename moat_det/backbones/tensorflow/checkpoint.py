@@ -108,7 +108,7 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
             raise Fault("its variables overlap")
 
     def _label(self, file: Path) -> str:
-        """How errors name a file of the checkpoint."""
+        """Give what errors call a file of the checkpoint."""
         return str(file) if self._folder is None else f"{self.source} (its {file.suffix} file)"
 
     def read(self, name: str) -> np.ndarray:

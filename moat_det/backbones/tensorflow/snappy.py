@@ -51,7 +51,7 @@ def decompress(data: bytes, limit: int) -> bytes:
 
 
 def _literal_size(tag: int, data: bytes, at: int) -> tuple[int, int]:
-    """Bytes of a literal, and where it starts."""
+    """Give the bytes of a literal, and where it starts."""
     size = tag >> 2
     if size < 60:
         return size + 1, at
@@ -60,7 +60,7 @@ def _literal_size(tag: int, data: bytes, at: int) -> tuple[int, int]:
 
 
 def _copy(tag: int, data: bytes, at: int) -> tuple[int, int, int]:
-    """Bytes to copy, how far back they start, and where the next element starts."""
+    """Give the bytes to copy, how far back they start, and where the next element starts."""
     width = (0, 1, 2, 4)[tag & 3]
     offset = int.from_bytes(data[at : at + width], "little")
     if width == 1:

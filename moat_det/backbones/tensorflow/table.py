@@ -66,7 +66,7 @@ def read_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _handle(data: bytes, at: int) -> tuple[int, int, int]:
-    """Offset and size of the block that a handle points to, and where the handle ends."""
+    """Give offset and size of the block that a handle points to, and where the handle ends."""
     offset, at = read_varint(data, at)
     size, at = read_varint(data, at)
     return offset, size, at

@@ -23,7 +23,7 @@ __all__ = ["RELEASED", "LoadReport", "Release", "load_pretrained"]
 
 
 def load_pretrained(backbone: Backbone, source: str | Path) -> LoadReport:
-    """Loads weights into a backbone.
+    """Load weights into a backbone.
 
     Args:
         backbone: Filled in place, on its device and in its number format.

@@ -22,7 +22,7 @@ def sha256(*paths: Path) -> str:
 
 
 def checksum_file(path: Path) -> Path:
-    """Where the SHA-256 of `path` is kept."""
+    """Give where the SHA-256 of `path` is kept."""
     return path.with_name(f"{path.name}.sha256")
 
 

@@ -91,7 +91,7 @@ def _download(url: str, path: Path, check: Callable[[Path], None]) -> None:
 
 
 def _transfer(url: str, part: Path, version: Path) -> None:
-    """One try: brings `part` to its full length; `version` says which file on the server it is a part of."""
+    """Try once: bring `part` to its full length; `version` says which file on the server it is a part of."""
     headers = {"User-Agent": "moat_det", "Accept-Encoding": "identity"}
     begun = _read_version(version) if part.exists() else {}
     begun = begun if begun.get("url") == url else {}

@@ -75,7 +75,7 @@ def _fetch(release: Release, urls: tuple[str, str], folder: Path) -> Path:
 
 
 def _check(release: Release, url: str, path: Path) -> None:
-    """Refuses a download that is no checkpoint, a page of a proxy for example, or another one."""
+    """Refuse a download that is no checkpoint, a page of a proxy for example, or another one."""
     try:
         with open_weights(path) as file:
             found = identify(file), has_tables(file)

@@ -40,7 +40,7 @@ class Release:
         return f"{stem}_{newer}_position_embedding.tar.gz", f"{stem}_{older}_position_embedding.tar.gz"
 
     def urls(self, base: str = BASE_URL) -> tuple[str, str]:
-        """Where the archives lie, at Google or below the URL of a mirror."""
+        """Give where the archives lie, at Google or below the URL of a mirror."""
         newer, older = self.archives
         return f"{base.rstrip('/')}/{newer}", f"{base.rstrip('/')}/{older}"
 

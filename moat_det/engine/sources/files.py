@@ -118,7 +118,7 @@ def list_files(source: str) -> tuple[list[str], list[str]]:
 
 
 def _matches(path: Path) -> list[str] | None:
-    """Absolute paths of what a pattern, a folder or a file stands for; None where there is nothing."""
+    """Give absolute paths of what a pattern, a folder or a file stands for; None where there is nothing."""
     text = str(path.absolute())
     if "*" in text:
         return sorted(glob.glob(text, recursive=True))
@@ -128,7 +128,7 @@ def _matches(path: Path) -> list[str] | None:
 
 
 def _read_list(path: Path) -> list[str]:
-    """The lines of a text file, or the cells of a CSV with or without the heading "source"."""
+    """Give the lines of a text file, or the cells of a CSV with or without the heading "source"."""
     lines = path.read_text(encoding="utf-8-sig").splitlines()
     if path.suffix.lower() == ".csv":
         rows = list(csv.reader(lines))

@@ -37,14 +37,14 @@ def as_bytes(item: Any, intensity: Intensity, channels: int) -> Any:
 
 
 def _named(image: np.ndarray, name: str) -> Image.Image:
-    """A picture that the engine calls by the name of its file."""
+    """Give a picture that the engine calls by the name of its file."""
     picture = Image.fromarray(image)
     picture.filename = name  # type: ignore[attr-defined]
     return picture
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:
-    """What is drawn of an image (H, W, C): (H, W, 3), BGR; of bands the first three as RGB, or the first as gray."""
+    """Give (H, W, 3), BGR, to draw of an image (H, W, C): of bands the first three as RGB, or the first as gray."""
     if image.shape[2] == 3:
         return image
     bands = image[..., [0, 0, 0]] if image.shape[2] < 3 else image[..., 2::-1]

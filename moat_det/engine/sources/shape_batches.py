@@ -29,11 +29,11 @@ class ShapeBatches:
         self._batch = batch
 
     def __getattr__(self, name: str) -> Any:
-        """What the source has."""
+        """Give what the source has."""
         return getattr(self._loader, name)
 
     def __len__(self) -> int:
-        """Batches of the source."""
+        """Count the batches of the source."""
         return len(self._loader)
 
     def __iter__(self) -> Iterator[tuple[list[str], list[np.ndarray], list[str]]]:
