@@ -52,7 +52,7 @@ def parse(command: Command, argv: Sequence[str]) -> Arguments:
             raise UserError(str(error)) from None
         raise UserError(_missing(flags[error.argument_name])) from None
     if rest:
-        if _is_flag(rest[0]):
+        if rest[0].startswith("-"):
             raise UserError(f"unknown option {_unknown(command, rest[0].partition('=')[0], flags)} (see --help)")
         raise UserError(_stray(rest[0], words, flags))
 
@@ -87,10 +87,6 @@ def _dashed(word: str) -> str:
     """Write the word with - for _ in the name of an option."""
     name, equals, value = word.partition("=")
     return name.replace("_", "-") + equals + value if word.startswith("--") else word
-
-
-def _is_flag(word: str) -> bool:
-    return word.startswith("-")
 
 
 def _missing(option: Option) -> str:

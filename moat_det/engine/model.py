@@ -172,14 +172,7 @@ class MOAT(Model):
         options = ValidationOptions.take(args)
         if not args.get("data"):
             raise UserError("validation needs data, a dataset YAML")
-        validator = Validator(
-            args,
-            callbacks=self.callbacks,
-            options=options,
-            trained=self.trained,
-            annotations=options.annotations,
-            workers=args.get("workers"),
-        )
+        validator = Validator(args, callbacks=self.callbacks, options=options, trained=self.trained)
         validator(model=self.model)
         self.metrics = validator.coco
         return self.metrics

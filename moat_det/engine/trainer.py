@@ -30,7 +30,7 @@ from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.checkpointing import drop_rows_after, find_run, options_of, restore, save_epoch, strip
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
-from moat_det.engine.inference_options import InferenceOptions
+from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
@@ -159,7 +159,7 @@ class Trainer(DetectionTrainer):
             self.test_loader,
             self.save_dir,
             callbacks=self.callbacks,
-            options=InferenceOptions(shape=self._options.shape),
+            options=ValidationOptions(shape=self._options.shape),
             trained=Trained(self._shape, self.data["intensity"]),
         )
 

@@ -7,17 +7,18 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ultralytics.utils.checks import check_imgsz
 
 from moat_det.data.config import DatasetConfig, check_channels, load_dataset
 from moat_det.data.dataset import DatasetOptions, DetectionDataset
+from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.sizes.policy import VALIDATION_MARGIN
 from moat_det.demo import dataset_source
 from moat_det.detector.base import BaseDetector
-from moat_det.engine.ground_truth import dataset_ground_truth
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoEvaluator, coco_ground_truth, load_annotations, number_categories, number_images
@@ -103,3 +104,18 @@ def make_evaluator(dataset: DetectionDataset, names: dict[int, str], annotations
         return CocoEvaluator(*load_annotations(Path(annotations), paths, names), names)
     truth = coco_ground_truth(images, names)
     return CocoEvaluator(truth, number_images(paths), number_categories(names), names)
+
+
+def dataset_ground_truth(dataset: DetectionDataset) -> list[LabelledImage]:
+    """Give the boxes and the ignored regions of each image, in pixels of its file."""
+    return [
+        LabelledImage(
+            path=label["im_file"],
+            height=label["shape"][0],
+            width=label["shape"][1],
+            boxes=np.concatenate([label["boxes_xyxy"], label["ignored_xyxy"]]),
+            classes=np.concatenate([label["cls"], label["ignored_cls"]]).reshape(-1).astype(int),
+            ignored=np.repeat([False, True], [len(label["cls"]), len(label["ignored_cls"])]),
+        )
+        for label in dataset.labels
+    ]

@@ -20,7 +20,7 @@ from moat_det.data.loader.loader import Loader, killed_workers_explained
 from moat_det.detector.base import BaseDetector
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.device import choose_device, compile_model, is_mixed
-from moat_det.engine.inference_options import InferenceOptions
+from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.memory import MemoryCheck
 from moat_det.engine.trained import Trained
 from moat_det.engine.validation_data import largest_batch, make_evaluator, open_split, read_data
@@ -51,23 +51,19 @@ class Validator:
         callbacks: The user's, by event; each is called with the validator.
         options: Our own.
         trained: What the model was trained on.
-        annotations: The user's own COCO JSON, whose ids and boxes to use instead of the dataset's labels.
-        workers: Processes that read images; as many as suit the device when None.
     """
 
     coco: CocoMetrics
 
     def __init__(
         self,
-        args: Any,
+        args: dict[str, Any],
         dataloader: Loader | None = None,
         save_dir: Path | None = None,
         *,
         callbacks: Mapping[str, list[Callable[..., None]]] | None = None,
-        options: InferenceOptions | None = None,
+        options: ValidationOptions | None = None,
         trained: Trained | None = None,
-        annotations: str | None = None,
-        workers: int | None = None,
     ) -> None:
         self.args: Any = get_cfg(overrides=args)
         if self.args.conf is None:
@@ -76,13 +72,12 @@ class Validator:
         self.save_dir: Path = save_dir or get_save_dir(self.args)
         self.save_dir.mkdir(parents=True, exist_ok=True)
         self.callbacks = callbacks or {}
-        self.options = options or InferenceOptions()
+        self.options = options or ValidationOptions()
         self.speed: dict[str, float] = {}
         self.metrics = SimpleNamespace(keys=list(_NAMES))
         self.device = torch.device("cpu")
         self._trained = trained or Trained()
-        self._annotations = annotations
-        self._workers = workers
+        self._workers = args.get("workers")  # the engine's default says nothing
         self._evaluator: CocoEvaluator | None = None  # made in the first run, with the ground truth
         self._seen = self._cut = 0
 
@@ -118,6 +113,7 @@ class Validator:
 
         figures = self._figures(self._loop(dict(model.names), model, add_losses))
         objects = sum(row["boxes"] for row in self.coco.per_class.values())
+        logger.info(("%22s" + "%11s" * 6) % ("Class", "Images", "Instances", "Box(P", "R", "mAP50", "mAP50-95)"))
         logger.info(("%22s" + "%11i" * 2 + "%11.3g" * 4) % ("all", self._seen, objects, *map(figures.get, _NAMES)))
         self.run_callbacks("on_val_end")
         figures |= {f"val/{name}": loss / self._seen for name, loss in losses.items()}
@@ -175,14 +171,13 @@ class Validator:
             The evaluator, which has the detections.
         """
         if self._evaluator is None:
-            self._evaluator = make_evaluator(self.dataloader.dataset, names, self._annotations)
+            self._evaluator = make_evaluator(self.dataloader.dataset, names, self.options.annotations)
         evaluator = self._evaluator
         evaluator.reset()
         self._seen = self._cut = 0
         timers = {name: Profile(device=self.device) for name in ("preprocess", "inference", "postprocess")}
         self.run_callbacks("on_val_start")
-        titles = ("%22s" + "%11s" * 6) % ("Class", "Images", "Instances", "Box(P", "R", "mAP50", "mAP50-95)")
-        for number, batch in enumerate(tqdm(self.dataloader, desc=titles, disable=None)):
+        for number, batch in enumerate(tqdm(self.dataloader, "validating", unit="batch", leave=False, disable=None)):
             self.run_callbacks("on_val_batch_start")
             with timers["preprocess"]:
                 batch = self.preprocess(batch)

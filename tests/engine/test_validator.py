@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,3 +79,15 @@ def test_val_writes_pictures_and_texts_and_calls_back(trained: Path, demo: Path,
     lines = [line.split() for file in (folder / "labels").glob("*.txt") for line in file.read_text().splitlines()]
     assert len(lines) == len(predictions)
     assert sorted(float(line[5]) for line in lines) == pytest.approx(sorted(p["score"] for p in predictions), rel=1e-3)
+
+
+def test_an_epoch_says_what_its_figures_are_where_no_bar_is_drawn(
+    trained: Path, demo: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    validator, trainer = epoch_of(trained, demo, tmp_path)
+    with caplog.at_level(logging.INFO, "moat_det"):
+        validator(trainer)
+    heading, row = (message.split() for message in caplog.messages[-2:])
+    assert heading == ["Class", "Images", "Instances", "Box(P", "R", "mAP50", "mAP50-95)"]
+    assert row[0] == "all"
+    assert len(row) == len(heading)

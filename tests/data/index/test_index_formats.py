@@ -14,7 +14,7 @@ from helpers.annotation_files import BOXES, NAMES, write_coco, write_images, wri
 from helpers.datasets import open_dataset
 from moat_det.data.config import load_dataset
 from moat_det.data.index import SplitIndex, open_index
-from moat_det.engine.ground_truth import dataset_ground_truth
+from moat_det.engine.validation_data import dataset_ground_truth
 from moat_det.errors import UserError
 from moat_det.evaluation import coco_ground_truth
 
