@@ -101,12 +101,11 @@ def _measured(cases: Sequence[settings.Case], repeats: int, threads: int) -> Ite
 
 
 def _cases(options: BenchmarkOptions) -> Sequence[settings.Case]:
-    dtype, mode, batch, device = options.dtype, options.mode, options.batch, options.device
     if options.attention:
         if options.models or options.peers or options.sliced:
             raise UserError("--attention measures attention alone: leave --models, --peers and --sliced out")
         return settings.attention_cases(
-            options.attention, options.form, options.heads, dtype, mode, batch, options.device
+            options.attention, options.form, options.heads, options.dtype, options.mode, options.batch, options.device
         )
     if not options.models and not options.peers:
         raise UserError("nothing to measure: give --models or --peers, or --attention")
@@ -117,13 +116,13 @@ def _cases(options: BenchmarkOptions) -> Sequence[settings.Case]:
         options.peers,
         imgsz=options.imgsz,
         windows=options.window,
-        dtypes=dtype,
-        modes=mode,
+        dtypes=options.dtype,
+        modes=options.mode,
         norms=options.norms,
         checkpoint_attention=options.checkpoint_attention,
-        batch=batch,
+        batch=options.batch,
         tiles=options.sliced,
-        devices=device,
+        devices=options.device,
     )
 
 

@@ -91,7 +91,6 @@ class Detector(BaseDetector):
         self.nc = nc
         self.task = "detect"
         self.args: Any = {}
-        self.inplace = True
 
     @property
     def backbone(self) -> Backbone:

@@ -31,20 +31,10 @@ class DetectionFiles:
         frame = self._frames[result.path] = self._frames.get(result.path, 0) + 1
         boxes = result.boxes.cpu().numpy() if result.boxes is not None else []
         for box in boxes:
-            x1, y1, x2, y2 = (round(float(value), 3) for value in box.xyxy[0])
+            corners = [round(float(value), 3) for value in box.xyxy[0]]
             label = int(box.cls[0])
-            values = (
-                self._images,
-                Path(result.path).name,
-                frame,
-                label,
-                result.names[label],
-                float(box.conf[0]),
-                x1,
-                y1,
-                x2,
-                y2,
-            )
+            image = self._images, Path(result.path).name, frame
+            values = (*image, label, result.names[label], float(box.conf[0]), *corners)
             self._rows.append(dict(zip(_COLUMNS, values, strict=True)))
 
     def write_json(self, path: Path) -> None:

@@ -118,13 +118,8 @@ class Trainer(DetectionTrainer):
         """Make the batches of a split."""
         dataset = self.build_dataset(dataset_path, mode, batch_size)
         train = mode == "train"
-        return make_loader(
-            dataset,
-            self.args.workers,
-            self.device,
-            shuffle=train,
-            drop_last=train and bool(self.args.compile),
-        )
+        drop_last = train and bool(self.args.compile)
+        return make_loader(dataset, self.args.workers, self.device, shuffle=train, drop_last=drop_last)
 
     def setup_model(self) -> Checkpoint | None:
         """Build the model; load the weights that it starts from, or goes on from.
