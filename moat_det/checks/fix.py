@@ -76,7 +76,7 @@ def write_fixed(check: Check, out: str | Path) -> list[str]:
 
 
 def _left_out(check: Check) -> dict[tuple[str, str], str]:
-    """The images that are not copied, by split and path, and why."""
+    """Give the images that are not copied, by split and path, and why."""
     reasons: dict[tuple[str, str], str] = {}
     kept = []
     order = sorted(check.samples, key=lambda split: split == "train")
@@ -100,7 +100,7 @@ def _share_stems(images: list[LabelledImage]) -> bool:
 
 
 def _keys(check: Check) -> dict[str, Any]:
-    """The keys of the dataset YAML that say how images are read."""
+    """Give the keys of the dataset YAML that say how images are read."""
     keys: dict[str, Any] = {}
     if check.data["channels"] != 3:
         keys["channels"] = check.data["channels"]

@@ -75,7 +75,7 @@ def _line(fault: Fault) -> str:
 
 
 def _draw(fault: Fault, path: str, samples: Sequence[Sample], channels: int) -> list[np.ndarray]:
-    """A small picture of an image with all its boxes, those at fault marked; and one from near where these are small.
+    """Draw a small picture of an image with all its boxes, those at fault marked, and one from near of small ones.
 
     Nothing where the image cannot be read.
     """
@@ -100,7 +100,7 @@ def _draw(fault: Fault, path: str, samples: Sequence[Sample], channels: int) -> 
 
 
 def _picture(image: np.ndarray, others: np.ndarray, marked: np.ndarray) -> np.ndarray:
-    """An image at the report's size, with boxes, (N, 4) xyxy in its pixels."""
+    """Draw an image at the report's size, with boxes, (N, 4) xyxy in its pixels."""
     picture = scale_to(np.ascontiguousarray(image), _SIDE)
     # Of a box that is a mistake, coordinates may lie where no drawing reaches.
     boxes = np.clip(np.concatenate([others, marked]) * (_SIDE / max(image.shape[:2])), -4 * _SIDE, 4 * _SIDE)

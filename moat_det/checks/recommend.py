@@ -44,7 +44,7 @@ class Recommendation:
 
 
 def command(data: DatasetConfig, recommendations: Sequence[Recommendation]) -> str:
-    """The command line that follows all recommendations."""
+    """Give the command line that follows all recommendations."""
     words = ["moat", "train", "--data", data["yaml_file"], *(w for r in recommendations for w in r.options)]
     return shlex.join(words)
 
@@ -77,7 +77,7 @@ def recommend(
 
 
 def _choose_size(short_sides: np.ndarray, longest: int) -> tuple[int, str]:
-    """The training size of the longer side, before rounding, and why."""
+    """Give the training size of the longer side, before rounding, and why."""
     if longest <= _SIZES[0]:
         return longest, f"the images have {longest} px, and none are thrown away"
     candidates = [size for size in _SIZES if size < longest] + ([longest] if longest <= _SIZES[-1] else [])

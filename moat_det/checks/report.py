@@ -26,7 +26,7 @@ def summary_rows(check: Check) -> list[tuple[str, int, int, int, int, int]]:
 
 
 def text_report(check: Check) -> str:
-    """The report for the terminal."""
+    """Write the report for the terminal."""
     lines = [check.data["yaml_file"], "", *_table(check), *([""] if check.faults else [])]
     for kind, faults in check.by_kind().items():
         splits = Counter(fault.split for fault in faults)
@@ -53,12 +53,12 @@ def text_report(check: Check) -> str:
 
 
 def printable(text: str) -> str:
-    """A text with a question mark for what UTF-8 does not have, such as a file name in another encoding."""
+    """Give a text with a question mark for what UTF-8 does not have, such as a file name in another encoding."""
     return text.encode("utf-8", "replace").decode()
 
 
 def json_report(check: Check) -> dict[str, Any]:
-    """The report for machines, of plain types."""
+    """Write the report for machines, of plain types."""
     names = check.data["names"]
     return {
         "data": check.data["yaml_file"],

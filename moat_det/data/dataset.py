@@ -184,7 +184,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         raise UserError(f"none of the images can be read any more: {reason}")
 
     def build_transforms(self, hyp: IterableSimpleNamespace | None) -> Compose:
-        """The steps of a training sample, or the letterbox of evaluation."""
+        """Give the steps of a training sample, or the letterbox of evaluation."""
         if hyp is None:
             return Compose([self._letterbox, Format(bbox_format="xywh", normalize=True, batch_idx=True)])
         mirror = (hyp.fliplr > 0, hyp.flipud > 0)

@@ -92,7 +92,7 @@ def generate_demo(
 
 
 def demo_dataset(cache_dir: Path | None = None) -> Path:
-    """The `data.yaml` of the demo set with its default parameters, drawn on first use into the user's cache.
+    """Give the `data.yaml` of the demo set with its default parameters, drawn on first use into the user's cache.
 
     Args:
         cache_dir: Where to keep it; None: `$MOAT_DET_CACHE`, else `~/.cache/moat_det`
@@ -137,7 +137,7 @@ def is_same_set(out: Path, record: dict[str, Any]) -> bool:
 
 
 def reuse(out: Path) -> Path:
-    """The `data.yaml` of a set that is there; its `path` follows a moved folder, the user's edits stay."""
+    """Give the `data.yaml` of a set that is there; its `path` follows a moved folder, the user's edits stay."""
     data, ours = out / "data.yaml", dataset_yaml(out)
     found = yaml.safe_load(data.read_text(encoding="utf-8")) if data.is_file() else {}
     if not found or (found != ours and {**found, "path": ours["path"]} == ours):
@@ -161,13 +161,13 @@ def publish(unfinished: Path, out: Path, record: dict[str, Any]) -> None:
 
 
 def dataset_yaml(out: Path) -> dict[str, Any]:
-    """The content of `data.yaml` for a set in the folder `out`."""
+    """Give the content of `data.yaml` for a set in the folder `out`."""
     names = dict(enumerate(NAMES))
     return {"path": str(out), "train": "images/train", "val": "images/val", "names": names}
 
 
 def yaml_text(content: dict[str, Any]) -> str:
-    """The content as YAML, in the order given."""
+    """Give the content as YAML, in the order given."""
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 

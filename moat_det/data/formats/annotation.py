@@ -56,7 +56,7 @@ class Cleaning:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def __str__(self) -> str:
-        """The counts above zero, in words; empty when nothing was changed."""
+        """Give the counts above zero, in words; empty when nothing was changed."""
         words = {
             "duplicates": "duplicate boxes dropped",
             "no_area": "boxes without area dropped",

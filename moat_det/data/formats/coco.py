@@ -41,7 +41,7 @@ class CocoSource:
         self.image_root = image_root
 
     def listing(self) -> Sequence[str]:
-        """The JSON alone."""
+        """Give the JSON alone."""
         return [self.file]
 
     def records(self, on_fault: OnFault) -> list[Record]:
@@ -178,7 +178,7 @@ def read_coco(file: str | Path, outlines: bool = False) -> dict[str, Any]:
 
 
 def coco_names(file: str | Path) -> list[str]:
-    """The names of a COCO JSON's categories, in the order of their ids.
+    """Give the names of a COCO JSON's categories, in the order of their ids.
 
     Raises:
         AnnotationError: As `read_coco`; or there is no category, or one without id or name, or two of one id or name.
@@ -273,7 +273,7 @@ def coco_dictionary(
 
 
 def check_id(entry: Any, key: str) -> int | str:
-    """An id of an entry; raises `AnnotationError` where it is missing, or neither a whole number nor a text."""
+    """Give an id of an entry; raises `AnnotationError` where it is missing, or neither a whole number nor a text."""
     value = check_key(entry, key)
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise AnnotationError(f"'{key}' is {shown(value)}; write a whole number")
@@ -281,7 +281,7 @@ def check_id(entry: Any, key: str) -> int | str:
 
 
 def check_key(entry: Any, key: str) -> Any:
-    """What an entry has for a key; raises `AnnotationError` where it has nothing, or is no object."""
+    """Give what an entry has for a key; raises `AnnotationError` where it has nothing, or is no object."""
     if not isinstance(entry, dict):
         raise AnnotationError(f"{shown(entry)} where an object in {{}} belongs; export the JSON anew")
     if key not in entry:
@@ -299,7 +299,7 @@ def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _file_name(entry: Any) -> str:
-    """An image's path as its entry has it."""
+    """Give an image's path as its entry has it."""
     name = check_key(entry, "file_name")
     if not is_plain(name):
         raise AnnotationError(f"'file_name' is {shown(name)}; write the path of an image")
@@ -321,7 +321,7 @@ def _declared_size(size: tuple[Any, Any]) -> tuple[int, int]:
 
 
 def _box(entry: Any) -> list[float]:
-    """An annotation's x, y, width, height in pixels."""
+    """Give an annotation's x, y, width, height in pixels."""
     box = check_key(entry, "bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         raise AnnotationError(f"'bbox' is {shown(box)}; write [x, y, width, height] in pixels")

@@ -51,7 +51,7 @@ class VocSource:
         self.image_root = image_root
 
     def listing(self) -> Sequence[str]:
-        """The XML files, and the images beside them."""
+        """Give the XML files, and the images beside them."""
         return [*self.files, *self.images]
 
     def records(self, on_fault: OnFault) -> list[Record]:
@@ -143,7 +143,7 @@ def parse_xml(file: str) -> ET.Element:
 
 
 def _text(parent: ET.Element, tag: str) -> str | None:
-    """The text of a child; None where it is missing or empty."""
+    """Give the text of a child; None where it is missing or empty."""
     text = (parent.findtext(tag) or "").strip()
     if text and not is_plain(text):
         raise AnnotationError(f"<{tag}> is {text[:40]!r}, which is no name; correct it")
@@ -151,7 +151,7 @@ def _text(parent: ET.Element, tag: str) -> str | None:
 
 
 def _path_text(root: ET.Element, tag: str) -> str | None:
-    """The text of a child that is a path, of Windows too."""
+    """Give the text of a child that is a path, of Windows too."""
     text = _text(root, tag)
     return text and text.replace("\\", "/")
 
@@ -172,7 +172,7 @@ def _read_objects(file: str, root: ET.Element, image: str, ids: ClassIds, on_fau
 
 
 def _box(item: ET.Element) -> list[float]:
-    """The x1, y1, x2, y2 of an object in pixels."""
+    """Give the x1, y1, x2, y2 of an object in pixels."""
     box = item.find("bndbox")
     if box is None:
         raise AnnotationError("no <bndbox> in it; write one, or remove the object")
@@ -189,7 +189,7 @@ def _box(item: ET.Element) -> list[float]:
 
 
 def _number(text: str) -> float | None:
-    """The number that a text is, if a pixel coordinate may have it."""
+    """Give the number that a text is, if a pixel coordinate may have it."""
     try:
         value = float(text)
     except ValueError:
@@ -206,7 +206,7 @@ def _declared_size(root: ET.Element) -> tuple[int, int] | None:
 
 
 def voc_names(folder: str) -> list[str]:
-    """The names of the objects in a folder of VOC XML, sorted.
+    """Give the names of the objects in a folder of VOC XML, sorted.
 
     Raises:
         AnnotationError: A file is no VOC annotation.
