@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from moat_det.data.dataset import DetectionDataset
 from moat_det.data.formats.labelled_image import LabelledImage
+from moat_det.data.loader.dataset import DetectionDataset
 
 
 def dataset_ground_truth(dataset: DetectionDataset) -> list[LabelledImage]:

@@ -23,7 +23,7 @@ from moat_det.data.augment.mixing import CutMix, MixUp
 from moat_det.data.augment.mosaic import Mosaic
 from moat_det.data.augment.perspective import Perspective
 from moat_det.data.augment.quarter_turns import QuarterTurns
-from moat_det.data.dataset import DetectionDataset
+from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.sizes.letterbox import Placement, letterbox
 from moat_det.data.sizes.shape import fit_within, shrink_within
 

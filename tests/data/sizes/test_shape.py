@@ -11,7 +11,7 @@ from ultralytics.data.augment import LetterBox
 
 from helpers.dataset_files import noise
 from helpers.datasets import open_dataset
-from moat_det.data.dataset import DetectionDataset
+from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.loader.loader import Loader, make_loader
 from moat_det.data.sizes.letterbox import Placement, letterbox
 from moat_det.data.sizes.shape import MOST_PIXELS, fit_within, median_shape, round_up, shrink_within

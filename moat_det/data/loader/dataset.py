@@ -20,9 +20,10 @@ from moat_det.data.augment import CopyPaste, Preset, training_transforms
 from moat_det.data.config import DatasetConfig, split_paths
 from moat_det.data.formats.yolo import label_places
 from moat_det.data.fraction import Fraction, split_fraction
+from moat_det.data.images.broken import BrokenImageError
 from moat_det.data.images.choose_intensity import choose_intensity
 from moat_det.data.index import SplitIndex, open_index
-from moat_det.data.loader.broken import BrokenImageError, OnBroken
+from moat_det.data.loader.broken import OnBroken
 from moat_det.data.loader.images import Cache, Images
 from moat_det.data.seeds import image_seed, seeded
 from moat_det.data.sizes.letterbox import Placement, letterbox
