@@ -64,14 +64,10 @@ def _section(kind: str, faults: list[Fault], owners: Mapping[str, list[Sample]],
     for fault in shown[:: max(1, len(shown) // _PICTURES)][:_PICTURES]:
         paths = [path for path in (fault.image, fault.other) if path]
         if pictures := [picture for path in paths for picture in _draw(fault, path, owners.get(path, []), channels)]:
-            yield html.figure(pictures, _line(fault))
+            yield html.figure(pictures, f"{fault.split}: {fault.place}")
     yield f"<details><summary>{min(len(faults), _LINES)} of {len(faults)}</summary>"
-    yield html.bullets(_line(fault) for fault in faults[:_LINES])
+    yield html.bullets(f"{fault.split}: {fault.place}" for fault in faults[:_LINES])
     yield "</details></section>"
-
-
-def _line(fault: Fault) -> str:
-    return f"{fault.split}: {fault.file}" + (f": {fault.detail}" if fault.detail else "")
 
 
 def _draw(fault: Fault, path: str, samples: Sequence[Sample], channels: int) -> list[np.ndarray]:

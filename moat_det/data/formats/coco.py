@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from moat_det.data.formats.annotation import Annotation, Row
+from moat_det.data.formats.annotation import LARGEST_PIXEL, Annotation, Row
 from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.records import ClassIds, Record
 from moat_det.messages import is_plain, shown
 
 _LISTS = ("images", "annotations", "categories")
-# Beyond this no image reaches; such a number is a mistake, not a box past the edge.
-_LARGEST_PIXEL = 2.0**31
 # So many file names, spread over the JSON, tell which folder they are relative to.
 _SAMPLE = 20
 
@@ -332,4 +330,4 @@ def _box(entry: Any) -> list[float]:
 
 def _is_number(value: Any) -> bool:
     """Whether it is a number that a pixel coordinate may have."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST_PIXEL
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST_PIXEL

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from moat_det.data.formats.annotation import Annotation, Row
+from moat_det.data.formats.annotation import LARGEST_PIXEL, Annotation, Row
 from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.data.formats.records import ClassIds, Record
 from moat_det.data.images.find import walk
@@ -24,8 +24,6 @@ from moat_det.errors import UserError
 from moat_det.messages import is_plain
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
-# Beyond this no image reaches; such a number is a mistake, not a box past the edge.
-_LARGEST_PIXEL = 2.0**31
 
 
 class VocSource:
@@ -194,7 +192,7 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) and abs(value) <= _LARGEST_PIXEL else None
+    return value if math.isfinite(value) and abs(value) <= LARGEST_PIXEL else None
 
 
 def _declared_size(root: ET.Element) -> tuple[int, int] | None:

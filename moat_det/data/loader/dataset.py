@@ -89,6 +89,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         images: The images.
         index: What the split's files say.
         intensity: How images of more than 8 bits become the model's input.
+        shapes: Height and width of each sample.
 
     Raises:
         UserError: No (readable) image, a malformed label file, or no box to train on.
@@ -127,7 +128,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         self.im_files: list[str] = [label["im_file"] for label in self.labels]
         places = iter(range(len(labels)))
         self.batches = [Batch(list(islice(places, len(images))), shape) for images, shape in batches]
-        self._shapes = [batch.shape for batch in self.batches for _ in batch.images]
+        self.shapes = [batch.shape for batch in self.batches for _ in batch.images]
         self.sizes, self.batch_size = sizes, options.batch
         self.images = Images(
             self.im_files,
@@ -163,10 +164,6 @@ class DetectionDataset(Dataset[dict[str, Any]]):
     def epoch(self, epoch: int) -> None:
         self._epoch.fill_(epoch)
 
-    def padded_shape(self, index: int) -> tuple[int, int]:
-        """Height and width of a sample."""
-        return self._shapes[index]
-
     def get_image_and_label(self, index: int) -> dict[str, Any]:
         """Give an image and its boxes; those of another image, drawn for it, where it is broken and to be replaced.
 
@@ -179,7 +176,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             reason = error
         for other in np.random.default_rng([self.seed, self.epoch, index]).permutation(len(self)).tolist():
             try:
-                return self._single(other) | {"rect_shape": self._shapes[index]}
+                return self._single(other) | {"rect_shape": self.shapes[index]}
             except BrokenImageError:
                 continue
         raise UserError(f"none of the images can be read any more: {reason}")
@@ -217,7 +214,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             "ori_shape": size,
             "resized_shape": (height, width),
             "ratio_pad": (height / size[0], width / size[1]),
-            "rect_shape": self._shapes[index],
+            "rect_shape": self.shapes[index],
         }
         return sample if self.copy_paste is None else self.copy_paste(sample, index)
 

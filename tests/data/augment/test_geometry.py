@@ -285,7 +285,7 @@ def test_the_whole_pipeline(tmp_path: Path, shape: tuple[int, int] | None, mosai
         dataset.epoch = epoch
         for index, item in enumerate(map(dataset.__getitem__, range(len(dataset)))):
             image, boxes = as_labels(item)
-            assert image.shape == (*(shape or dataset.padded_shape(index)), 3)
+            assert image.shape == (*(shape or dataset.shapes[index]), 3)
             large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=99) > 10
             compared += check(image, boxes[large])
     assert compared > 15
@@ -298,7 +298,7 @@ def test_samples_of_a_dataset_have_its_shape_with_everything_on(tmp_path: Path) 
         dataset = open_set(source, shape, "train", rect=shape is None, **settings)
         for index in range(len(dataset)):
             item = dataset[index]
-            assert item["img"].shape == (3, *(shape or dataset.padded_shape(index)))
+            assert item["img"].shape == (3, *(shape or dataset.shapes[index]))
             assert len(item["bboxes"]) == len(item["cls"])
             assert ((item["bboxes"] >= 0) & (item["bboxes"] <= 1)).all()
 

@@ -149,5 +149,5 @@ def test_a_fixed_shape_is_that_of_every_sample_in_any_mode(mixed: Path) -> None:
         dataset = open_mixed(mixed, mode, shape=(32, 160), rect=False, imgsz=160)
         assert {tuple(dataset[i]["img"].shape) for i in range(len(dataset))} == {(3, 32, 160)}
     assert [len(batch.images) for batch in dataset.batches] == [4, 4, 4, 4, 4, 1]
-    assert dataset.padded_shape(20) == (32, 160)
+    assert dataset.shapes[20] == (32, 160)
     assert dataset.im_files == sorted(dataset.im_files)
