@@ -227,8 +227,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         instances.denormalize(*scaled[::-1])
         instances.add_padding(place.left, place.top)
         padded = letterbox(image, scaled, shape, self.sizes.centred)
-        ratio_pad = ((place.scale_y, place.scale_x), (place.left, place.top))
-        return {**sample, "img": padded, "resized_shape": shape, "ratio_pad": ratio_pad}
+        return {**sample, "img": padded, "resized_shape": shape, "ratio_pad": place.ratio_pad}
 
 
 def _keep_classes(label: dict[str, Any], classes: Sequence[int] | None, single_cls: bool) -> None:

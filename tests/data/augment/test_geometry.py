@@ -19,6 +19,7 @@ from ultralytics.data.augment import RandomFlip
 
 from helpers.datasets import open_dataset
 from helpers.drawn import BRIGHT, DARK, boxes_of, check, draw, edges, random_box, sample
+from helpers.placing import to_image, to_input
 from moat_det.data.augment.mixing import CutMix, MixUp
 from moat_det.data.augment.mosaic import Mosaic
 from moat_det.data.augment.perspective import Perspective
@@ -214,11 +215,11 @@ def test_letterbox(seed: int, height: int, width: int, shape: tuple[int, int], s
     image = letterbox(draw(height, width, box), scaled, shape, center)
     place = Placement.of((height, width), scaled, shape, center)
     assert image.shape == (*shape, 3)
-    boxes = place.to_input(np.array([box]))
+    boxes = to_input(place, np.array([box]))
     # In smaller boxes no pixel shows the full brightness, and in a much larger image the soft edge is too wide.
     if (boxes[:, 2:] - boxes[:, :2]).min() > 10 and min(shape[0] / height, shape[1] / width) < 1.8:
         check(image, boxes)
-    np.testing.assert_allclose(place.to_image(boxes)[0], box, atol=1e-3)
+    np.testing.assert_allclose(to_image(place, boxes)[0], box, atol=1e-3)
 
 
 def write_set(root: Path, seed: int, sizes: list[tuple[int, int]], turned: bool = False) -> Path:
