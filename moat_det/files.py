@@ -50,10 +50,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        # mkstemp makes files private; results are shared like any other file the user writes.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
+        _share(temporary, 0o666)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -102,10 +99,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         yield temporary
-        # mkdtemp makes folders private; the result is like any other folder that the user makes.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o777 & ~mask)
+        _share(temporary, 0o777)
         if path.is_dir():
             path.rmdir()  # Windows renames onto no folder, not even an empty one; one that was filled stays
         temporary.rename(path)
@@ -134,3 +128,10 @@ def locked(path: str | Path, message: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _share(path: Path, mode: int) -> None:
+    """Make what `tempfile` made private like any other file or folder that the user makes."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(mode & ~mask)

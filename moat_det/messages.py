@@ -29,7 +29,7 @@ def some(words: Sequence[str], limit: int, separator: str = ", ") -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as Python writes it, however large or deep it is: cut to a few words, in one line."""
+    """Give a value as Python writes it, however large or deep it is: cut to a few words, in one line."""
     try:
         return reprlib.repr(value)
     except ValueError:  # a whole number of thousands of digits

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 
+from moat_det.cores import available_cores
+
 os.environ["YOLO_OFFLINE"] = "true"
 os.environ["YOLO_AUTOINSTALL"] = "false"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
-_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(_cores)
+os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(available_cores())

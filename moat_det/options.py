@@ -80,7 +80,7 @@ def option(default: Any, text: str, *, takes: str = "", metavar: str = "", posit
 
 
 def options_of(*kinds: type) -> dict[str, Option]:
-    """The options that dataclasses declare, by name; their other fields are none."""
+    """Give the options that dataclasses declare, by name; their other fields are none."""
     found = {}
     for each in (each for kind in kinds for each in fields(kind) if "option" in each.metadata):
         default = each.default if each.default_factory is MISSING else each.default_factory()
@@ -96,12 +96,12 @@ def options_of(*kinds: type) -> dict[str, Option]:
 
 
 def read_types(text: str) -> frozenset[str]:
-    """The types in a text such as "int | list[int] | auto"; None among them is left out."""
+    """Give the types in a text such as "int | list[int] | auto"; None among them is left out."""
     return frozenset(re.split(r"[|,]", text.replace(" ", ""))) - {"None", "optional"}
 
 
 def hint(name: str, known: Collection[str], prefix: str = "") -> str:
-    """The tail of a message about an unknown name: a hint, the nearest known name after `prefix`, or nothing."""
+    """Give the tail of a message about an unknown name: a hint, the nearest known name after `prefix`, or nothing."""
     if name in _HINTS:
         return f": {_HINTS[name]}"
     # A typing slip first, then an abbreviation (epo) or another program's longer name (batch_size).

@@ -13,14 +13,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Imports each module of a package, as a user of it alone would, and tells what came along.
 WHAT_COMES_ALONG = """
-import importlib, pkgutil, sys
+import importlib, os, pkgutil, sys
 
-name = sys.argv[1]
+import cv2  # sets variables of its own
+
+name, before = sys.argv[1], dict(os.environ)
 package = importlib.import_module(name)
 for module in pkgutil.walk_packages(package.__path__, f"{name}."):
     importlib.import_module(module.name)
 print(*sorted({"albumentations", "matplotlib", "torch", "torchvision", "ultralytics"} & sys.modules.keys()))
 print(sum(module.startswith(f"{name}.") for module in sys.modules))
+print(sorted(before.items() ^ os.environ.items()))
 """
 
 
@@ -38,6 +41,7 @@ def test_import_linter_sees_every_file() -> None:
 def test_a_room_without_the_engine(room: str) -> None:
     words = [sys.executable, "-c", WHAT_COMES_ALONG, f"moat_det.data.{room}"]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
-    came_along, count = done.stdout.splitlines()
+    came_along, count, changed = done.stdout.splitlines()
     assert came_along == ""
+    assert changed == "[]"
     assert int(count) == sum(path.name != "__init__.py" for path in (ROOT / "moat_det/data" / room).rglob("*.py"))

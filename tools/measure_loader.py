@@ -25,9 +25,9 @@ from ultralytics.data.augment import Albumentations
 from ultralytics.data.build import build_dataloader, build_yolo_dataset
 
 from moat_det.data.config import DatasetConfig, load_dataset
-from moat_det.data.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.formats.yolo import label_places
 from moat_det.data.index import open_index
+from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.loader.loader import make_loader
 from moat_det.data.sizes.policy import size_policy
 from moat_det.errors import UserError

@@ -73,7 +73,7 @@ def collect(data: DatasetConfig) -> Collection:
 
 
 def _read_records(source: Source, split: str, faults: list[Fault]) -> list[Record]:
-    """The source's images; what training would refuse is appended to the faults, here and while an image is read."""
+    """Give the source's images; what training would refuse joins the faults, here and while an image is read."""
 
     def note(error: AnnotationError) -> None:
         faults.append(Fault(error.kind, split, error.file, error.detail, error.image))

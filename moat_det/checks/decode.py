@@ -101,7 +101,7 @@ def inspect_image(path: str, channels: int) -> ImageFacts:
 
 
 def _header(path: str) -> dict[str, Any]:
-    """What Pillow tells without decoding; nothing of a file that it does not know."""
+    """Give what Pillow tells without decoding; nothing of a file that it does not know."""
     known: dict[str, Any] = {}
     with suppress(Exception), open_picture(path) as image:  # Pillow's parsers raise anything on a broken file.
         known.update(kind=image.format or "", whole=is_whole(image, Path(path)))

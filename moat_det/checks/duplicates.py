@@ -131,7 +131,7 @@ def _candidates(pooled: np.ndarray, start: int) -> Iterator[tuple[int, list[int]
 
 
 def _confirm(a: ImageFacts, b: ImageFacts, others: Sequence[ImageFacts]) -> float | None:
-    """The correlation of two pictures; None if they are not nearly the same."""
+    """Give the correlation of two pictures; None if they are not nearly the same."""
     aspect = a.width / a.height * b.height / b.width
     if max(aspect, 1 / aspect) > _LARGEST_ASPECT_RATIO:
         return None
@@ -148,14 +148,14 @@ def _confirm(a: ImageFacts, b: ImageFacts, others: Sequence[ImageFacts]) -> floa
 
 
 def _detail(facts: ImageFacts) -> np.ndarray:
-    """The fingerprint with mean 0 and standard deviation 1."""
+    """Give the fingerprint with mean 0 and standard deviation 1."""
     assert facts.detail is not None
     detail = facts.detail.astype(np.float32)
     return detail / detail.std()
 
 
 def _pooled(facts: ImageFacts) -> np.ndarray:
-    """A coarse fingerprint, (1024,) of length 1."""
+    """Give a coarse fingerprint, (1024,) of length 1."""
     factor = SIDE // _POOLED_SIDE
     coarse = _detail(facts).reshape(_POOLED_SIDE, factor, _POOLED_SIDE, factor).mean(axis=(1, 3)).ravel()
     coarse -= coarse.mean()

@@ -59,6 +59,11 @@ class Fault:
         """How bad its kind is."""
         return KINDS[self.kind].severity
 
+    @property
+    def place(self) -> str:
+        """The file and the detail."""
+        return f"{self.file}: {self.detail}" if self.detail else self.file
+
 
 def _error(title: str, advice: str) -> Kind:
     return Kind(Severity.ERROR, title, advice)

@@ -39,7 +39,7 @@ def scale_to(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def axis_share(gray: np.ndarray) -> float:
-    """The share of the strongest gradients that point within 10 degrees of the rows or columns; 0.22 is chance."""
+    """Give the share of the strongest gradients that point within 10 degrees of the rows or columns; 0.22 is chance."""
     small = scale_to(gray, 320) if max(gray.shape) > 320 else gray
     gx, gy = cv2.Sobel(small, cv2.CV_32F, 1, 0), cv2.Sobel(small, cv2.CV_32F, 0, 1)
     strength = np.hypot(gx, gy)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from moat_det.checks.duplicates import same_pictures
-from moat_det.checks.faults import Fault
 from moat_det.checks.report import printable
 from moat_det.checks.run import Check
 from moat_det.data.convert import write_dataset
@@ -60,7 +59,7 @@ def write_fixed(check: Check, out: str | Path) -> list[str]:
     place = Path(os.path.abspath(os.path.expanduser(out)))
     left_out = _left_out(check)
     changes = [f"{split}: {image}: left out, {reason}" for (split, image), reason in left_out.items()]
-    changes += [_change(fault, _MENDED[fault.kind]) for fault in check.faults if fault.kind in _MENDED]
+    changes += [f"{f.split}: {f.place}: {_MENDED[f.kind]}" for f in check.faults if f.kind in _MENDED]
     splits = {
         split: [image for s in samples if (split, s.image) not in left_out and (image := s.labelled)]
         for split, samples in check.samples.items()
@@ -76,7 +75,7 @@ def write_fixed(check: Check, out: str | Path) -> list[str]:
 
 
 def _left_out(check: Check) -> dict[tuple[str, str], str]:
-    """The images that are not copied, by split and path, and why."""
+    """Give the images that are not copied, by split and path, and why."""
     reasons: dict[tuple[str, str], str] = {}
     kept = []
     order = sorted(check.samples, key=lambda split: split == "train")
@@ -100,7 +99,7 @@ def _share_stems(images: list[LabelledImage]) -> bool:
 
 
 def _keys(check: Check) -> dict[str, Any]:
-    """The keys of the dataset YAML that say how images are read."""
+    """Give the keys of the dataset YAML that say how images are read."""
     keys: dict[str, Any] = {}
     if check.data["channels"] != 3:
         keys["channels"] = check.data["channels"]
@@ -113,8 +112,3 @@ def _keys(check: Check) -> dict[str, Any]:
     elif intensity.kind != "auto":
         keys["intensity"] = intensity.kind
     return keys
-
-
-def _change(fault: Fault, what: str) -> str:
-    detail = f": {fault.detail}" if fault.detail else ""
-    return f"{fault.split}: {fault.file}{detail}: {what}"

@@ -64,18 +64,14 @@ def _section(kind: str, faults: list[Fault], owners: Mapping[str, list[Sample]],
     for fault in shown[:: max(1, len(shown) // _PICTURES)][:_PICTURES]:
         paths = [path for path in (fault.image, fault.other) if path]
         if pictures := [picture for path in paths for picture in _draw(fault, path, owners.get(path, []), channels)]:
-            yield html.figure(pictures, _line(fault))
+            yield html.figure(pictures, f"{fault.split}: {fault.place}")
     yield f"<details><summary>{min(len(faults), _LINES)} of {len(faults)}</summary>"
-    yield html.bullets(_line(fault) for fault in faults[:_LINES])
+    yield html.bullets(f"{fault.split}: {fault.place}" for fault in faults[:_LINES])
     yield "</details></section>"
 
 
-def _line(fault: Fault) -> str:
-    return f"{fault.split}: {fault.file}" + (f": {fault.detail}" if fault.detail else "")
-
-
 def _draw(fault: Fault, path: str, samples: Sequence[Sample], channels: int) -> list[np.ndarray]:
-    """A small picture of an image with all its boxes, those at fault marked; and one from near where these are small.
+    """Draw a small picture of an image with all its boxes, those at fault marked, and one from near of small ones.
 
     Nothing where the image cannot be read.
     """
@@ -100,7 +96,7 @@ def _draw(fault: Fault, path: str, samples: Sequence[Sample], channels: int) -> 
 
 
 def _picture(image: np.ndarray, others: np.ndarray, marked: np.ndarray) -> np.ndarray:
-    """An image at the report's size, with boxes, (N, 4) xyxy in its pixels."""
+    """Draw an image at the report's size, with boxes, (N, 4) xyxy in its pixels."""
     picture = scale_to(np.ascontiguousarray(image), _SIDE)
     # Of a box that is a mistake, coordinates may lie where no drawing reaches.
     boxes = np.clip(np.concatenate([others, marked]) * (_SIDE / max(image.shape[:2])), -4 * _SIDE, 4 * _SIDE)

@@ -51,7 +51,7 @@ def image_faults(samples: Sequence[Sample], intensity: str) -> Iterator[Fault]:
 
 
 def _minority(kind: str, groups: Sequence[tuple[Sample, str]]) -> Iterator[Fault]:
-    """A fault for each sample that is not of the most common group."""
+    """Give a fault for each sample that is not of the most common group."""
     counts = Counter(group for _, group in groups)
     if len(counts) < 2:
         return

@@ -44,7 +44,7 @@ class Recommendation:
 
 
 def command(data: DatasetConfig, recommendations: Sequence[Recommendation]) -> str:
-    """The command line that follows all recommendations."""
+    """Give the command line that follows all recommendations."""
     words = ["moat", "train", "--data", data["yaml_file"], *(w for r in recommendations for w in r.options)]
     return shlex.join(words)
 
@@ -66,7 +66,7 @@ def recommend(
     sides = np.sort(np.concatenate(found), axis=1)
     longest = int(np.median(shapes.max(axis=1)))
     size, size_reason = _choose_size(sides[:, 0], longest)
-    advice = _choose_levels(sides * size, size)
+    advice = _choose_levels(sides * size)
     unit = 64 if any("-p6" in word for item in advice for word in item.options) else 32
     advice.insert(0, _choose_shape(shapes, size, unit, size_reason))
     advice += _choose_window(shapes, sides[:, 0], size)
@@ -77,7 +77,7 @@ def recommend(
 
 
 def _choose_size(short_sides: np.ndarray, longest: int) -> tuple[int, str]:
-    """The training size of the longer side, before rounding, and why."""
+    """Give the training size of the longer side, before rounding, and why."""
     if longest <= _SIZES[0]:
         return longest, f"the images have {longest} px, and none are thrown away"
     candidates = [size for size in _SIZES if size < longest] + ([longest] if longest <= _SIZES[-1] else [])
@@ -111,16 +111,14 @@ def _choose_shape(shapes: np.ndarray, size: int, unit: int, reason: str) -> Reco
     return Recommendation("image size", f"train at {height} x {width} (height, width)", reason, words)
 
 
-def _choose_levels(sides: np.ndarray, size: int) -> list[Recommendation]:
+def _choose_levels(sides: np.ndarray) -> list[Recommendation]:
     if not len(sides):
         return []
     small, long = float((sides[:, 0] < _ENOUGH_SIDE).mean()), float((sides[:, 1] > _LONG_SIDE).mean())
     narrow = f"{small:.0%} of the boxes are narrower than {_ENOUGH_SIDE} px at that size"
     wide = f"{long:.0%} are longer than {_LONG_SIDE} px"
     if small >= _FEW:
-        return [
-            Recommendation("levels", "add P2", f"{narrow}, {wide}", ("--model", "tiny_moat0-p2")),
-        ]
+        return [Recommendation("levels", "add P2", f"{narrow}, {wide}", ("--model", "tiny_moat0-p2"))]
     if long >= _FEW:
         return [Recommendation("levels", "add P6", f"{wide}, {narrow}", ("--model", "tiny_moat0-p6"))]
     reason = f"{narrow}, {wide}: P2 and P6 would cost time for nothing"

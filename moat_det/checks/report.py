@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from moat_det.checks.faults import KINDS, Fault, Severity
+from moat_det.checks.faults import KINDS, Severity
 from moat_det.checks.recommend import command
 from moat_det.checks.run import Check
 
@@ -26,7 +26,7 @@ def summary_rows(check: Check) -> list[tuple[str, int, int, int, int, int]]:
 
 
 def text_report(check: Check) -> str:
-    """The report for the terminal."""
+    """Write the report for the terminal."""
     lines = [check.data["yaml_file"], "", *_table(check), *([""] if check.faults else [])]
     for kind, faults in check.by_kind().items():
         splits = Counter(fault.split for fault in faults)
@@ -34,7 +34,7 @@ def text_report(check: Check) -> str:
         name = KINDS[kind].severity.name.lower()
         lines.append(f"{name:7s} {len(faults):6d}  {KINDS[kind].title} ({where})")
         lines.append(f"{'':16}-> {KINDS[kind].advice}")
-        lines += [f"{'':16}{_place(fault)}" for fault in faults[:_SHOWN]]
+        lines += [f"{'':16}{fault.place}" for fault in faults[:_SHOWN]]
         if len(faults) > _SHOWN:
             lines.append(f"{'':16}... and {len(faults) - _SHOWN} more")
     counts = Counter(fault.severity for fault in check.faults)
@@ -53,12 +53,12 @@ def text_report(check: Check) -> str:
 
 
 def printable(text: str) -> str:
-    """A text with a question mark for what UTF-8 does not have, such as a file name in another encoding."""
+    """Give a text with a question mark for what UTF-8 does not have, such as a file name in another encoding."""
     return text.encode("utf-8", "replace").decode()
 
 
 def json_report(check: Check) -> dict[str, Any]:
-    """The report for machines, of plain types."""
+    """Write the report for machines, of plain types."""
     names = check.data["names"]
     return {
         "data": check.data["yaml_file"],
@@ -108,7 +108,3 @@ def _table(check: Check) -> Iterator[str]:
     yield f"{'class':{width}s}" + "".join(f"{split:>8s}" for split in check.counts)
     for cls, name in check.data["names"].items():
         yield f"{name[:30]:{width}s}" + "".join(f"{found[cls]:8d}" for found in check.counts.values())
-
-
-def _place(fault: Fault) -> str:
-    return f"{fault.file}: {fault.detail}" if fault.detail else fault.file

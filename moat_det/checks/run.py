@@ -45,7 +45,7 @@ class Check:
         return max((fault.severity for fault in self.faults), default=Severity.NOTE)
 
     def by_kind(self) -> dict[str, list[Fault]]:
-        """The faults of each kind that was found, the worst first."""
+        """Give the faults of each kind that was found, the worst first."""
         kinds: dict[str, list[Fault]] = {}
         for fault in self.faults:
             kinds.setdefault(fault.kind, []).append(fault)

@@ -51,7 +51,7 @@ def unlisted_images(samples: Sequence[Sample], roots: Mapping[str, str]) -> Iter
 
 
 def _image_folder(folder: str) -> str:
-    """The folder of the images whose labels lie in `folder`."""
+    """Give the folder of the images whose labels lie in `folder`."""
     before, middle, after = f"{folder}{os.sep}".rpartition(f"{os.sep}labels{os.sep}")
     return os.path.normpath(f"{before}{os.sep}images{os.sep}{after}") if middle else folder
 

@@ -55,7 +55,7 @@ class DatasetConfig(_Splits):
 
 
 def split_paths(data: DatasetConfig, split: str) -> list[str]:
-    """What a split of a dataset names, as a list of paths; empty where the YAML has no such split."""
+    """Give what a split of a dataset names, as a list of paths; empty where the YAML has no such split."""
     paths = cast("dict[str, Any]", data).get(split, [])
     return paths if isinstance(paths, list) else [paths]
 
@@ -156,7 +156,7 @@ def _listing(files: list[Path]) -> str:
 
 
 def _entries(holder: dict[Any, Any]) -> list[Any]:
-    """What the splits name, one by one."""
+    """Give what the splits name, one by one."""
     values = [holder.get(key) for key in SPLITS]
     return [entry for value in values for entry in (value if isinstance(value, list) else [value])]
 
@@ -205,7 +205,7 @@ def _check_names(names: Any, file: Path) -> dict[int, str]:
 
 
 def _as_text(value: Any) -> str | None:
-    """A name or a number of the YAML as text; None for what is neither."""
+    """Give a name or a number of the YAML as text; None for what is neither."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     try:
@@ -227,7 +227,7 @@ def _check_counts(content: dict[Any, Any], num_names: int, file: Path) -> None:
 
 
 def _written(value: Any) -> str:
-    """A value as the user wrote it, or nearly."""
+    """Give a value as the user wrote it, or nearly."""
     text = _as_text(value)
     return shown(value) if text is None else text[:200]
 

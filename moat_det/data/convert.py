@@ -206,7 +206,7 @@ def _write(
 
 
 def _yolo_split(folder: Path, split: str, targets: Sequence[str]) -> str:
-    """What the YAML names: the folder of the images, or a list of them, since arrays in a folder do not count."""
+    """Give what the YAML names: the folder of the images, or a list of them, since arrays in a folder do not count."""
     if not any(target.lower().endswith(ARRAY_SUFFIX) for target in targets):
         return f"images/{split}"
     (folder / f"{split}.txt").write_text("".join(f"images/{split}/{target}\n" for target in targets), "utf-8")

@@ -51,7 +51,7 @@ def choose_train(names: Sequence[str], share: float, group: str | None = None, s
 
 
 def group_of(name: str, group: str) -> str:
-    """What the regular expression `group` finds in a name; raises `UserError` where it finds nothing, or is none."""
+    """Give what the regular expression `group` finds in a name; raises `UserError` where that is nothing."""
     try:
         match = re.search(group, name)
     except re.error as error:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,7 @@ from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.yolo import yolo_text
 from moat_det.demo.part import NAMES, SURFACES, draw_part
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_text
+from moat_det.files import atomic_folder, atomic_write_text
 from moat_det.paths import user_cache
 
 VERSION = 1  # counts up with every change of what is drawn or written
@@ -79,20 +76,17 @@ def generate_demo(
             raise UserError(
                 f"{out} exists and is not this demo set (another {RECORD}, or none): name a new folder, or remove it"
             )
-        out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        try:
+        with atomic_folder(out) as unfinished:
             write_set(unfinished, out, record)
-            publish(unfinished, out, record)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
+        if is_same_set(out, record):  # another process was faster with the same set
+            return out / "data.yaml"
         raise UserError(f"cannot write the demo set to {out}: {error.strerror or error}") from error
     return out / "data.yaml"
 
 
 def demo_dataset(cache_dir: Path | None = None) -> Path:
-    """The `data.yaml` of the demo set with its default parameters, drawn on first use into the user's cache.
+    """Give the `data.yaml` of the demo set with its default parameters, drawn on first use into the user's cache.
 
     Args:
         cache_dir: Where to keep it; None: `$MOAT_DET_CACHE`, else `~/.cache/moat_det`
@@ -137,7 +131,7 @@ def is_same_set(out: Path, record: dict[str, Any]) -> bool:
 
 
 def reuse(out: Path) -> Path:
-    """The `data.yaml` of a set that is there; its `path` follows a moved folder, the user's edits stay."""
+    """Give the `data.yaml` of a set that is there; its `path` follows a moved folder, the user's edits stay."""
     data, ours = out / "data.yaml", dataset_yaml(out)
     found = yaml.safe_load(data.read_text(encoding="utf-8")) if data.is_file() else {}
     if not found or (found != ours and {**found, "path": ours["path"]} == ours):
@@ -145,29 +139,14 @@ def reuse(out: Path) -> Path:
     return data
 
 
-def publish(unfinished: Path, out: Path, record: dict[str, Any]) -> None:
-    """Rename the finished set to `out`; another process that was faster with the same set is right too."""
-    # mkdtemp makes folders private; the set is like any other folder the user makes.
-    mask = os.umask(0)
-    os.umask(mask)
-    unfinished.chmod(0o777 & ~mask)
-    if out.is_dir() and not any(out.iterdir()):
-        out.rmdir()  # Windows renames onto no folder, not even an empty one
-    try:
-        unfinished.rename(out)
-    except OSError:
-        if not is_same_set(out, record):
-            raise
-
-
 def dataset_yaml(out: Path) -> dict[str, Any]:
-    """The content of `data.yaml` for a set in the folder `out`."""
+    """Give the content of `data.yaml` for a set in the folder `out`."""
     names = dict(enumerate(NAMES))
     return {"path": str(out), "train": "images/train", "val": "images/val", "names": names}
 
 
 def yaml_text(content: dict[str, Any]) -> str:
-    """The content as YAML, in the order given."""
+    """Give the content as YAML, in the order given."""
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 

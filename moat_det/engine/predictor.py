@@ -167,8 +167,7 @@ class Predictor(DetectionPredictor):
         if not self.options.native or self.source_type.tensor:  # a tensor goes in as it is
             return super().construct_result(pred, img, orig_img, img_path)
         place = self._sizes.placement(*orig_img.shape[:2])
-        gain_and_padding = ((place.scale_y, place.scale_x), (place.left, place.top))
-        pred[:, :4] = ops.scale_boxes(img.shape[2:], pred[:, :4], orig_img.shape, gain_and_padding)
+        pred[:, :4] = ops.scale_boxes(img.shape[2:], pred[:, :4], orig_img.shape, place.ratio_pad)
         return Results(orig_img, path=img_path, names=self.model.names, boxes=pred)
 
     def _warn_of_cuts(self, found: list[int]) -> None:

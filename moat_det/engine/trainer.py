@@ -19,8 +19,8 @@ from ultralytics.utils.torch_utils import unwrap_model
 from moat_det.checks.quick import quick_check
 from moat_det.data.augment import Preset
 from moat_det.data.config import DatasetConfig, check_channels, load_dataset
-from moat_det.data.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.images.intensity import Intensity
+from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.sizes.policy import VALIDATION_MARGIN, size_policy
 from moat_det.data.sizes.shape import Shape

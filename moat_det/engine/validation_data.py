@@ -12,9 +12,9 @@ import torch
 from ultralytics.utils.checks import check_imgsz
 
 from moat_det.data.config import DatasetConfig, check_channels, load_dataset
-from moat_det.data.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.images.intensity import Intensity
+from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.sizes.policy import VALIDATION_MARGIN
 from moat_det.demo import dataset_source

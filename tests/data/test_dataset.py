@@ -21,7 +21,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from helpers.dataset_files import HEIGHT, WIDTH, noise
 from helpers.datasets import open_dataset
 from moat_det.data.config import load_dataset
-from moat_det.data.dataset import DatasetOptions, DetectionDataset
+from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
 from moat_det.errors import UserError
 
 BOX = "1 0.5 0.5 0.25 0.5\n"

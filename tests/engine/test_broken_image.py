@@ -14,8 +14,8 @@ import torch
 
 from helpers.datasets import open_dataset
 from moat_det import MOAT
-from moat_det.data.dataset import DetectionDataset
 from moat_det.data.loader.broken import BrokenImages
+from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.loader.loader import make_loader
 from moat_det.errors import UserError
 

@@ -9,8 +9,8 @@ from ultralytics.cfg import get_cfg
 
 from moat_det.data.augment import Preset
 from moat_det.data.config import load_dataset
-from moat_det.data.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.loader.broken import OnBroken
+from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.sizes.policy import VALIDATION_MARGIN, FixedSize, Rectangles
 from moat_det.data.sizes.shape import Shape
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import moat_det.offline  # noqa: F401  (before any module here imports ultralytics)
 from moat_det.data.augment.copy_paste import CopyPaste
 from moat_det.data.augment.pipeline import training_transforms
 from moat_det.data.augment.presets import Preset, load_preset

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from ultralytics.utils.instance import Instances
 
+from moat_det.data.images.broken import BrokenImageError
 from moat_det.data.images.gray import spread
 from moat_det.data.images.resize import resize
-from moat_det.data.loader.broken import BrokenImageError
 
 logger = logging.getLogger(__name__)
 

@@ -45,7 +45,7 @@ class Preset:
 
 
 def preset_names() -> list[str]:
-    """The presets that come with the project."""
+    """Give the presets that come with the project."""
     return sorted(file.stem for file in _folder().glob("*.yaml"))
 
 

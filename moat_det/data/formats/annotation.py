@@ -14,6 +14,8 @@ from moat_det.data.formats.labelled_image import LabelledImage, box_shares
 EDGE_PIXELS = 0.5
 # Thinner is no box but the rounding error of one.
 SMALLEST_SIDE_PIXELS = 1e-2
+# Beyond this no image reaches; such a number is a mistake, not a box past the edge.
+LARGEST_PIXEL = 2.0**31
 
 
 class Row(NamedTuple):
@@ -56,7 +58,7 @@ class Cleaning:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def __str__(self) -> str:
-        """The counts above zero, in words; empty when nothing was changed."""
+        """Give the counts above zero, in words; empty when nothing was changed."""
         words = {
             "duplicates": "duplicate boxes dropped",
             "no_area": "boxes without area dropped",

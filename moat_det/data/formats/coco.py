@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from moat_det.data.formats.annotation import Annotation, Row
+from moat_det.data.formats.annotation import LARGEST_PIXEL, Annotation, Row
 from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.records import ClassIds, Record
 from moat_det.messages import is_plain, shown
 
 _LISTS = ("images", "annotations", "categories")
-# Beyond this no image reaches; such a number is a mistake, not a box past the edge.
-_LARGEST_PIXEL = 2.0**31
 # So many file names, spread over the JSON, tell which folder they are relative to.
 _SAMPLE = 20
 
@@ -41,7 +39,7 @@ class CocoSource:
         self.image_root = image_root
 
     def listing(self) -> Sequence[str]:
-        """The JSON alone."""
+        """Give the JSON alone."""
         return [self.file]
 
     def records(self, on_fault: OnFault) -> list[Record]:
@@ -178,7 +176,7 @@ def read_coco(file: str | Path, outlines: bool = False) -> dict[str, Any]:
 
 
 def coco_names(file: str | Path) -> list[str]:
-    """The names of a COCO JSON's categories, in the order of their ids.
+    """Give the names of a COCO JSON's categories, in the order of their ids.
 
     Raises:
         AnnotationError: As `read_coco`; or there is no category, or one without id or name, or two of one id or name.
@@ -273,7 +271,7 @@ def coco_dictionary(
 
 
 def check_id(entry: Any, key: str) -> int | str:
-    """An id of an entry; raises `AnnotationError` where it is missing, or neither a whole number nor a text."""
+    """Give an id of an entry; raises `AnnotationError` where it is missing, or neither a whole number nor a text."""
     value = check_key(entry, key)
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise AnnotationError(f"'{key}' is {shown(value)}; write a whole number")
@@ -281,7 +279,7 @@ def check_id(entry: Any, key: str) -> int | str:
 
 
 def check_key(entry: Any, key: str) -> Any:
-    """What an entry has for a key; raises `AnnotationError` where it has nothing, or is no object."""
+    """Give what an entry has for a key; raises `AnnotationError` where it has nothing, or is no object."""
     if not isinstance(entry, dict):
         raise AnnotationError(f"{shown(entry)} where an object in {{}} belongs; export the JSON anew")
     if key not in entry:
@@ -299,7 +297,7 @@ def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _file_name(entry: Any) -> str:
-    """An image's path as its entry has it."""
+    """Give an image's path as its entry has it."""
     name = check_key(entry, "file_name")
     if not is_plain(name):
         raise AnnotationError(f"'file_name' is {shown(name)}; write the path of an image")
@@ -321,7 +319,7 @@ def _declared_size(size: tuple[Any, Any]) -> tuple[int, int]:
 
 
 def _box(entry: Any) -> list[float]:
-    """An annotation's x, y, width, height in pixels."""
+    """Give an annotation's x, y, width, height in pixels."""
     box = check_key(entry, "bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         raise AnnotationError(f"'bbox' is {shown(box)}; write [x, y, width, height] in pixels")
@@ -332,4 +330,4 @@ def _box(entry: Any) -> list[float]:
 
 def _is_number(value: Any) -> bool:
     """Whether it is a number that a pixel coordinate may have."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST_PIXEL
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST_PIXEL

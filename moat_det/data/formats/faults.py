@@ -42,7 +42,7 @@ class AnnotationError(UserError):
         return f"{self.place}: {self.problem}" if self.place else self.problem
 
     def __str__(self) -> str:
-        """The file, the place and the problem."""
+        """Give the file, the place and the problem."""
         return f"{self.file}{', ' if self.place.startswith('line ') else ': '}{self.detail}"
 
 

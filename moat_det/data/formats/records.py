@@ -42,7 +42,7 @@ class Source(Protocol):
     format: str
 
     def listing(self) -> Sequence[str]:
-        """The files that are found without opening one, absolute: one more or one less makes another split."""
+        """Give the files that are found without opening one, absolute: one more or one less makes another split."""
         ...
 
     def records(self, on_fault: OnFault) -> list[Record]:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from moat_det.data.formats.annotation import Annotation, Row
+from moat_det.data.formats.annotation import LARGEST_PIXEL, Annotation, Row
 from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.data.formats.records import ClassIds, Record
 from moat_det.data.images.find import walk
@@ -24,8 +24,6 @@ from moat_det.errors import UserError
 from moat_det.messages import is_plain
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
-# Beyond this no image reaches; such a number is a mistake, not a box past the edge.
-_LARGEST_PIXEL = 2.0**31
 
 
 class VocSource:
@@ -51,7 +49,7 @@ class VocSource:
         self.image_root = image_root
 
     def listing(self) -> Sequence[str]:
-        """The XML files, and the images beside them."""
+        """Give the XML files, and the images beside them."""
         return [*self.files, *self.images]
 
     def records(self, on_fault: OnFault) -> list[Record]:
@@ -143,7 +141,7 @@ def parse_xml(file: str) -> ET.Element:
 
 
 def _text(parent: ET.Element, tag: str) -> str | None:
-    """The text of a child; None where it is missing or empty."""
+    """Give the text of a child; None where it is missing or empty."""
     text = (parent.findtext(tag) or "").strip()
     if text and not is_plain(text):
         raise AnnotationError(f"<{tag}> is {text[:40]!r}, which is no name; correct it")
@@ -151,7 +149,7 @@ def _text(parent: ET.Element, tag: str) -> str | None:
 
 
 def _path_text(root: ET.Element, tag: str) -> str | None:
-    """The text of a child that is a path, of Windows too."""
+    """Give the text of a child that is a path, of Windows too."""
     text = _text(root, tag)
     return text and text.replace("\\", "/")
 
@@ -172,7 +170,7 @@ def _read_objects(file: str, root: ET.Element, image: str, ids: ClassIds, on_fau
 
 
 def _box(item: ET.Element) -> list[float]:
-    """The x1, y1, x2, y2 of an object in pixels."""
+    """Give the x1, y1, x2, y2 of an object in pixels."""
     box = item.find("bndbox")
     if box is None:
         raise AnnotationError("no <bndbox> in it; write one, or remove the object")
@@ -189,12 +187,12 @@ def _box(item: ET.Element) -> list[float]:
 
 
 def _number(text: str) -> float | None:
-    """The number that a text is, if a pixel coordinate may have it."""
+    """Give the number that a text is, if a pixel coordinate may have it."""
     try:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) and abs(value) <= _LARGEST_PIXEL else None
+    return value if math.isfinite(value) and abs(value) <= LARGEST_PIXEL else None
 
 
 def _declared_size(root: ET.Element) -> tuple[int, int] | None:
@@ -206,7 +204,7 @@ def _declared_size(root: ET.Element) -> tuple[int, int] | None:
 
 
 def voc_names(folder: str) -> list[str]:
-    """The names of the objects in a folder of VOC XML, sorted.
+    """Give the names of the objects in a folder of VOC XML, sorted.
 
     Raises:
         AnnotationError: A file is no VOC annotation.

@@ -31,7 +31,7 @@ class YoloSource:
         self._num_classes = num_classes
 
     def listing(self) -> Sequence[str]:
-        """The images."""
+        """Give the images."""
         return self.images
 
     def records(self, on_fault: OnFault) -> list[Record]:

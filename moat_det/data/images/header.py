@@ -88,7 +88,7 @@ def read_header(path: str | Path) -> ImageHeader:
 
 
 def _bits_per_sample(image: Image.Image) -> int:
-    """What the file stores; Pillow's mode alone hides that a colour image has 16 bits."""
+    """Give what the file stores; Pillow's mode alone hides that a colour image has 16 bits."""
     tiles = getattr(image, "tile", None)
     arguments = tiles[0][-1] if tiles else ""
     raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments

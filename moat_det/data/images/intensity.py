@@ -89,7 +89,7 @@ class Intensity:
         return np.dstack([_map(image[..., band], window) for band, window in enumerate(windows)])
 
     def windows_of(self, image: np.ndarray) -> tuple[Window, ...]:
-        """What becomes 0 and 255 in an image (H, W, C) of more than 8 bits; raises `UserError` as `to_uint8`."""
+        """Give what becomes 0 and 255 in an image (H, W, C) of more than 8 bits; raises `UserError` as `to_uint8`."""
         if self.windows:
             return self.windows
         if self.kind == "full":
@@ -102,7 +102,7 @@ class Intensity:
 
 
 def ranges(pixels: np.ndarray) -> tuple[Window, ...]:
-    """The values between which all but a few samples lie; (0, 0) where none is finite.
+    """Give the values between which all but a few samples lie; (0, 0) where none is finite.
 
     Args:
         pixels: (N, C).

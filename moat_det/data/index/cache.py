@@ -36,7 +36,7 @@ _ARRAYS = ("shapes", "starts", "classes", "boxes", "shares", "ignored")
 
 
 def cache_file(*key: Any) -> Path:
-    """The place of an index in the user's cache; `key`, plain types, is what it was asked for by."""
+    """Give the place of an index in the user's cache; `key`, plain types, is what it was asked for by."""
     digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=12).hexdigest()
     return user_cache() / "index" / f"{digest}.npz"
 

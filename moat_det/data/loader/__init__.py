@@ -1,1 +1,5 @@
-"""What feeds a training: workers, images at reduced scale, their caches, stand-ins for broken ones."""
+"""What feeds a training: the dataset of a split, its images at reduced scale, their caches, and workers."""
+
+from __future__ import annotations
+
+import moat_det.offline  # noqa: F401  (before any module here imports ultralytics)

@@ -22,10 +22,6 @@ OnBroken = Literal["refuse", "replace", "gray"]
 """What happens to an image that can no longer be read: an error, another image in its place, or a gray one."""
 
 
-class BrokenImageError(Exception):
-    """An image cannot be read; another is to take its place."""
-
-
 class BrokenImages:
     """Which images of a split could not be read, in any of the loader's processes.
 

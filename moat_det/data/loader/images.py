@@ -12,11 +12,12 @@ import torch
 from tqdm import tqdm
 
 from moat_det.cores import READING_THREADS
+from moat_det.data.images.broken import BrokenImageError
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
 from moat_det.data.images.reduced import decoding_factor
 from moat_det.data.images.resize import resize
-from moat_det.data.loader.broken import BrokenImageError, BrokenImages, OnBroken
+from moat_det.data.loader.broken import BrokenImages, OnBroken
 from moat_det.data.loader.image_cache import Image, ImageCache, open_image_cache
 from moat_det.data.loader.ram_cache import RamCache
 from moat_det.data.sizes.letterbox import PADDING

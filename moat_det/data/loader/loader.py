@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, RandomSampler, Sampler
 
-from moat_det.data.dataset import DetectionDataset
+from moat_det.cores import available_cores
+from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.loader.rectangles import RectangleSampler
 from moat_det.data.seeds import image_seed
 from moat_det.data.sizes.policy import Rectangles
@@ -68,8 +68,7 @@ def default_workers(device: torch.device) -> int:
     There the model takes every core, and each of its steps waits for the thread that a worker took the core of: one
     worker on two cores made training slower (docs/results.md).
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_WORKERS) if device.type == "cuda" else 0
+    return min(available_cores(), _MOST_WORKERS) if device.type == "cuda" else 0
 
 
 def make_loader(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
-from moat_det.data.dataset import DetectionDataset
+from moat_det.data.loader.dataset import DetectionDataset
 
 
 class RectangleSampler(Sampler[int]):

@@ -42,21 +42,10 @@ class Placement:
         top, left = ((whole - side) // 2 if centred else 0 for whole, side in zip(padded, scaled, strict=True))
         return cls(scaled[1] / size[1], scaled[0] / size[0], left, top)
 
-    def to_input(self, boxes: np.ndarray) -> np.ndarray:
-        """Bring boxes (..., 4), xyxy in pixels of the image, into the input."""
-        return boxes * self._scale + self._offset
-
-    def to_image(self, boxes: np.ndarray) -> np.ndarray:
-        """Bring boxes (..., 4), xyxy in pixels of the input, back into the image."""
-        return (boxes - self._offset) / self._scale
-
     @property
-    def _scale(self) -> np.ndarray:
-        return np.array([self.scale_x, self.scale_y] * 2)
-
-    @property
-    def _offset(self) -> np.ndarray:
-        return np.array([self.left, self.top] * 2)
+    def ratio_pad(self) -> tuple[tuple[float, float], tuple[int, int]]:
+        """The factors of height and width and the padding (left, top), as the engine takes them to scale boxes back."""
+        return (self.scale_y, self.scale_x), (self.left, self.top)
 
 
 def letterbox(image: np.ndarray, scaled: Shape, padded: Shape, centred: bool = True) -> np.ndarray:

@@ -13,7 +13,7 @@ from ultralytics.cfg import get_cfg
 from helpers.datasets import open_dataset
 from moat_det.data.augment import load_preset
 from moat_det.data.augment.copy_paste import class_shares
-from moat_det.data.dataset import DetectionDataset
+from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.seeds import seeded
 
 SIDE = 160

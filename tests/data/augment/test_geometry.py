@@ -19,11 +19,12 @@ from ultralytics.data.augment import RandomFlip
 
 from helpers.datasets import open_dataset
 from helpers.drawn import BRIGHT, DARK, boxes_of, check, draw, edges, random_box, sample
+from helpers.placing import to_image, to_input
 from moat_det.data.augment.mixing import CutMix, MixUp
 from moat_det.data.augment.mosaic import Mosaic
 from moat_det.data.augment.perspective import Perspective
 from moat_det.data.augment.quarter_turns import QuarterTurns
-from moat_det.data.dataset import DetectionDataset
+from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.sizes.letterbox import Placement, letterbox
 from moat_det.data.sizes.shape import fit_within, shrink_within
 
@@ -214,11 +215,11 @@ def test_letterbox(seed: int, height: int, width: int, shape: tuple[int, int], s
     image = letterbox(draw(height, width, box), scaled, shape, center)
     place = Placement.of((height, width), scaled, shape, center)
     assert image.shape == (*shape, 3)
-    boxes = place.to_input(np.array([box]))
+    boxes = to_input(place, np.array([box]))
     # In smaller boxes no pixel shows the full brightness, and in a much larger image the soft edge is too wide.
     if (boxes[:, 2:] - boxes[:, :2]).min() > 10 and min(shape[0] / height, shape[1] / width) < 1.8:
         check(image, boxes)
-    np.testing.assert_allclose(place.to_image(boxes)[0], box, atol=1e-3)
+    np.testing.assert_allclose(to_image(place, boxes)[0], box, atol=1e-3)
 
 
 def write_set(root: Path, seed: int, sizes: list[tuple[int, int]], turned: bool = False) -> Path:
@@ -285,7 +286,7 @@ def test_the_whole_pipeline(tmp_path: Path, shape: tuple[int, int] | None, mosai
         dataset.epoch = epoch
         for index, item in enumerate(map(dataset.__getitem__, range(len(dataset)))):
             image, boxes = as_labels(item)
-            assert image.shape == (*(shape or dataset.padded_shape(index)), 3)
+            assert image.shape == (*(shape or dataset.shapes[index]), 3)
             large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=99) > 10
             compared += check(image, boxes[large])
     assert compared > 15
@@ -298,7 +299,7 @@ def test_samples_of_a_dataset_have_its_shape_with_everything_on(tmp_path: Path) 
         dataset = open_set(source, shape, "train", rect=shape is None, **settings)
         for index in range(len(dataset)):
             item = dataset[index]
-            assert item["img"].shape == (3, *(shape or dataset.padded_shape(index)))
+            assert item["img"].shape == (3, *(shape or dataset.shapes[index]))
             assert len(item["bboxes"]) == len(item["cls"])
             assert ((item["bboxes"] >= 0) & (item["bboxes"] <= 1)).all()
 

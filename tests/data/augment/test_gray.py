@@ -13,9 +13,9 @@ import torch
 
 from helpers.datasets import open_dataset
 from moat_det.data.augment import Preset, load_preset
-from moat_det.data.dataset import DetectionDataset
 from moat_det.data.images import read
 from moat_det.data.loader import images as loader_images
+from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.loader.loader import make_loader
 
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from helpers.datasets import open_dataset
 from moat_det.data.augment import Preset, load_preset
 from moat_det.data.augment.presets import preset_names
 from moat_det.data.augment.quarter_turns import QuarterTurns
-from moat_det.data.dataset import DetectionDataset
+from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.loader.loader import make_loader
 from moat_det.errors import UserError
 from moat_det.paths import cfg_dir
@@ -92,7 +92,8 @@ def test_a_preset_that_is_not_there() -> None:
 
 def test_albumentations_is_imported_where_a_preset_asks_for_it() -> None:
     code = (
-        "import sys; from moat_det.data.augment import load_preset; import moat_det.data.dataset; load_preset('none'); "
+        "import sys; from moat_det.data.augment import load_preset; import moat_det.data.loader.dataset; "
+        "load_preset('none'); "
         "assert 'albumentations' not in sys.modules; load_preset('light'); assert 'albumentations' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

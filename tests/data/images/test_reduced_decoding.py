@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from helpers.datasets import open_dataset
-from moat_det.data.dataset import DetectionDataset
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_image, read_input
 from moat_det.data.images.reduced import decoding_factor
 from moat_det.data.images.resize import resize
+from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.sizes.policy import NativeSize
 
 MakeSet = Callable[[dict[str, str | None]], Path]

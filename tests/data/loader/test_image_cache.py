@@ -275,7 +275,7 @@ def test_two_trainings_at_once_make_it_once(source: Path, folder: Path, tmp_path
         import moat_det.offline
         from ultralytics.cfg import get_cfg
         from moat_det.data.config import load_dataset
-        from moat_det.data.dataset import DatasetOptions, DetectionDataset
+        from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
         from moat_det.data.loader import image_cache
         from moat_det.data.loader.images import Images
         from moat_det.data.sizes.policy import FixedSize

@@ -13,7 +13,7 @@ import torch
 from ultralytics.cfg import get_cfg
 
 from helpers.datasets import open_dataset
-from moat_det.data.dataset import DetectionDataset
+from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.loader.loader import Loader, default_workers, killed_workers_explained, make_loader
 from moat_det.data.sizes.policy import Batch
 from moat_det.errors import UserError

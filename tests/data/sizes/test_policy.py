@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ultralytics.data.augment import LetterBox
 from ultralytics.data.base import BaseDataset
 
+from helpers.placing import to_input
 from moat_det.data.images.resize import resize
 from moat_det.data.sizes.letterbox import PADDING
 from moat_det.data.sizes.policy import FixedSize, NativeSize, Rectangles, SizePolicy, size_policy
@@ -84,7 +85,7 @@ def test_fit_puts_an_image_where_placement_says(policy: SizePolicy, shape: tuple
     inside = fitted[place.top : place.top + rows, place.left : place.left + columns]
     np.testing.assert_array_equal(inside, resize(image, rows, columns))
     assert (fitted == PADDING).all(axis=2).sum() == fitted[..., 0].size - rows * columns
-    (corners,) = place.to_input(np.array([[0, 0, shape[1], shape[0]]]))
+    (corners,) = to_input(place, np.array([[0, 0, shape[1], shape[0]]]))
     np.testing.assert_allclose(corners, [place.left, place.top, place.left + columns, place.top + rows])
 
 

@@ -11,7 +11,8 @@ from ultralytics.data.augment import LetterBox
 
 from helpers.dataset_files import noise
 from helpers.datasets import open_dataset
-from moat_det.data.dataset import DetectionDataset
+from helpers.placing import to_image, to_input
+from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.loader.loader import Loader, make_loader
 from moat_det.data.sizes.letterbox import Placement, letterbox
 from moat_det.data.sizes.shape import MOST_PIXELS, fit_within, median_shape, round_up, shrink_within
@@ -44,9 +45,9 @@ def test_an_image_lies_where_the_engines_letterbox_puts_it(
     assert scaled[0] + engine["top"] + engine["bottom"] == rows
     assert scaled[1] + engine["left"] + engine["right"] == columns
     boxes = np.array([[0.0, 0.0, width, height], [1.5, 2.5, 3.0, 4.0]])
-    inside = place.to_input(boxes)
+    inside = to_input(place, boxes)
     np.testing.assert_allclose(inside[0], [place.left, place.top, place.left + scaled[1], place.top + scaled[0]])
-    np.testing.assert_allclose(place.to_image(inside), boxes, atol=1e-6)
+    np.testing.assert_allclose(to_image(place, inside), boxes, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
@@ -149,5 +150,5 @@ def test_a_fixed_shape_is_that_of_every_sample_in_any_mode(mixed: Path) -> None:
         dataset = open_mixed(mixed, mode, shape=(32, 160), rect=False, imgsz=160)
         assert {tuple(dataset[i]["img"].shape) for i in range(len(dataset))} == {(3, 32, 160)}
     assert [len(batch.images) for batch in dataset.batches] == [4, 4, 4, 4, 4, 1]
-    assert dataset.padded_shape(20) == (32, 160)
+    assert dataset.shapes[20] == (32, 160)
     assert dataset.im_files == sorted(dataset.im_files)

@@ -20,9 +20,10 @@ from moat_det.data.augment import CopyPaste, Preset, training_transforms
 from moat_det.data.config import DatasetConfig, split_paths
 from moat_det.data.formats.yolo import label_places
 from moat_det.data.fraction import Fraction, split_fraction
+from moat_det.data.images.broken import BrokenImageError
 from moat_det.data.images.choose_intensity import choose_intensity
 from moat_det.data.index import SplitIndex, open_index
-from moat_det.data.loader.broken import BrokenImageError, OnBroken
+from moat_det.data.loader.broken import OnBroken
 from moat_det.data.loader.images import Cache, Images
 from moat_det.data.seeds import image_seed, seeded
 from moat_det.data.sizes.letterbox import Placement, letterbox
@@ -88,6 +89,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         images: The images.
         index: What the split's files say.
         intensity: How images of more than 8 bits become the model's input.
+        shapes: Height and width of each sample.
 
     Raises:
         UserError: No (readable) image, a malformed label file, or no box to train on.
@@ -126,7 +128,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         self.im_files: list[str] = [label["im_file"] for label in self.labels]
         places = iter(range(len(labels)))
         self.batches = [Batch(list(islice(places, len(images))), shape) for images, shape in batches]
-        self._shapes = [batch.shape for batch in self.batches for _ in batch.images]
+        self.shapes = [batch.shape for batch in self.batches for _ in batch.images]
         self.sizes, self.batch_size = sizes, options.batch
         self.images = Images(
             self.im_files,
@@ -162,10 +164,6 @@ class DetectionDataset(Dataset[dict[str, Any]]):
     def epoch(self, epoch: int) -> None:
         self._epoch.fill_(epoch)
 
-    def padded_shape(self, index: int) -> tuple[int, int]:
-        """Height and width of a sample."""
-        return self._shapes[index]
-
     def get_image_and_label(self, index: int) -> dict[str, Any]:
         """Give an image and its boxes; those of another image, drawn for it, where it is broken and to be replaced.
 
@@ -178,13 +176,13 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             reason = error
         for other in np.random.default_rng([self.seed, self.epoch, index]).permutation(len(self)).tolist():
             try:
-                return self._single(other) | {"rect_shape": self._shapes[index]}
+                return self._single(other) | {"rect_shape": self.shapes[index]}
             except BrokenImageError:
                 continue
         raise UserError(f"none of the images can be read any more: {reason}")
 
     def build_transforms(self, hyp: IterableSimpleNamespace | None) -> Compose:
-        """The steps of a training sample, or the letterbox of evaluation."""
+        """Give the steps of a training sample, or the letterbox of evaluation."""
         if hyp is None:
             return Compose([self._letterbox, Format(bbox_format="xywh", normalize=True, batch_idx=True)])
         mirror = (hyp.fliplr > 0, hyp.flipud > 0)
@@ -216,7 +214,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             "ori_shape": size,
             "resized_shape": (height, width),
             "ratio_pad": (height / size[0], width / size[1]),
-            "rect_shape": self._shapes[index],
+            "rect_shape": self.shapes[index],
         }
         return sample if self.copy_paste is None else self.copy_paste(sample, index)
 
@@ -229,8 +227,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         instances.denormalize(*scaled[::-1])
         instances.add_padding(place.left, place.top)
         padded = letterbox(image, scaled, shape, self.sizes.centred)
-        ratio_pad = ((place.scale_y, place.scale_x), (place.left, place.top))
-        return {**sample, "img": padded, "resized_shape": shape, "ratio_pad": ratio_pad}
+        return {**sample, "img": padded, "resized_shape": shape, "ratio_pad": place.ratio_pad}
 
 
 def _keep_classes(label: dict[str, Any], classes: Sequence[int] | None, single_cls: bool) -> None:
