@@ -21,13 +21,13 @@ from moat_det.data.sizes.shape import round_up
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
 from moat_det.engine.inference_options import InferenceOptions
-from moat_det.engine.memory import MemoryCheck
+from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.in_memory import as_picture
 from moat_det.engine.sources.open import open_source
 from moat_det.engine.sources.shape_batches import ShapeBatches
 from moat_det.engine.trained import Trained
-from moat_det.engine.windows import WindowChooser
+from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
 

@@ -27,11 +27,11 @@ from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
-from moat_det.engine.checkpointing import drop_rows_after, find_run, options_of, restore, save_epoch, strip
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.optimizer import build_optimizer
+from moat_det.engine.run_checkpoints import drop_rows_after, find_run, options_of, restore, save_epoch, strip
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator

@@ -16,7 +16,7 @@ from moat_det.detector import detector as module
 from moat_det.detector.config import parse_config
 from moat_det.detector.detector import Detector
 from moat_det.engine.optimizer import build_optimizer, split_parameters
-from moat_det.engine.windows import WindowChooser
+from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
 
 

@@ -24,7 +24,7 @@ from moat_det.data.images.header import large_images, read_header
 from moat_det.data.images.read import read_image
 from moat_det.data.sizes.letterbox import PADDING
 from moat_det.data.sizes.policy import NativeSize
-from moat_det.engine import MOAT, memory, windows
+from moat_det.engine import MOAT, memory_check, window_chooser
 from moat_det.errors import UserError
 
 SHAPES = [(96, 96), (96, 96), (64, 90), (70, 96), (96, 96)]
@@ -208,8 +208,8 @@ def test_a_pass_that_does_not_fit_is_refused_with_what_would(
     for path in sorted((demo.parent / "images" / "val").iterdir())[:2]:
         cv2.imwrite(str(images / path.name), cv2.resize(cv2.imread(str(path)), (500, 300)))
     data = write_yaml(tmp_path)
-    monkeypatch.setattr(memory, "available_memory", lambda device: 30_000_000)
-    monkeypatch.setattr(memory, "predict_memory", lambda model, shape, dtype: 10**6 + 250 * math.prod(shape))
+    monkeypatch.setattr(memory_check, "available_memory", lambda device: 30_000_000)
+    monkeypatch.setattr(memory_check, "predict_memory", lambda model, shape, dtype: 10**6 + 250 * math.prod(shape))
 
     begin = ["--weights", str(trained / "weights" / "best.pt"), "--project", str(tmp_path / "runs")]
     begin += ["--source", str(images)] if command == "detect" else []
@@ -232,8 +232,8 @@ def test_a_pass_that_does_not_fit_is_refused_with_what_would(
 def test_memory_is_predicted_only_where_it_could_matter(
     model: MOAT, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "predict_memory", lambda *_: pytest.fail("it takes seconds"))
-    monkeypatch.setattr(memory, "available_memory", lambda device: 2 * 10**9)
+    monkeypatch.setattr(memory_check, "predict_memory", lambda *_: pytest.fail("it takes seconds"))
+    monkeypatch.setattr(memory_check, "available_memory", lambda device: 2 * 10**9)
     model(str(pictures[0]), **COMMON)
 
 
@@ -279,7 +279,7 @@ def test_windows_are_chosen_for_the_size_of_the_image(
 ) -> None:
     large = tmp_path / "large.png"
     cv2.imwrite(str(large), cv2.resize(cv2.imread(str(pictures[0])), (192, 192)))
-    monkeypatch.setattr(windows, "BEYOND_TRAINING", {"window": 2, "position": "stretch"})
+    monkeypatch.setattr(window_chooser, "BEYOND_TRAINING", {"window": 2, "position": "stretch"})
     with caplog.at_level("INFO", logger="moat_det"):
         small_default = boxes(model(str(pictures[0]), **COMMON))[0]
         assert "Attention windows" not in caplog.text, "96 px is the training's 64 with the engine's padding"

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moat_det.backbones.moat.blocked_attention import blocked_attention
+from moat_det.backbones.moat.partition import cut, join, tiles, window_for
 from moat_det.backbones.moat.position_bias import FittedTables, crop_table, fit_table, gather_bias
-from moat_det.backbones.moat.windows import cut, join, tiles, window_for
 from moat_det.backbones.windows import Window
 
 HEAD_SIZE = 32

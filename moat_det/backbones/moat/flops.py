@@ -11,7 +11,7 @@ from moat_det.backbones.moat.attention import HEAD_SIZE, Attention
 from moat_det.backbones.moat.backbone import MOATBackbone
 from moat_det.backbones.moat.blocks import EXPANSION, MBConv, MOATBlock, Stem
 from moat_det.backbones.moat.layers import SqueezeExcite
-from moat_det.backbones.moat.windows import tiles, window_for
+from moat_det.backbones.moat.partition import tiles, window_for
 
 OFFICIAL_BATCH = 8
 """Images in the official measurement, which spreads work done once a batch over them."""

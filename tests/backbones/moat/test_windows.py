@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from moat_det.backbones import MOATBackbone, create_backbone
 from moat_det.backbones.moat.attention import Attention
-from moat_det.backbones.moat.windows import cut, even_split, join, tiles, window_for
+from moat_det.backbones.moat.partition import cut, even_split, join, tiles, window_for
 from moat_det.backbones.windows import TOKEN_BUDGET, AutoWindow, parse_windows
 from moat_det.errors import UserError
 

@@ -11,7 +11,7 @@ from moat_det.data.sizes.policy import SizePolicy
 from moat_det.data.sizes.shape import round_up
 from moat_det.detector.base import BaseDetector
 from moat_det.detector.memory import available_memory, predict_memory
-from moat_det.engine.windows import WindowChooser
+from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
 
 # The rest of what is free is for the pictures that are read and drawn, and for other processes.
