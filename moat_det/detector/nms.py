@@ -51,11 +51,10 @@ def non_max_suppression(
     level_sizes: Sequence[int] | None = None,
     classes: Sequence[int] | None = None,
     agnostic: bool = False,
-    multi_label: bool = False,
     max_det: int = 300,
     max_candidates: int = 30_000,
 ) -> Suppressed:
-    """Keep the best box of each heap, for every image on its own.
+    """Keep the best box of each heap, for every image on its own; an anchor point has one box, of its best class.
 
     Of equal scores the finer level goes first, then the earlier anchor point, then the lower class.
 
@@ -66,7 +65,6 @@ def non_max_suppression(
         level_sizes: Anchor points of each level, which add up to A; None takes all as one level.
         classes: Consider only these.
         agnostic: Boxes suppress those of other classes too.
-        multi_label: An anchor point may give one box for each class above `conf`, not only for its best.
         max_det: Most boxes to return for an image.
         max_candidates: Most boxes of a level to compare, the best by score: the many points of a fine level shall
             not crowd out a coarse one.
@@ -75,7 +73,7 @@ def non_max_suppression(
     result = Suppressed([], [])
     for image in predictions:
         levels = image.T.split(sizes)
-        candidates = torch.cat([_candidates(x, conf, classes, multi_label, max_candidates) for x in levels])
+        candidates = torch.cat([_candidates(x, conf, classes, max_candidates) for x in levels])
         candidates = candidates[_by_score(candidates[:, 4])]
         survivors = _survivors(candidates, iou, agnostic, max_det)
         result.kept.append(candidates[survivors[:max_det]])
@@ -83,18 +81,11 @@ def non_max_suppression(
     return result
 
 
-def _candidates(
-    level: Tensor, conf: float, classes: Sequence[int] | None, multi_label: bool, max_candidates: int
-) -> Tensor:
+def _candidates(level: Tensor, conf: float, classes: Sequence[int] | None, max_candidates: int) -> Tensor:
     """Give the best boxes of a level (A, 4 + nc) by falling score, as (N, 6) like the result."""
-    scores = level[:, 4:]
-    if multi_label:
-        point, label = (scores > conf).nonzero(as_tuple=True)
-        score = scores[point, label]
-    else:
-        score, label = scores.max(1)
-        point = (score > conf).nonzero().squeeze(1)
-        score, label = score[point], label[point]
+    score, label = level[:, 4:].max(1)
+    point = (score > conf).nonzero().squeeze(1)
+    score, label = score[point], label[point]
     if classes is not None:
         wanted = torch.isin(label, torch.tensor(list(classes), device=label.device))
         point, label, score = point[wanted], label[wanted], score[wanted]

@@ -51,17 +51,16 @@ class InferenceOptions:
                 f"--max-pixels {self.max_pixels}: must be {LEAST_PIXELS} pixels (32 x 32) or more, e.g. 20000000"
             )
 
-    def sizes(self, imgsz: int, stride: int, rect: bool, margin: float = 0.0) -> SizePolicy:
+    def sizes(self, imgsz: int, stride: int, rect: bool = True) -> SizePolicy:
         """Give the policy of the images' sizes.
 
         Args:
             imgsz: The longer side, where these options name no other size.
             stride: The model's largest.
             rect: Rectangles instead of squares, where it is the longer side that counts.
-            margin: See `moat_det.data.sizes.policy.Rectangles`.
         """
         given = NATIVE if self.native else self.shape or imgsz
-        return size_policy(given, stride, rect=rect, margin=margin, max_pixels=self.max_pixels)
+        return size_policy(given, stride, rect=rect, max_pixels=self.max_pixels)
 
     @classmethod
     def take(cls: type[T], arguments: dict[str, Any]) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from torch import Tensor
 from ultralytics.cfg import DEFAULT_CFG
 from ultralytics.engine.results import Results
 from ultralytics.models.yolo.detect import DetectionPredictor
-from ultralytics.utils import ops
+from ultralytics.utils.ops import convert_torch2numpy_batch
 
 from moat_det.data.images.header import large_images
+from moat_det.data.sizes.letterbox import Placement
 from moat_det.data.sizes.shape import round_up
 from moat_det.detector.nms import non_max_suppression, read_output
+from moat_det.engine.boxes import in_file
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory_check import MemoryCheck
@@ -95,18 +97,22 @@ class Predictor(DetectionPredictor):
             raise UserError(
                 f"--source {source}: {reason}; give an image, folder, glob, list file, video or camera"
             ) from None
-        self._sizes = self.options.sizes(max(self.imgsz), largest_stride, rect=self.args.rect)
+        # Cameras that are read together are one batch: where they have several shapes, each is padded to the square.
+        cameras = {tuple(shape[:2]) for shape in self.dataset.shape} if self.source_type.stream else set()
+        rect = self.args.rect and len(cameras) < 2
+        self._sizes = self.options.sizes(max(self.imgsz), largest_stride, rect)
         moving = self.source_type.stream or self.source_type.screenshot or any(getattr(self.dataset, "video_flag", []))
         if moving and self.model.channels not in {1, 3}:
             raise UserError(f"--source {source}: videos and cameras have no {self.model.channels} bands; give images")
+        self._places: Sequence[Placement] = []  # of the images of the batch
         self._seen_files: set[str] = set()
         self._cut_files: set[str] = set()
         self._scaled_files: set[str] = set()
         self.unreadable = []
         # A folder read image by image stays the engine's loader, which on a GPU reads ahead.
         one_by_one = isinstance(self.dataset, ImageFiles) and self.args.batch == 1
-        if self.options.native and not self.source_type.tensor and not one_by_one:
-            self.dataset = ShapeBatches(self.dataset, self.args.batch)
+        if not self.source_type.tensor and not one_by_one:
+            self.dataset = ShapeBatches(self.dataset, self.args.batch, self._sizes)
 
     def preprocess(self, im: Any) -> Tensor:
         """Make a batch of images, and make sure that the pass over it fits into the memory.
@@ -120,6 +126,8 @@ class Predictor(DetectionPredictor):
         Raises:
             UserError: The pass would not fit.
         """
+        if isinstance(im, Tensor):  # goes in as it is
+            self._places = [Placement(1.0, 1.0)] * len(im)
         # The engine's heat maps want numbers in [0, 1]; so do models whose weights are float16.
         if isinstance(im, Tensor) or self.model.fp16 or self.args.visualize:
             batch = super().preprocess(im)
@@ -132,8 +140,7 @@ class Predictor(DetectionPredictor):
         return batch
 
     def pre_transform(self, im: list[np.ndarray]) -> list[np.ndarray]:
-        """Scale and pad the images of a batch (H, W, C) to one shape, or to their own."""
-        shape = self._sizes.batch_shape([(image.shape[0], image.shape[1]) for image in im])
+        """Scale and pad the images of a batch (H, W, C), all of which get the same shape; keep where each lies in it."""
         for file, image in zip(self.batch[0], im, strict=True) if self.options.native else ():
             size, scaled = image.shape[:2], self._sizes.scaled(*image.shape[:2])
             if scaled != size and file not in self._scaled_files:
@@ -141,7 +148,8 @@ class Predictor(DetectionPredictor):
                 logger.warning(
                     f"{file}: {size[1]} x {size[0]} is scaled down to {scaled[1]} x {scaled[0]} by --max-pixels"
                 )
-        return [self._sizes.fit(image, shape) for image in im]
+        fitted, self._places = zip(*(self._sizes.fit(image) for image in im), strict=True)
+        return list(fitted)
 
     def postprocess(self, preds: Any, img: Tensor, orig_imgs: Any, **kwargs: Any) -> list[Results]:
         """Suppress double detections and scale the rest to the original pixels."""
@@ -158,17 +166,15 @@ class Predictor(DetectionPredictor):
         self._warn_of_cuts(found)
         self._seen_files.update(self.batch[0])
         if isinstance(orig_imgs, Tensor):
-            orig_imgs = list(ops.convert_torch2numpy_batch(orig_imgs)[..., ::-1])
+            orig_imgs = list(convert_torch2numpy_batch(orig_imgs)[..., ::-1])
         orig_imgs = [as_picture(image) for image in orig_imgs]
         return self.construct_results(kept, img, orig_imgs)
 
-    def construct_result(self, pred: Tensor, img: Tensor, orig_img: np.ndarray, img_path: str) -> Results:
-        """Scale the boxes (N, 6) of one image to its own pixels."""
-        if not self.options.native or self.source_type.tensor:  # a tensor goes in as it is
-            return super().construct_result(pred, img, orig_img, img_path)
-        place = self._sizes.placement(*orig_img.shape[:2])
-        pred[:, :4] = ops.scale_boxes(img.shape[2:], pred[:, :4], orig_img.shape, place.ratio_pad)
-        return Results(orig_img, path=img_path, names=self.model.names, boxes=pred)
+    def construct_results(self, preds: list[Tensor], img: Tensor, orig_imgs: list[np.ndarray]) -> list[Results]:
+        """Bring the boxes (N, 6) of each image into its own pixels."""
+        images = zip(preds, self._places, orig_imgs, self.batch[0], strict=True)
+        names = self.model.names
+        return [Results(x, path, names, boxes=in_file(found, place, x.shape)) for found, place, x, path in images]
 
     def _warn_of_cuts(self, found: list[int]) -> None:
         """Say which images have more detections than `max_det`; of a video, once."""

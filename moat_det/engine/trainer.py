@@ -22,7 +22,7 @@ from moat_det.data.config import DatasetConfig, check_channels, load_dataset
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
-from moat_det.data.sizes.policy import VALIDATION_MARGIN, size_policy
+from moat_det.data.sizes.policy import size_policy
 from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
@@ -106,9 +106,10 @@ class Trainer(DetectionTrainer):
         stride = max(int(unwrap_model(self.model).stride.max()), 32)
         imgsz, batch = self._options.shape or self.args.imgsz, batch or self.args.batch
         if mode == "val":
-            sizes = size_policy(imgsz, stride, rect=True, margin=VALIDATION_MARGIN)
+            sizes = size_policy(imgsz, stride, rect=True)
             return DetectionDataset(self.data, self.args.split, sizes, DatasetOptions.of(self.args, batch, "gray"))
-        sizes, options = size_policy(imgsz, stride, rect=self.args.rect), DatasetOptions.of(self.args, batch, "replace")
+        sizes = size_policy(imgsz, stride, rect=self.args.rect, training=True)
+        options = DatasetOptions.of(self.args, batch, "replace")
         preset = Preset(**self._options.augmentation) if self._options.augmentation else None
         dataset = DetectionDataset(self.data, "train", sizes, options, self.args, preset)
         self.data["intensity"] = dataset.intensity  # the validation's and the checkpoint's from here on

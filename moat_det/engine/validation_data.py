@@ -16,7 +16,6 @@ from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
-from moat_det.data.sizes.policy import VALIDATION_MARGIN
 from moat_det.demo import dataset_source
 from moat_det.detector.base import BaseDetector
 from moat_det.engine.inference_options import InferenceOptions
@@ -56,7 +55,7 @@ def read_data(args: Any, model: BaseDetector, intensity: Intensity) -> DatasetCo
 def open_split(
     args: Any, data: DatasetConfig, options: InferenceOptions, stride: int, device: torch.device, workers: int | None
 ) -> Loader:
-    """Make the batches of the split; at native size each is of images of one shape.
+    """Make the batches of the split, each of images of one shape.
 
     Args:
         args: The engine's arguments.
@@ -70,7 +69,7 @@ def open_split(
         UserError: The split holds no image, or a label that cannot be read.
     """
     args.imgsz = check_imgsz(args.imgsz, stride=stride, max_dim=1)
-    sizes = options.sizes(args.imgsz, stride, rect=True, margin=VALIDATION_MARGIN)
+    sizes = options.sizes(args.imgsz, stride)
     dataset = DetectionDataset(data, args.split, sizes, DatasetOptions.of(args, args.batch))
     workers = default_workers(device) if workers is None else workers
     if options.native:

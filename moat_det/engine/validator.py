@@ -14,11 +14,12 @@ from torch import Tensor
 from tqdm import tqdm
 from ultralytics.cfg import get_cfg, get_save_dir
 from ultralytics.models.yolo.detect import DetectionValidator
-from ultralytics.utils.ops import Profile, scale_boxes
+from ultralytics.utils.ops import Profile
 
 from moat_det.data.loader.loader import Loader, killed_workers_explained
 from moat_det.detector.base import BaseDetector
 from moat_det.detector.nms import non_max_suppression, read_output
+from moat_det.engine.boxes import in_file
 from moat_det.engine.device import choose_device, compile_model, is_mixed
 from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.memory_check import MemoryCheck
@@ -187,7 +188,8 @@ class Validator:
                 with_raw(batch, raw)
             with timers["postprocess"]:
                 found = self._suppress(raw)
-            scaled = [_scale(boxes, index, batch) for index, boxes in enumerate(found)]
+            placed = zip(found, batch["placement"], batch["ori_shape"], strict=True)
+            scaled = [in_file(boxes, place, size) for boxes, place, size in placed]
             for file, boxes in zip(batch["im_file"], scaled, strict=True):
                 numbers = boxes.cpu().numpy()
                 evaluator.update(Path(file), numbers[:, :4], numbers[:, 4], numbers[:, 5].astype(int))
@@ -214,7 +216,6 @@ class Validator:
             self.args.iou,
             level_sizes=level_sizes,
             classes=self.args.classes,
-            multi_label=True,
             agnostic=self.args.single_cls or self.args.agnostic_nms,
             max_det=self.args.max_det,
         )
@@ -243,10 +244,3 @@ class Validator:
             )
         times = ", ".join(f"{time:.1f} ms {name}" for name, time in self.speed.items())
         logger.info(f"\n{metrics_table(self.coco)}\n\n{times} per image\nResults in {self.save_dir}")
-
-
-def _scale(boxes: Tensor, index: int, batch: dict[str, Any]) -> Tensor:
-    """Scale boxes (N, 6) from the pixels of the batch to those of an image's file."""
-    size, original, padding = batch["img"].shape[2:], batch["ori_shape"][index], batch["ratio_pad"][index]
-    corners = scale_boxes(size, boxes[:, :4].clone(), original, ratio_pad=padding)
-    return torch.cat([corners, boxes[:, 4:6]], dim=1)

@@ -91,7 +91,4 @@ class WindowChooser:
         return ""
 
     def _is_beyond(self, height: int, width: int) -> bool:
-        if self._trained_size is None:
-            return False
-        padding = max(int(self._model.stride.max()), 32)  # a stride more of it makes no image a larger one
-        return height > self._trained_size[0] + padding or width > self._trained_size[1] + padding
+        return self._trained_size is not None and (height > self._trained_size[0] or width > self._trained_size[1])

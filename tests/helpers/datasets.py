@@ -11,7 +11,7 @@ from moat_det.data.augment import Preset
 from moat_det.data.config import load_dataset
 from moat_det.data.loader.broken import OnBroken
 from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
-from moat_det.data.sizes.policy import VALIDATION_MARGIN, FixedSize, Rectangles
+from moat_det.data.sizes.policy import size_policy
 from moat_det.data.sizes.shape import Shape
 
 
@@ -42,7 +42,7 @@ def open_dataset(
     """
     data = source if isinstance(source, dict) else load_dataset(source)
     args = get_cfg(overrides=settings)
-    margin = 0.0 if split == "train" else VALIDATION_MARGIN
-    sizes = Rectangles(imgsz, margin=margin) if rect and shape is None else FixedSize(shape or (imgsz, imgsz))
-    hyp = args if split == "train" else None
+    training = split == "train"
+    sizes = size_policy(shape or imgsz, 32, rect=rect, training=training)
+    hyp = args if training else None
     return DetectionDataset(data, split, sizes, DatasetOptions.of(args, batch, on_broken), hyp, preset)

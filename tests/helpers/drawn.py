@@ -52,7 +52,6 @@ def sample(height: int, width: int, box: tuple[float, float, float, float]) -> d
         "im_file": "drawn.png",
         "ori_shape": (height, width),
         "resized_shape": (height, width),
-        "ratio_pad": (1.0, 1.0),
     }
 
 

@@ -10,8 +10,3 @@ from moat_det.data.sizes.letterbox import Placement
 def to_input(place: Placement, boxes: np.ndarray) -> np.ndarray:
     """Boxes (..., 4), xyxy in pixels of the image, in the input."""
     return boxes * ([place.scale_x, place.scale_y] * 2) + [place.left, place.top] * 2
-
-
-def to_image(place: Placement, boxes: np.ndarray) -> np.ndarray:
-    """Boxes (..., 4), xyxy in pixels of the input, back in the image."""
-    return (boxes - [place.left, place.top] * 2) / ([place.scale_x, place.scale_y] * 2)

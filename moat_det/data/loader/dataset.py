@@ -72,8 +72,8 @@ class DetectionDataset(Dataset[dict[str, Any]]):
     `ignored_xyxy`, the same, and `ignored_cls` (N, 1).
 
     A sample is the engine's: `img` uint8 (C, H, W), RGB where there are three channels, `cls` and `bboxes` as above,
-    `batch_idx`, `im_file`, `ori_shape`, `resized_shape`, and in evaluation `ratio_pad`, ((height's, width's factor),
-    (left, top)), which leads back to the file's pixels.
+    `batch_idx`, `im_file`, `ori_shape`, `resized_shape`, and in evaluation `placement`, which leads back to the file's
+    pixels.
 
     Args:
         data: The dataset, as `moat_det.data.config.load_dataset` gives it.
@@ -213,7 +213,6 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             "img": image,
             "ori_shape": size,
             "resized_shape": (height, width),
-            "ratio_pad": (height / size[0], width / size[1]),
             "rect_shape": self.shapes[index],
         }
         return sample if self.copy_paste is None else self.copy_paste(sample, index)
@@ -227,7 +226,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         instances.denormalize(*scaled[::-1])
         instances.add_padding(place.left, place.top)
         padded = letterbox(image, scaled, shape, self.sizes.centred)
-        return {**sample, "img": padded, "resized_shape": shape, "ratio_pad": place.ratio_pad}
+        return {**sample, "img": padded, "resized_shape": shape, "placement": place}
 
 
 def _keep_classes(label: dict[str, Any], classes: Sequence[int] | None, single_cls: bool) -> None:

@@ -16,7 +16,7 @@ from moat_det.cores import available_cores
 from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.loader.rectangles import RectangleSampler
 from moat_det.data.seeds import image_seed
-from moat_det.data.sizes.policy import Rectangles
+from moat_det.data.sizes.policy import TrainingRectangles
 from moat_det.errors import UserError
 
 _MOST_WORKERS = 8
@@ -92,7 +92,7 @@ def make_loader(
     how: dict[str, Any] = {"batch_sampler": [list(batch.images) for batch in dataset.batches]}
     if shuffle:
         order: Sampler[int] = RandomSampler(dataset, generator=torch.Generator())
-        if isinstance(dataset.sizes, Rectangles):
+        if isinstance(dataset.sizes, TrainingRectangles):
             order = RectangleSampler(dataset)
         batch_size = min(dataset.batch_size, len(dataset))
         how = {"batch_size": batch_size, "sampler": order, "drop_last": drop_last and count > 1}

@@ -42,10 +42,9 @@ class Placement:
         top, left = ((whole - side) // 2 if centred else 0 for whole, side in zip(padded, scaled, strict=True))
         return cls(scaled[1] / size[1], scaled[0] / size[0], left, top)
 
-    @property
-    def ratio_pad(self) -> tuple[tuple[float, float], tuple[int, int]]:
-        """The factors of height and width and the padding (left, top), as the engine takes them to scale boxes back."""
-        return (self.scale_y, self.scale_x), (self.left, self.top)
+    def to_image(self, boxes: np.ndarray) -> np.ndarray:
+        """Bring boxes (..., 4), xyxy in pixels of the input, back into the image."""
+        return (boxes - [self.left, self.top] * 2) / ([self.scale_x, self.scale_y] * 2)
 
 
 def letterbox(image: np.ndarray, scaled: Shape, padded: Shape, centred: bool = True) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The one place that says how large an image is in the model: in training, validation, detection and its memory check.
 
-`size_policy` turns what the user says into one of three: every image in one shape, each batch in a rectangle of its
-own, each image at its own size.
+`size_policy` turns what the user says into one of three: every image in one shape, each in a rectangle of its own, each at
+its own size. What becomes of an image follows from its own size alone, never from the images beside it; the rectangles
+of training are the one exception, where batches are to be of one size.
 """
 
 from __future__ import annotations
@@ -17,10 +18,6 @@ import numpy as np
 from moat_det.data.sizes.imgsz import NATIVE, multiple_of
 from moat_det.data.sizes.letterbox import Placement, letterbox
 from moat_det.data.sizes.shape import Shape, fit_within, round_up
-
-VALIDATION_MARGIN = 0.5
-"""The `margin` of `Rectangles` in validation, as the engine has it."""
-
 
 class Batch(NamedTuple):
     """Images that go through the model together.
@@ -49,35 +46,39 @@ class SizePolicy(ABC):
         """Give the height and width of an image after scaling, from those in its file."""
 
     @abstractmethod
-    def batch_shape(self, sizes: Sequence[Shape]) -> Shape:
-        """Give the one shape of images that come together, as in detection, from their sizes in their files."""
-
-    @abstractmethod
-    def batches(self, sizes: Sequence[Shape], batch: int) -> list[Batch]:
-        """Divide a split into batches.
-
-        Args:
-            sizes: Height and width of each image, in its file.
-            batch: Most images in one.
-        """
+    def padded(self, height: int, width: int) -> Shape:
+        """Give the height and width of an image after scaling and padding, from those in its file."""
 
     @abstractmethod
     def smaller(self, height: int, width: int, share: float) -> str:
         """Give the option that a user gives for an input of a share of that many pixels."""
 
-    def padded(self, height: int, width: int) -> Shape:
-        """Give the height and width of an image after scaling and padding, where it comes alone."""
-        return self.batch_shape([(height, width)])
+    def batches(self, sizes: Sequence[Shape], batch: int) -> list[Batch]:
+        """Divide a split into batches of one padded shape.
 
-    def fit(self, image: np.ndarray, shape: Shape | None = None) -> np.ndarray:
-        """Scale and pad an image (H, W, C) to the shape of its batch; None where it comes alone."""
+        The largest shape comes first, so that what the memory cannot hold fails at once; images of one shape stay in
+        their order.
+
+        Args:
+            sizes: Height and width of each image, in its file.
+            batch: Most images in one.
+        """
+        groups: dict[Shape, list[int]] = {}
+        for index, size in enumerate(sizes):
+            groups.setdefault(self.padded(*size), []).append(index)
+        ordered = sorted(groups.items(), key=lambda item: (math.prod(item[0]), item[0]), reverse=True)
+        return [Batch(part, shape) for shape, members in ordered for part in _parts(members, batch)]
+
+    def fit(self, image: np.ndarray) -> tuple[np.ndarray, Placement]:
+        """Scale and pad an image (H, W, C), and say where it lies in the result, for the boxes that are found there."""
         height, width = image.shape[:2]
-        return letterbox(image, self.scaled(height, width), shape or self.padded(height, width), self.centred)
+        fitted = letterbox(image, self.scaled(height, width), self.padded(height, width), self.centred)
+        return fitted, self.placement(height, width)
 
-    def placement(self, height: int, width: int, shape: Shape | None = None) -> Placement:
+    def placement(self, height: int, width: int) -> Placement:
         """Say where `fit` puts an image of that size."""
         size = (height, width)
-        return Placement.of(size, self.scaled(*size), shape or self.padded(*size), self.centred)
+        return Placement.of(size, self.scaled(*size), self.padded(*size), self.centred)
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,9 @@ class FixedSize(SizePolicy):
         """Give the height and width of an image after scaling."""
         return fit_within(height, width, self.shape)
 
-    def batch_shape(self, sizes: Sequence[Shape]) -> Shape:
+    def padded(self, height: int, width: int) -> Shape:
         """Give the one shape."""
         return self.shape
-
-    def batches(self, sizes: Sequence[Shape], batch: int) -> list[Batch]:
-        """Take the images in their order."""
-        return [Batch(part, self.shape) for part in _parts(range(len(sizes)), batch)]
 
     def smaller(self, height: int, width: int, share: float) -> str:
         """Give `--imgsz` with two numbers; a square has one."""
@@ -114,46 +111,47 @@ class FixedSize(SizePolicy):
 
 @dataclass(frozen=True)
 class Rectangles(SizePolicy):
-    """Every image is scaled to the longer side; a batch is a rectangle as large as its images need.
+    """Every image is scaled to the longer side, and its shorter one is padded to the stride.
+
+    There are at most 2 * `longer_side` / `stride` - 1 shapes.
 
     Attributes:
         longer_side: Of an image after scaling, in pixels; a multiple of the stride.
         stride: The model's largest, of which the sides of a rectangle are multiples.
-        margin: Strides that a batch of a split is padded by before rounding up.
     """
 
     longer_side: int
     stride: int = 32
-    margin: float = 0.0
 
     def scaled(self, height: int, width: int) -> Shape:
         """Give the height and width of an image after scaling."""
         return fit_within(height, width, (self.longer_side, self.longer_side))
 
-    def batch_shape(self, sizes: Sequence[Shape]) -> Shape:
-        """Give the rectangle of images of one size, the square of others."""
-        if len(set(sizes)) > 1:
-            return self.longer_side, self.longer_side
-        return round_up(self.scaled(*sizes[0]), self.stride)
-
-    def batches(self, sizes: Sequence[Shape], batch: int) -> list[Batch]:
-        """Take the images in the order of their aspect, so that those of a batch are alike."""
-        height, width = np.array(sizes).reshape(-1, 2).T
-        aspects = height / width
-        return [
-            Batch(part, self._around(aspects[part])) for part in _parts(aspects.argsort(kind="stable").tolist(), batch)
-        ]
+    def padded(self, height: int, width: int) -> Shape:
+        """Give the smallest rectangle around the scaled image."""
+        return round_up(self.scaled(height, width), self.stride)
 
     def smaller(self, height: int, width: int, share: float) -> str:
         """Give `--imgsz` with one number."""
         return _longer_side(height, width, share, self.stride)
 
-    def _around(self, aspects: np.ndarray) -> Shape:
-        """Give the rectangle around images of these aspects (height / width)."""
-        lowest, highest = aspects.min(), aspects.max()
-        shares = np.array([highest, 1.0] if highest < 1 else [1.0, 1 / lowest] if lowest > 1 else [1.0, 1.0])
-        rows, columns = np.ceil(shares * self.longer_side / self.stride + self.margin).astype(int) * self.stride
-        return int(rows), int(columns)
+
+@dataclass(frozen=True)
+class TrainingRectangles(Rectangles):
+    """Rectangles whose batches, but for the last, are of one size, as training wants them.
+
+    So a batch may hold images of several shapes, each padded to one around them all.
+    """
+
+    def batches(self, sizes: Sequence[Shape], batch: int) -> list[Batch]:
+        """Take the images in the order of their aspect, so that those of a batch are alike."""
+        height, width = np.array(sizes).reshape(-1, 2).T
+        parts = _parts((height / width).argsort(kind="stable").tolist(), batch)
+        return [Batch(part, self._around([sizes[i] for i in part])) for part in parts]
+
+    def _around(self, sizes: Sequence[Shape]) -> Shape:
+        rows, columns = zip(*(self.padded(*size) for size in sizes), strict=True)
+        return max(rows), max(columns)
 
 
 @dataclass(frozen=True)
@@ -176,17 +174,9 @@ class NativeSize(SizePolicy):
         ratio = math.sqrt(self.max_pixels / (height * width))
         return max(int(height * ratio), 1), max(int(width * ratio), 1)
 
-    def batch_shape(self, sizes: Sequence[Shape]) -> Shape:
-        """Give the shape of images that are all of one size."""
-        return round_up(self.scaled(*sizes[0]), self.stride)
-
-    def batches(self, sizes: Sequence[Shape], batch: int) -> list[Batch]:
-        """Group images of one shape; the largest come first, so that what the memory cannot hold fails at once."""
-        groups: dict[Shape, list[int]] = {}
-        for index, size in enumerate(sizes):
-            groups.setdefault(self.padded(*size), []).append(index)
-        ordered = sorted(groups.items(), key=lambda item: (math.prod(item[0]), item[0]), reverse=True)
-        return [Batch(part, shape) for shape, members in ordered for part in _parts(members, batch)]
+    def padded(self, height: int, width: int) -> Shape:
+        """Give the smallest multiples of the stride around the scaled image."""
+        return round_up(self.scaled(height, width), self.stride)
 
     def smaller(self, height: int, width: int, share: float) -> str:
         """Give `--max-pixels`, rounded down to two digits."""
@@ -196,15 +186,15 @@ class NativeSize(SizePolicy):
 
 
 def size_policy(
-    imgsz: int | Shape | str, stride: int, *, rect: bool = False, margin: float = 0.0, max_pixels: int | None = None
+    imgsz: int | Shape | str, stride: int, *, rect: bool = False, training: bool = False, max_pixels: int | None = None
 ) -> SizePolicy:
     """Turn what the user says of the images' size into a policy.
 
     Args:
         imgsz: The longer side; height and width; or "native". ("auto" is height and width by now, see `imgsz.py`.)
         stride: The model's largest; sides are rounded up to multiples of it.
-        rect: Give each batch a rectangle, where `imgsz` is one number, instead of the square.
-        margin: See `Rectangles`.
+        rect: Give each image a rectangle, where `imgsz` is one number, instead of the square.
+        training: Let rectangles be those of training.
         max_pixels: See `NativeSize`.
     """
     if imgsz == NATIVE:
@@ -212,7 +202,9 @@ def size_policy(
     if not isinstance(imgsz, int):
         return FixedSize(multiple_of((int(imgsz[0]), int(imgsz[1])), stride), stride)
     side = round_up((imgsz, imgsz), stride)
-    return Rectangles(side[0], stride, margin) if rect else FixedSize(side, stride)
+    if not rect:
+        return FixedSize(side, stride)
+    return TrainingRectangles(side[0], stride) if training else Rectangles(side[0], stride)
 
 
 def _parts(images: Sequence[int], batch: int) -> list[Sequence[int]]:

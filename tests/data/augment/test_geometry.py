@@ -19,7 +19,7 @@ from ultralytics.data.augment import RandomFlip
 
 from helpers.datasets import open_dataset
 from helpers.drawn import BRIGHT, DARK, boxes_of, check, draw, edges, random_box, sample
-from helpers.placing import to_image, to_input
+from helpers.placing import to_input
 from moat_det.data.augment.mixing import CutMix, MixUp
 from moat_det.data.augment.mosaic import Mosaic
 from moat_det.data.augment.perspective import Perspective
@@ -219,7 +219,7 @@ def test_letterbox(seed: int, height: int, width: int, shape: tuple[int, int], s
     # In smaller boxes no pixel shows the full brightness, and in a much larger image the soft edge is too wide.
     if (boxes[:, 2:] - boxes[:, :2]).min() > 10 and min(shape[0] / height, shape[1] / width) < 1.8:
         check(image, boxes)
-    np.testing.assert_allclose(to_image(place, boxes)[0], box, atol=1e-3)
+    np.testing.assert_allclose(place.to_image(boxes)[0], box, atol=1e-3)
 
 
 def write_set(root: Path, seed: int, sizes: list[tuple[int, int]], turned: bool = False) -> Path:
@@ -267,8 +267,7 @@ def test_reading_and_the_letterbox_of_validation(tmp_path: Path, shape: tuple[in
             if shape is not None:
                 assert image.shape == (*shape, 3)
             # What leads back to the file's pixels in validation.
-            (gain_y, gain_x), (left, top) = item["ratio_pad"]
-            back = (boxes - [left, top, left, top]) / [gain_x, gain_y, gain_x, gain_y]
+            back = item["placement"].to_image(boxes)
             known = next(label for label in dataset.labels if label["im_file"] == item["im_file"])
             np.testing.assert_allclose(back, known["boxes_xyxy"], atol=1e-3)
             if (boxes[:, 2:] - boxes[:, :2]).min() > 10:

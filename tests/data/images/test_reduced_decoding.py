@@ -135,7 +135,7 @@ def test_validation_and_detection_do_not_reduce(make_set: MakeSet) -> None:
 
 def test_native_images_shrink_by_area() -> None:
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))[..., None]
-    assert (NativeSize(32, max_pixels=32 * 32).fit(stripes) == 128).all()
+    assert (NativeSize(32, max_pixels=32 * 32).fit(stripes)[0] == 128).all()
 
 
 def test_one_band_keeps_its_axis() -> None:

@@ -11,7 +11,7 @@ from ultralytics.data.augment import LetterBox
 
 from helpers.dataset_files import noise
 from helpers.datasets import open_dataset
-from helpers.placing import to_image, to_input
+from helpers.placing import to_input
 from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.loader.loader import Loader, make_loader
 from moat_det.data.sizes.letterbox import Placement, letterbox
@@ -47,7 +47,7 @@ def test_an_image_lies_where_the_engines_letterbox_puts_it(
     boxes = np.array([[0.0, 0.0, width, height], [1.5, 2.5, 3.0, 4.0]])
     inside = to_input(place, boxes)
     np.testing.assert_allclose(inside[0], [place.left, place.top, place.left + scaled[1], place.top + scaled[0]])
-    np.testing.assert_allclose(to_image(place, inside), boxes, atol=1e-6)
+    np.testing.assert_allclose(place.to_image(inside), boxes, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
