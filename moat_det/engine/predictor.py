@@ -140,7 +140,7 @@ class Predictor(DetectionPredictor):
         return batch
 
     def pre_transform(self, im: list[np.ndarray]) -> list[np.ndarray]:
-        """Scale and pad the images of a batch (H, W, C), all of which get the same shape; keep where each lies in it."""
+        """Scale and pad the images of a batch (H, W, C), all to the same shape, and keep where each lies in it."""
         for file, image in zip(self.batch[0], im, strict=True) if self.options.native else ():
             size, scaled = image.shape[:2], self._sizes.scaled(*image.shape[:2])
             if scaled != size and file not in self._scaled_files:

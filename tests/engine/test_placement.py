@@ -59,7 +59,7 @@ def test_boxes_lie_on_what_is_drawn(
     model.model.names = {0: "bright"}
     common: dict[str, Any] = {"imgsz": imgsz, "batch": batch, "amp": False, "project": str(tmp_path)}
     metrics = model.val(data=str(drawn), plots=False, workers=0, **common)
-    assert metrics.AP == pytest.approx(1, abs=1e-3)
+    assert pytest.approx(1, abs=1e-3) == metrics.AP
     rows = json.loads((tmp_path / "val" / "predictions.json").read_text())
     written = {row["image_id"]: row["bbox"] for row in rows}
     results = model.predict(str(drawn.parent / "images"), verbose=False, **common)

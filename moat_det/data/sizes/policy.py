@@ -1,8 +1,8 @@
 """The one place that says how large an image is in the model: in training, validation, detection and its memory check.
 
-`size_policy` turns what the user says into one of three: every image in one shape, each in a rectangle of its own, each at
-its own size. What becomes of an image follows from its own size alone, never from the images beside it; the rectangles
-of training are the one exception, where batches are to be of one size.
+`size_policy` turns what the user says into one of three: every image in one shape, each in a rectangle of its own, each
+at its own size. What becomes of an image follows from its own size alone, never from the images beside it; the
+rectangles of training are the one exception, where batches are to be of one size.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from moat_det.data.sizes.imgsz import NATIVE, multiple_of
 from moat_det.data.sizes.letterbox import Placement, letterbox
 from moat_det.data.sizes.shape import Shape, fit_within, round_up
+
 
 class Batch(NamedTuple):
     """Images that go through the model together.

@@ -25,7 +25,7 @@ def fit_within(height: int, width: int, shape: Sequence[int]) -> Shape:
         shape: Height and width to fit into; one of the two is reached.
 
     Returns:
-        Height and width, rounded as the engine's letterbox rounds, so that validation and detection see the same.
+        Height and width, rounded as the engine's letterbox rounds.
     """
     ratio = min(shape[0] / height, shape[1] / width)
     return max(round(height * ratio), 1), max(round(width * ratio), 1)

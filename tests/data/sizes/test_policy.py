@@ -76,7 +76,9 @@ def test_rectangles_of_training_are_the_engines(sizes: list[tuple[int, int]], lo
 
 @given(st.lists(size, min_size=1, max_size=40), st.integers(1, 8), st.randoms(use_true_random=False))
 @pytest.mark.parametrize("policy", [FixedSize((64, 96)), Rectangles(320), NativeSize(32, 2000), NativeSize(64)])
-def test_the_shape_of_an_image_is_its_own(policy: SizePolicy, sizes: list[tuple[int, int]], batch: int, random: Any) -> None:
+def test_the_shape_of_an_image_is_its_own(
+    policy: SizePolicy, sizes: list[tuple[int, int]], batch: int, random: Any
+) -> None:
     shapes = {i: one.shape for one in policy.batches(sizes, batch) for i in one.images}
     assert shapes == {i: policy.padded(*size) for i, size in enumerate(sizes)}
     neighbours = [size for size in sizes if random.random() < 0.5] + [sizes[0]]
@@ -131,7 +133,9 @@ def test_one_shape_takes_the_images_in_their_order() -> None:
 def boxes_in(height: int, width: int) -> st.SearchStrategy[np.ndarray]:
     """Boxes (1, 4), xyxy, in an image."""
     share = st.floats(0, 1)
-    corners = st.tuples(share, share, share, share).map(lambda x: [*np.minimum(x[:2], x[2:]), *np.maximum(x[:2], x[2:])])
+    corners = st.tuples(share, share, share, share).map(
+        lambda x: [*np.minimum(x[:2], x[2:]), *np.maximum(x[:2], x[2:])]
+    )
     return corners.map(lambda x: np.array([x]) * [width, height, width, height])
 
 
