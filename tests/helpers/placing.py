@@ -1,4 +1,4 @@
-"""Boxes brought into the model's input and back, as a `Placement` says."""
+"""Boxes brought into the model's input, as a `Placement` says."""
 
 from __future__ import annotations
 
