@@ -105,3 +105,36 @@ def test_validation_and_detection_give_the_model_the_same_images(
     assert len(known) == len(SHAPES)
     for images in seen[1:]:
         assert {image.numpy().tobytes(): tuple(image.shape) for image in images} == known
+
+
+@pytest.mark.parametrize(("other", "expected"), [((96, 160), (64, 96)), ((160, 96), (96, 96))])
+def test_cameras_of_several_shapes_come_in_squares(
+    other: tuple[int, int], expected: tuple[int, int], model_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Detector, "forward", find_bright)
+    videos = []
+    for number, (height, width) in enumerate([(96, 160), other]):
+        videos.append(str(tmp_path / f"{number}.avi"))
+        writer = cv2.VideoWriter(videos[-1], cv2.VideoWriter.fourcc(*"MJPG"), 10, (width, height))
+        image = np.full((height, width, 3), PADDING, np.uint8)
+        image[height // 4 : height // 2, width // 4 : width // 2] = 255
+        for _ in range(8):
+            writer.write(image)
+        writer.release()
+    (tmp_path / "cameras.streams").write_text("\n".join(videos))
+    model = MOAT(model_yaml)
+    inputs: list[tuple[int, ...]] = []
+    detect = Predictor.preprocess
+
+    def keep(self: Any, images: Any) -> Any:
+        made = detect(self, images)
+        inputs.append(tuple(made.shape[2:]))
+        return made
+
+    monkeypatch.setattr(Predictor, "preprocess", keep)
+    results = model.predict(str(tmp_path / "cameras.streams"), imgsz=96, stream=True, verbose=False, amp=False)
+    for (height, width), result in zip([(96, 160), other], results, strict=False):
+        (found,) = result.boxes.xyxy.numpy()
+        np.testing.assert_allclose(found, [width / 4, height / 4, width / 2, height / 2], atol=2)
+    results.close()
+    assert set(inputs) == {expected}

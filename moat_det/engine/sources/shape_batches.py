@@ -47,7 +47,7 @@ class ShapeBatches:
                 if len(runs) > 1:
                     shapes = sorted({f"{image.shape[1]} x {image.shape[0]}" for image in images})
                     raise UserError(
-                        f"--imgsz native: these cameras have images of {', '.join(shapes)}; give each a run of its own"
+                        f"--source: cameras of one batch have images of {', '.join(shapes)}; give each a run of its own"
                     )
                 yield paths, images, texts
                 continue
