@@ -11,7 +11,7 @@ from moat_det.data.augment import Preset
 from moat_det.data.config import load_dataset
 from moat_det.data.loader.broken import OnBroken
 from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
-from moat_det.data.sizes.policy import size_policy
+from moat_det.data.sizes.policy import FixedSize, Rectangles, TrainingRectangles
 from moat_det.data.sizes.shape import Shape
 
 
@@ -43,6 +43,7 @@ def open_dataset(
     data = source if isinstance(source, dict) else load_dataset(source)
     args = get_cfg(overrides=settings)
     training = split == "train"
-    sizes = size_policy(shape or imgsz, 32, rect=rect, training=training)
+    rectangles = TrainingRectangles if training else Rectangles
+    sizes = rectangles(imgsz) if rect and shape is None else FixedSize(shape or (imgsz, imgsz))
     hyp = args if training else None
     return DetectionDataset(data, split, sizes, DatasetOptions.of(args, batch, on_broken), hyp, preset)
