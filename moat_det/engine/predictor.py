@@ -18,6 +18,7 @@ from ultralytics.utils.ops import convert_torch2numpy_batch
 
 from moat_det.data.images.header import large_images
 from moat_det.data.sizes.letterbox import Placement
+from moat_det.data.sizes.policy import FixedSize
 from moat_det.data.sizes.shape import round_up
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
@@ -109,9 +110,9 @@ class Predictor(DetectionPredictor):
         self._cut_files: set[str] = set()
         self._scaled_files: set[str] = set()
         self.unreadable = []
-        # A folder read image by image stays the engine's loader, which on a GPU reads ahead.
-        one_by_one = isinstance(self.dataset, ImageFiles) and self.args.batch == 1
-        if not self.source_type.tensor and not one_by_one:
+        # Files whose batches need no cutting stay with the engine's loader, which on a GPU reads ahead.
+        uncut = self.args.batch == 1 or isinstance(self._sizes, FixedSize)
+        if not self.source_type.tensor and not (isinstance(self.dataset, ImageFiles) and uncut):
             self.dataset = ShapeBatches(self.dataset, self.args.batch, self._sizes)
 
     def preprocess(self, im: Any) -> Tensor:
