@@ -13,7 +13,7 @@ from moat_det.checks.faults import Fault
 from moat_det.checks.label_files import label_file_faults
 from moat_det.checks.samples import Sample
 from moat_det.checks.stray import stray_labels, unlisted_images
-from moat_det.data.config import SPLITS, DatasetConfig, split_paths
+from moat_det.data.config import SPLITS, DatasetConfig, reading, split_paths
 from moat_det.data.formats.faults import AnnotationError
 from moat_det.data.formats.records import Record, Source
 from moat_det.data.formats.sources import find_sources
@@ -50,7 +50,7 @@ def collect(data: DatasetConfig) -> Collection:
     for split in tqdm([split for split in SPLITS if split in data], "Reading labels", unit="split", disable=None):
         samples, paths = found.samples.setdefault(split, []), split_paths(data, split)
         try:
-            sources = find_sources(paths, data["names"], data.get("image_roots"))
+            sources = find_sources(paths, data["names"], **reading(data))
         except UserError as error:
             place = ", ".join(paths)
             found.faults.append(Fault("split_unusable", split, place, str(error).removeprefix(f"{place}: ")))

@@ -43,6 +43,7 @@ class DatasetConfig(_Splits):
         nc: The number of names.
         channels: Of the images; 3 where the YAML does not say.
         intensity: How more than 8 bits become 8.
+        keypoints: Numbers that may follow the box in a row of a label, by `kpt_shape`; 0 where it is not given.
         yaml_file: The YAML itself.
     """
 
@@ -51,6 +52,7 @@ class DatasetConfig(_Splits):
     nc: int
     channels: int
     intensity: Intensity
+    keypoints: int
     yaml_file: str
 
 
@@ -58,6 +60,11 @@ def split_paths(data: DatasetConfig, split: str) -> list[str]:
     """What a split of a dataset names, as a list of paths; empty where the YAML has no such split."""
     paths = cast("dict[str, Any]", data).get(split, [])
     return paths if isinstance(paths, list) else [paths]
+
+
+def reading(data: DatasetConfig) -> dict[str, Any]:
+    """How the files of a dataset are read: what `open_index` and `find_sources` take beside paths and names."""
+    return {"image_roots": data.get("image_roots"), "root": data["path"], "keypoints": data["keypoints"]}
 
 
 def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:
@@ -107,6 +114,7 @@ def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:
         "nc": len(names),
         "channels": content.get("channels") or 3,
         "intensity": intensity,
+        "keypoints": _count_keypoints(content.get("kpt_shape"), file),
         "yaml_file": str(file),
     }
     return cast("DatasetConfig", data)
@@ -170,7 +178,7 @@ def _read_names(data: dict[str, Any], file: Path) -> dict[int, str]:
     found = [entry for entry in _entries(data) if _is_json(entry) and os.path.isfile(entry)]
     if not found:
         raise UserError(f"{file}: the key 'names' is missing, and no COCO JSON is there to give them; add 'names'")
-    return dict(enumerate(json_names(found[0])))
+    return dict(enumerate(json_names(*dict.fromkeys(found))))
 
 
 def _check_names(names: Any, file: Path) -> dict[int, str]:
@@ -224,6 +232,15 @@ def _check_counts(content: dict[Any, Any], num_names: int, file: Path) -> None:
             f"{file}: 'channels: {_written(channels)}' is no whole number from 1 to {MAX_CHANNELS}; write the number "
             "of bands, or remove it: gray and colour are read as 3 channels"
         )
+
+
+def _count_keypoints(shape: Any, file: Path) -> int:
+    """How many numbers follow the box in a row of a pose dataset, by its (points, numbers of each)."""
+    if shape in _EMPTY:
+        return 0
+    if not isinstance(shape, list) or len(shape) != 2 or any(type(side) is not int or side < 1 for side in shape):
+        raise UserError(f"{file}: 'kpt_shape: {shown(shape)}' is not [points, 2 or 3], as in [17, 3]; correct it")
+    return shape[0] * shape[1]
 
 
 def _written(value: Any) -> str:

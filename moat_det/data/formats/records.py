@@ -45,6 +45,10 @@ class Source(Protocol):
         """The files that are found without opening one, absolute: one more or one less makes another split."""
         ...
 
+    def unused(self) -> Sequence[str]:
+        """The files in the folders that are read of which nothing is used, absolute, sorted."""
+        ...
+
     def records(self, on_fault: OnFault) -> list[Record]:
         """Give the images, in any order.
 
