@@ -64,7 +64,7 @@ def split_paths(data: DatasetConfig, split: str) -> list[str]:
 
 def reading(data: DatasetConfig) -> dict[str, Any]:
     """How the files of a dataset are read: what `open_index` and `find_sources` take beside paths and names."""
-    return {"image_roots": data.get("image_roots"), "root": data["path"], "keypoints": data["keypoints"]}
+    return {"image_roots": data.get("image_roots"), "root": data.get("path"), "keypoints": data.get("keypoints", 0)}
 
 
 def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:

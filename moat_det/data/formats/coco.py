@@ -178,7 +178,7 @@ def read_coco(file: str | Path, outlines: bool = False) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise unreadable(f"broken JSON: {error.msg}; correct it or export it anew", f"line {error.lineno}") from error
     except NotTextError as error:
-        raise unreadable(f"{error}; {SAVE_AS_UTF_8}") from error
+        raise unreadable(f"cannot be read as JSON ({error}); {SAVE_AS_UTF_8}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, nested too deep
         reason = str(error).splitlines()[0][:100]
         raise unreadable(f"cannot be read as JSON ({reason}); export it anew") from error

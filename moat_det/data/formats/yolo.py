@@ -131,9 +131,9 @@ def parse_row(columns: list[str], place: str, num_classes: int | None, keypoints
         columns = columns[:5]
     is_polygon = len(columns) >= 7 and len(columns) % 2 == 1
     if len(columns) != 5 and not is_polygon:
+        pose = "; those of a pose dataset need 'kpt_shape' in its YAML" if len(columns) > 7 else ""
         raise AnnotationError(
-            f"{len(columns)} columns; write 'class x y w h', or a polygon as 'class x1 y1 x2 y2 ...'"
-            "; a pose dataset needs 'kpt_shape' in its YAML" * (len(columns) > 6)
+            f"{len(columns)} columns; write 'class x y w h', or a polygon as 'class x1 y1 x2 y2 ...'{pose}"
         )
     try:
         cls, *coordinates = map(float, columns)

@@ -86,7 +86,7 @@ class ImageFiles(LoadImagesAndVideos):
         """Say where a file holds more pictures than the one that is read; of bands they are the bands."""
         if self._channels in {1, 3} and (number := count_pictures(file)) > 1:
             logger.warning(
-                f"{file}: holds {number} pictures, of which the first alone is looked at; save each as a file of its own"
+                f"{file}: holds {number} pictures, of which only the first is looked at; save each as its own file"
             )
 
 
