@@ -12,7 +12,7 @@ from tqdm import tqdm
 from moat_det.checks.faults import Fault
 from moat_det.checks.label_files import label_file_faults
 from moat_det.checks.samples import Sample
-from moat_det.checks.stray import stray_labels, unlisted_images
+from moat_det.checks.stray import stray_labels, unlisted_images, unused_files
 from moat_det.data.config import SPLITS, DatasetConfig, reading, split_paths
 from moat_det.data.formats.faults import AnnotationError
 from moat_det.data.formats.records import Record, Source
@@ -62,6 +62,7 @@ def collect(data: DatasetConfig) -> Collection:
                 roots[source.listing()[0]] = os.path.commonpath(folders) if folders else ""
             members = _present(records, source, split, found.faults)
             found.faults += label_file_faults(members, source.format)
+            found.faults += unused_files(source.unused(), split)
             samples += members
         repeated = {path for path, count in Counter(sample.image for sample in samples).items() if count > 1}
         found.faults += [Fault("annotated_twice", split, path, "by two parts of it", path) for path in sorted(repeated)]

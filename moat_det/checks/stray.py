@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from moat_det.checks.faults import Fault
@@ -9,7 +11,7 @@ from moat_det.checks.samples import Sample
 from moat_det.data.formats.faults import AnnotationError
 from moat_det.data.formats.yolo import parse_row, read_lines
 from moat_det.data.formats.yolo_files import unused_texts
-from moat_det.data.images.find import is_image, walk
+from moat_det.data.images.find import count_suffixes, is_image, walk
 
 
 def stray_labels(samples: Sequence[Sample]) -> Iterator[Fault]:
@@ -17,6 +19,21 @@ def stray_labels(samples: Sequence[Sample]) -> Iterator[Fault]:
     yolo = {sample.image: sample for sample in samples if sample.annotation.in_shares}
     for file, image in unused_texts({name: sample.labels for name, sample in yolo.items()}):
         yield Fault("label_without_image" if _is_label(file) else "text_beside_labels", yolo[image].split, file)
+
+
+def unused_files(files: Sequence[str], split: str) -> Iterator[Fault]:
+    """Tell, by kind, the files in the folders of a split that are neither images nor texts, which `stray_labels` tells.
+
+    Args:
+        files: Of the split's sources, absolute.
+        split: The split.
+    """
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        kinds[os.path.splitext(file)[1].lower()].append(file)
+    kinds.pop(".txt", None)
+    for members in kinds.values():
+        yield Fault("unused_files", split, members[0], f"one of {count_suffixes(members)}")
 
 
 def unlisted_images(samples: Sequence[Sample], roots: Mapping[str, str]) -> Iterator[Fault]:

@@ -29,13 +29,15 @@ class _Splits(TypedDict, total=False):
     val: str | list[str]
     test: str | list[str]
     image_roots: dict[str, str]
+    keypoints: int
 
 
 class DatasetConfig(_Splits):
     """A dataset YAML, read and resolved: what the engine calls `data`, which has to be a dictionary.
 
     `train`, `val` and `test` are an absolute path or a list of them, and there if the YAML has them; `image_roots` is
-    there if it gives `images`, and has the folder of the images by path of a COCO JSON or a VOC folder.
+    there if it gives `images`, and has the folder of the images by path of a COCO JSON or a VOC folder; `keypoints` is
+    there if it gives `kpt_shape`, and is how many numbers may follow the box in a row of a label.
 
     Attributes:
         path: The folder that the splits are relative to.
@@ -43,7 +45,6 @@ class DatasetConfig(_Splits):
         nc: The number of names.
         channels: Of the images; 3 where the YAML does not say.
         intensity: How more than 8 bits become 8.
-        keypoints: Numbers that may follow the box in a row of a label, by `kpt_shape`; 0 where it is not given.
         yaml_file: The YAML itself.
     """
 
@@ -52,7 +53,6 @@ class DatasetConfig(_Splits):
     nc: int
     channels: int
     intensity: Intensity
-    keypoints: int
     yaml_file: str
 
 
@@ -108,13 +108,14 @@ def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:
     if names_in_json:
         names = _read_names(data, file)
     _check_counts(content, len(names), file)
+    if content.get("kpt_shape") not in _EMPTY:
+        data["keypoints"] = _count_keypoints(content["kpt_shape"], file)
     intensity = Intensity.parse(content.get("intensity"), file)
     data |= {
         "names": names,
         "nc": len(names),
         "channels": content.get("channels") or 3,
         "intensity": intensity,
-        "keypoints": _count_keypoints(content.get("kpt_shape"), file),
         "yaml_file": str(file),
     }
     return cast("DatasetConfig", data)
@@ -236,8 +237,6 @@ def _check_counts(content: dict[Any, Any], num_names: int, file: Path) -> None:
 
 def _count_keypoints(shape: Any, file: Path) -> int:
     """How many numbers follow the box in a row of a pose dataset, by its (points, numbers of each)."""
-    if shape in _EMPTY:
-        return 0
     if not isinstance(shape, list) or len(shape) != 2 or any(type(side) is not int or side < 1 for side in shape):
         raise UserError(f"{file}: 'kpt_shape: {shown(shape)}' is not [points, 2 or 3], as in [17, 3]; correct it")
     return shape[0] * shape[1]

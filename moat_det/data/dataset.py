@@ -110,7 +110,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         names = None if options.single_cls else data["names"]
         part, paths = split_fraction(options.fraction, split), split_paths(data, split)
         self.index = open_index(paths, names, part=part, prefix=self.prefix, **reading(data))
-        self.index.report.log(self.prefix)
+        self.index.report.log(self.prefix, self.channels)
         self.intensity = data["intensity"]
         if training and self.index.report.deep:
             files = [Path(file) for file in self.index.paths]

@@ -44,7 +44,7 @@ def read_yaml(file: Path) -> Any:
         # Safe: the loader derives from SafeLoader.
         return yaml.load(read_text(file), Loader=_StrictLoader)
     except NotTextError as error:
-        raise UserError(f"{file}: {error}; {SAVE_AS_UTF_8}, or give another file if it is no text") from error
+        raise UserError(f"{file}: not a text file that can be read: {error}; {SAVE_AS_UTF_8}") from error
     except yaml.reader.ReaderError as error:
         raise UserError(f"{file}: not a text file; give the dataset's YAML") from error
     except OSError as error:

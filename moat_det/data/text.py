@@ -20,17 +20,21 @@ class NotTextError(ValueError):
     """A file is no text in an encoding that is known for certain; says where, in a few words."""
 
 
-def read_text(file: str | Path) -> str:
+def read_text(file: str | Path, marked: bool = True) -> str:
     """Read a text file in UTF-8, or in UTF-16 or UTF-32 with the mark that editors put at its beginning.
 
     Other encodings, such as GBK and Latin-1, cannot be told apart, and a wrong guess would give wrong names.
+
+    Args:
+        file: The file.
+        marked: Whether UTF-16 and UTF-32 are accepted too.
 
     Raises:
         NotTextError: It is in another encoding, or no text.
         OSError: It cannot be read.
     """
     content = Path(file).read_bytes()
-    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8-sig")
+    encoding = next((name for mark, name in _MARKS.items() if marked and content.startswith(mark)), "utf-8-sig")
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:

@@ -101,7 +101,7 @@ def read_labels(
 def read_lines(file: str) -> list[str]:
     """Give the lines of a label file; raises `AnnotationError` where it is no text or cannot be read."""
     try:
-        return read_text(file).splitlines()
+        return read_text(file, marked=False).splitlines()
     except NotTextError as error:
         problem = f"not a UTF-8 text ({error}); {SAVE_AS_UTF_8}, in rows of 'class x y w h'"
         raise AnnotationError(problem, "unreadable_labels") from error

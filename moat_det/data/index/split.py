@@ -48,8 +48,13 @@ class ScanReport:
     cleaning: Cleaning = field(default_factory=Cleaning)
     unused: list[str] = field(default_factory=list)
 
-    def log(self, prefix: str = "") -> None:
-        """Log one line of counts, and one for each thing that deserves the user's eye."""
+    def log(self, prefix: str = "", channels: int = 3) -> None:
+        """Log one line of counts, and one for each thing that deserves the user's eye.
+
+        Args:
+            prefix: Put before each message.
+            channels: Of the images; the pages of those with other than 1 or 3 are their bands.
+        """
         logger.info(
             f"{prefix}{self.images} images: {self.labelled} with boxes, {self.backgrounds} backgrounds, "
             f"{len(self.unreadable)} unreadable"
@@ -72,7 +77,7 @@ class ScanReport:
                 f"{prefix}left out, since they are neither images nor the labels of any: {count_suffixes(self.unused)} "
                 f"(the first: {self.unused[0]}); give them the names of images or labels, or move them away"
             )
-        if self.several:
+        if self.several and channels in {1, 3}:
             path, number = self.several[0]
             logger.warning(
                 f"{prefix}{len(self.several)} files hold several pictures, of which the first alone is used (such as "

@@ -262,7 +262,7 @@ def test_a_malformed_row_is_named_by_file_and_line(tmp_path: Path, row: str, mes
 
 def test_a_label_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
-    file.write_bytes(b"\xff\xfe0")
+    file.write_bytes(b"\xff\xfe0\x00")
     with pytest.raises(UserError, match=f"{file}: not a UTF-8 text"):
         read(file, 3)
 
