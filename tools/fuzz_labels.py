@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from moat_det.data.config import load_dataset
+from moat_det.data.config import load_dataset, reading
 from moat_det.data.index import open_index
 from moat_det.errors import UserError
 from tools.fuzzing import Report, Settings, feed, run
@@ -185,7 +185,7 @@ def read(kind: str, root: Path) -> None:
         data = load_dataset(root / "data.yaml")
         for split in ("train", "val", "test"):
             if split in data:
-                open_index(data[split], data["names"], data.get("image_roots")).labels()
+                open_index(data[split], data["names"], **reading(data)).labels()
         return
     place = {"labels": "images", "json": "set.json", "xml": "voc"}[kind]
     open_index(root / place, NAMES, {str(root / place): str(root / "images")}).labels()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from moat_det.data.config import DatasetConfig, load_dataset
+from moat_det.data.config import DatasetConfig, load_dataset, reading
 from moat_det.data.formats.coco import coco_dictionary
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.yolo import yolo_text
@@ -33,7 +33,7 @@ SOURCES = {"YOLO": "images", "COCO": "set.json", "VOC": "xml"}
 
 def make_set(data: DatasetConfig, folder: Path, count: int) -> None:
     """Repeat the first validation images of a dataset by hard links, with their boxes in three formats."""
-    known = [_objects(image) for image in open_index(data["val"], data["names"], data.get("image_roots"), 24).images()]
+    known = [_objects(image) for image in open_index(data["val"], data["names"], part=24, **reading(data)).images()]
     for name in ("images", "labels", "xml", "seed"):
         (folder / name).mkdir()
     seeds = [Path(shutil.copy(image.path, folder / "seed")) for image in known]

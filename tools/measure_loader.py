@@ -24,8 +24,8 @@ from ultralytics.cfg import get_cfg
 from ultralytics.data.augment import Albumentations
 from ultralytics.data.build import build_dataloader, build_yolo_dataset
 
-from moat_det.data.config import DatasetConfig, load_dataset
-from moat_det.data.formats.yolo import label_places
+from moat_det.data.config import DatasetConfig, load_dataset, reading
+from moat_det.data.formats.yolo_files import find_label
 from moat_det.data.index import open_index
 from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.loader.loader import make_loader
@@ -45,9 +45,9 @@ def link_images(data: DatasetConfig, folder: Path) -> Path:
     images, labels = folder / "images" / "train", folder / "labels" / "train"
     images.mkdir(parents=True)
     labels.mkdir(parents=True)
-    for number, image in enumerate(open_index(data["train"], data["names"], data.get("image_roots")).paths):
+    for number, image in enumerate(open_index(data["train"], data["names"], **reading(data)).paths):
         (images / f"{number:06}{Path(image).suffix}").symlink_to(image)
-        label = next((place for place in map(Path, label_places(image)) if place.is_file()), None)
+        label = find_label(image)
         if label is not None:
             shutil.copy(label, labels / f"{number:06}.txt")
     if not any(labels.iterdir()):

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from moat_det.checks.faults import Fault
 from moat_det.checks.label_files import label_file_faults
 from moat_det.checks.samples import Sample
-from moat_det.checks.stray import stray_labels, unlisted_images
-from moat_det.data.config import SPLITS, DatasetConfig, split_paths
+from moat_det.checks.stray import stray_labels, unlisted_images, unused_files
+from moat_det.data.config import SPLITS, DatasetConfig, reading, split_paths
 from moat_det.data.formats.faults import AnnotationError
 from moat_det.data.formats.records import Record, Source
 from moat_det.data.formats.sources import find_sources
@@ -50,7 +50,7 @@ def collect(data: DatasetConfig) -> Collection:
     for split in tqdm([split for split in SPLITS if split in data], "Reading labels", unit="split", disable=None):
         samples, paths = found.samples.setdefault(split, []), split_paths(data, split)
         try:
-            sources = find_sources(paths, data["names"], data.get("image_roots"))
+            sources = find_sources(paths, data["names"], **reading(data))
         except UserError as error:
             place = ", ".join(paths)
             found.faults.append(Fault("split_unusable", split, place, str(error).removeprefix(f"{place}: ")))
@@ -62,6 +62,7 @@ def collect(data: DatasetConfig) -> Collection:
                 roots[source.listing()[0]] = os.path.commonpath(folders) if folders else ""
             members = _present(records, source, split, found.faults)
             found.faults += label_file_faults(members, source.format)
+            found.faults += unused_files(source.unused(), split)
             samples += members
         repeated = {path for path, count in Counter(sample.image for sample in samples).items() if count > 1}
         found.faults += [Fault("annotated_twice", split, path, "by two parts of it", path) for path in sorted(repeated)]

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from moat_det.checks.fingerprint import axis_share, fingerprint
 from moat_det.cores import READING_THREADS
 from moat_det.data.images.gray import squeeze
-from moat_det.data.images.header import ORIENTATION_TAG, is_whole, large_images
+from moat_det.data.images.header import ORIENTATION_TAG, count_pictures, is_whole, large_images
 from moat_det.data.images.pillow import open_picture
 from moat_det.data.images.read import read_image
 from moat_det.data.images.suffixes import ARRAY_SUFFIX
@@ -36,6 +36,7 @@ class ImageFacts:
         dtype: The sample type, such as "uint8".
         highest: The largest sample of a file of more than 8 bits.
         kind: The format that the content is of, such as "JPEG"; empty if unknown.
+        pictures: How many the file holds.
         turned: Whether EXIF turns or flips it.
         digest: Of the pixels: equal for equal pictures, whatever format or number of gray channels they are stored in.
         detail: What `duplicates` compares, (96, 96) int16; None without structure.
@@ -50,6 +51,7 @@ class ImageFacts:
     dtype: str = ""
     highest: float = 0.0
     kind: str = ""
+    pictures: int = 1
     turned: bool = False
     digest: str = ""
     detail: np.ndarray | None = None
@@ -102,7 +104,7 @@ def inspect_image(path: str, channels: int) -> ImageFacts:
 
 def _header(path: str) -> dict[str, Any]:
     """Give what Pillow tells without decoding; nothing of a file that it does not know."""
-    known: dict[str, Any] = {}
+    known: dict[str, Any] = {"pictures": count_pictures(path)}
     with suppress(Exception), open_picture(path) as image:  # Pillow's parsers raise anything on a broken file.
         known.update(kind=image.format or "", whole=is_whole(image, Path(path)))
         known["turned"] = image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9)

@@ -136,6 +136,13 @@ KINDS = {
     "empty_label": _note("empty label files", "good parts: nothing to do"),
     "crlf": _note("label files with Windows line ends", "read all right"),
     "polygon": _note("polygons among the labels", "the box around each is used"),
+    "unused_files": _warning(
+        "files that are neither images nor labels",
+        "not used: if they are pictures, save them in a format with one of the known endings, else move them away",
+    ),
+    "several_pictures": _warning(
+        "files that hold several pictures", "the first alone is used: save each picture as a file of its own"
+    ),
     "text_beside_labels": _note("text files beside the labels that are no labels", "not used"),
     "image_not_listed": _note("images beside a JSON that it does not list", "not used"),
     "long_box": _note("boxes longer than 20 times their width", "fine for scratches: see whether any is a slip"),

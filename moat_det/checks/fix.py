@@ -35,6 +35,7 @@ _MENDED = {
     "image_not_listed": "not copied",
     "label_without_image": "not copied",
     "text_beside_labels": "not copied",
+    "unused_files": "not copied",
 }
 
 

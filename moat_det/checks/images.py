@@ -9,22 +9,24 @@ from pathlib import Path
 from moat_det.checks.faults import Fault
 from moat_det.checks.samples import Sample
 
+_JPEG = {".jfif", ".jpe", ".jpeg", ".jpg", ".mpo"}
 _SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg", ".mpo"},
-    "MPO": {".jpg", ".jpeg", ".mpo"},
-    "PNG": {".png"},
+    "JPEG": _JPEG,
+    "MPO": _JPEG,
+    "PNG": {".apng", ".png"},
     "BMP": {".bmp", ".dib"},
     "TIFF": {".tif", ".tiff"},
     "WEBP": {".webp"},
 }
 
 
-def image_faults(samples: Sequence[Sample], intensity: str) -> Iterator[Fault]:
+def image_faults(samples: Sequence[Sample], intensity: str, channels: int = 3) -> Iterator[Fault]:
     """Tell what is unusual about the images of one split.
 
     Args:
         samples: Of the split, with their facts.
         intensity: The kind of the dataset's intensity: only "image" takes integers and floating samples side by side.
+        channels: Of the dataset's images; the pages of one with other than 1 or 3 are its bands.
     """
     for sample in samples:
         facts, path = sample.facts, Path(sample.image)
@@ -36,6 +38,8 @@ def image_faults(samples: Sequence[Sample], intensity: str) -> Iterator[Fault]:
         suffix = path.suffix.lower()
         if facts.deep:
             yield Fault("deep_image", sample.split, sample.image, f"{facts.dtype}, up to {facts.highest:g}")
+        if facts.pictures > 1 and channels in {1, 3}:
+            yield Fault("several_pictures", sample.split, sample.image, f"{facts.pictures}", image=sample.image)
         if facts.turned:
             yield Fault("turned_by_exif", sample.split, sample.image, image=sample.image)
         if path.suffix != suffix:

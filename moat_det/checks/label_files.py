@@ -9,7 +9,7 @@ from pathlib import Path
 
 from moat_det.checks.faults import Fault
 from moat_det.checks.samples import Sample
-from moat_det.data.formats.yolo import label_places
+from moat_det.data.formats.yolo_files import label_places
 
 # Where more images than this share of a split have no label file, that is how it marks good parts.
 _FORGOTTEN_SHARE = 0.1

@@ -75,7 +75,7 @@ def check_dataset(source: str | Path, group: str | None = None) -> Check:
     for sample in samples:
         sample.facts = facts[sample.image]
     for split, members in found.samples.items():
-        faults += image_faults(members, data["intensity"].kind)
+        faults += image_faults(members, data["intensity"].kind, data["channels"])
         faults += good_part_faults(split, members, data["yaml_file"])
     for sample in tqdm(samples, "Checking boxes", unit="image", disable=None):
         faults += box_faults(sample)

@@ -29,13 +29,15 @@ class _Splits(TypedDict, total=False):
     val: str | list[str]
     test: str | list[str]
     image_roots: dict[str, str]
+    keypoints: int
 
 
 class DatasetConfig(_Splits):
     """A dataset YAML, read and resolved: what the engine calls `data`, which has to be a dictionary.
 
     `train`, `val` and `test` are an absolute path or a list of them, and there if the YAML has them; `image_roots` is
-    there if it gives `images`, and has the folder of the images by path of a COCO JSON or a VOC folder.
+    there if it gives `images`, and has the folder of the images by path of a COCO JSON or a VOC folder; `keypoints` is
+    there if it gives `kpt_shape`, and is how many numbers may follow the box in a row of a label.
 
     Attributes:
         path: The folder that the splits are relative to.
@@ -58,6 +60,11 @@ def split_paths(data: DatasetConfig, split: str) -> list[str]:
     """Give what a split of a dataset names, as a list of paths; empty where the YAML has no such split."""
     paths = cast("dict[str, Any]", data).get(split, [])
     return paths if isinstance(paths, list) else [paths]
+
+
+def reading(data: DatasetConfig) -> dict[str, Any]:
+    """How the files of a dataset are read: what `open_index` and `find_sources` take beside paths and names."""
+    return {"image_roots": data.get("image_roots"), "root": data.get("path"), "keypoints": data.get("keypoints", 0)}
 
 
 def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:
@@ -101,6 +108,8 @@ def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:
     if names_in_json:
         names = _read_names(data, file)
     _check_counts(content, len(names), file)
+    if content.get("kpt_shape") not in _EMPTY:
+        data["keypoints"] = _count_keypoints(content["kpt_shape"], file)
     intensity = Intensity.parse(content.get("intensity"), file)
     data |= {
         "names": names,
@@ -170,7 +179,7 @@ def _read_names(data: dict[str, Any], file: Path) -> dict[int, str]:
     found = [entry for entry in _entries(data) if _is_json(entry) and os.path.isfile(entry)]
     if not found:
         raise UserError(f"{file}: the key 'names' is missing, and no COCO JSON is there to give them; add 'names'")
-    return dict(enumerate(json_names(found[0])))
+    return dict(enumerate(json_names(*dict.fromkeys(found))))
 
 
 def _check_names(names: Any, file: Path) -> dict[int, str]:
@@ -224,6 +233,13 @@ def _check_counts(content: dict[Any, Any], num_names: int, file: Path) -> None:
             f"{file}: 'channels: {_written(channels)}' is no whole number from 1 to {MAX_CHANNELS}; write the number "
             "of bands, or remove it: gray and colour are read as 3 channels"
         )
+
+
+def _count_keypoints(shape: Any, file: Path) -> int:
+    """How many numbers follow the box in a row of a pose dataset, by its (points, numbers of each)."""
+    if not isinstance(shape, list) or len(shape) != 2 or any(type(side) is not int or side < 1 for side in shape):
+        raise UserError(f"{file}: 'kpt_shape: {shown(shape)}' is not [points, 2 or 3], as in [17, 3]; correct it")
+    return shape[0] * shape[1]
 
 
 def _written(value: Any) -> str:

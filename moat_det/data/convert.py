@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from moat_det.data.config import SPLITS, load_dataset
+from moat_det.data.config import SPLITS, load_dataset, reading
 from moat_det.data.formats.coco import coco_dictionary, coco_names
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.sources import find_sources
@@ -130,19 +130,19 @@ def _read_source(
         data = load_dataset(place)
         class_names: dict[int, str] = data["names"]
         paths = {split: data[split] for split in SPLITS if split in data}
-        roots = data.get("image_roots", {})
+        how = reading(data)
     else:
         if not os.path.exists(place):
             raise UserError(f"{source}: does not exist; give a dataset YAML, a COCO JSON, or a folder")
         paths = {"train": place}
-        roots = {place: os.path.abspath(images)} if images else {}
+        how = {"image_roots": {place: os.path.abspath(images)}} if images else {}
         class_names = dict(enumerate(names or _find_names(place, source_format)))
     splits: dict[str, list[LabelledImage]] = {}
     for split, path in paths.items():
-        formats = {part.format for part in find_sources(path, class_names, roots)}
+        formats = {part.format for part in find_sources(path, class_names, **how)}
         if formats != {source_format}:
             raise UserError(f"{path}: is {' and '.join(sorted(formats))}, not {source_format}; correct --from")
-        index = open_index(path, class_names, roots, prefix=f"{split}: ")
+        index = open_index(path, class_names, prefix=f"{split}: ", **how)
         index.report.log(f"{split}: ")
         splits[split] = list(index.images())
     return class_names, splits

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_text
 from moat_det.errors import UserError
 
 
@@ -41,8 +42,10 @@ def read_yaml(file: Path) -> Any:
     """
     try:
         # Safe: the loader derives from SafeLoader.
-        return yaml.load(file.read_text(encoding="utf-8-sig"), Loader=_StrictLoader)
-    except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
+        return yaml.load(read_text(file), Loader=_StrictLoader)
+    except NotTextError as error:
+        raise UserError(f"{file}: not a text file that can be read: {error}; {SAVE_AS_UTF_8}") from error
+    except yaml.reader.ReaderError as error:
         raise UserError(f"{file}: not a text file; give the dataset's YAML") from error
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error

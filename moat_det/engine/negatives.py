@@ -15,9 +15,9 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
-from moat_det.data.config import SPLITS, DatasetConfig, split_paths
-from moat_det.data.formats.yolo import label_places
-from moat_det.data.images.find import find_images
+from moat_det.data.config import SPLITS, DatasetConfig, reading, split_paths
+from moat_det.data.formats.yolo_files import find_labels
+from moat_det.data.images.find import list_images
 from moat_det.data.index import open_index
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.engine.model import MOAT
@@ -79,7 +79,7 @@ def known_images(data: DatasetConfig) -> dict[str, str]:
         places = split_paths(data, split)
         if not places or not all(map(os.path.exists, places)):  # a test split need not be there
             continue
-        index = open_index(places, data["names"], data.get("image_roots"))
+        index = open_index(places, data["names"], **reading(data))
         for path, boxes in zip(index.paths, np.diff(index.starts).tolist(), strict=True):
             known[os.path.realpath(path)] = f"they {'carry boxes' if boxes else 'are already'} in {split}"
     return known
@@ -101,9 +101,10 @@ def good_images(source: str, known: dict[str, str]) -> tuple[list[str], dict[str
     if not os.path.exists(source):
         raise UserError(f"--source {source}: no such folder, list of images or image")
     images, left_out = [], dict[str, int]()
-    for path in map(str, find_images(source)):
+    labels = find_labels(list_images(source))
+    for path in labels:
         reason = known.get(os.path.realpath(path), "")
-        label = next((place for place in label_places(path) if os.path.isfile(place)), None)
+        label = labels[path]
         if not reason and label is not None and Path(label).read_bytes().strip():
             reason = "they have labels of their own"
         if reason:

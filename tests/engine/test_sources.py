@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("source", "images", "videos"),
     [
-        (".", ["a.JPG", "b.png"], ["clip.mp4"]),
+        (".", ["a.JPG", "b.png", "deep/c.tif"], ["clip.mp4"]),
         ("*", ["a.JPG", "b.png"], ["clip.mp4"]),
         ("**/*.*", ["a.JPG", "b.png", "deep/c.tif"], ["clip.mp4"]),
         ("b.png", ["b.png"], []),
@@ -73,6 +73,6 @@ def test_pages_are_live_and_files_behind_a_url_are_not() -> None:
     assert not _is_live("https://host/part.png?size=2")
 
 
-def test_our_suffixes_are_those_that_the_engine_reads() -> None:
-    assert IMAGE_SUFFIXES == IMG_FORMATS
+def test_our_suffixes_are_those_that_the_engine_reads_and_more() -> None:
+    assert IMAGE_SUFFIXES > IMG_FORMATS
     assert VIDEO_SUFFIXES == VID_FORMATS

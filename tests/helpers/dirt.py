@@ -154,6 +154,11 @@ def _plant_images(root: Path, planted: Planted) -> None:
     Image.fromarray(surface(536)).save(images / "part034.jpg", quality=95)
     (images / "part034.jpg").replace(images / "part034.png")
     planted["wrong_suffix", "part034"] += 1
+    first, second = Image.fromarray(surface(50)), Image.fromarray(surface(550))
+    first.save(images / "part050.png", save_all=True, append_images=[second])
+    planted["several_pictures", "part050"] += 1
+    write_text(images / "camera.raw", "a picture of another kind")
+    planted["unused_files", "camera"] += 1
 
 
 def _plant_duplicates(root: Path, planted: Planted) -> None:

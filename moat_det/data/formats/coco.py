@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,12 @@ import numpy as np
 from moat_det.data.formats.annotation import LARGEST_PIXEL, Annotation, Row
 from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.data.formats.labelled_image import LabelledImage
+from moat_det.data.formats.outline import box_outlines
 from moat_det.data.formats.records import ClassIds, Record
+from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_text
 from moat_det.messages import is_plain, shown
+
+logger = logging.getLogger(__name__)
 
 _LISTS = ("images", "annotations", "categories")
 # So many file names, spread over the JSON, tell which folder they are relative to.
@@ -41,6 +46,10 @@ class CocoSource:
     def listing(self) -> Sequence[str]:
         """Give the JSON alone."""
         return [self.file]
+
+    def unused(self) -> Sequence[str]:
+        """Nothing: the JSON names its files, so that no folder is read."""
+        return []
 
     def records(self, on_fault: OnFault) -> list[Record]:
         """Give the JSON's images; those without an annotation are images without boxes."""
@@ -150,7 +159,8 @@ def read_coco(file: str | Path, outlines: bool = False) -> dict[str, Any]:
         outlines: Keep the key `segmentation` of the annotations, which takes most of the memory.
 
     Returns:
-        `images`, `annotations` and `categories`, each a list; their entries are not looked at.
+        `images`, `annotations` and `categories`, each a list; their entries are not looked at, but that what has an
+        outline and no `bbox` has got the box around the outline.
 
     Raises:
         AnnotationError: It cannot be read, is no JSON or lacks a list.
@@ -160,13 +170,14 @@ def read_coco(file: str | Path, outlines: bool = False) -> dict[str, Any]:
         return AnnotationError(problem, "unreadable_labels", str(file), place)
 
     try:
-        text = Path(file).read_text(encoding="utf-8-sig")
-        coco = json.loads(text, object_hook=None if outlines else _without_outline)
+        coco = json.loads(read_text(file), object_hook=box_outlines if outlines else _without_outline)
     except OSError as error:
         raise unreadable(f"cannot be read ({error.strerror}); check its permissions") from error
     except json.JSONDecodeError as error:
         raise unreadable(f"broken JSON: {error.msg}; correct it or export it anew", f"line {error.lineno}") from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, nested too deep
+    except NotTextError as error:
+        raise unreadable(f"cannot be read as JSON ({error}); {SAVE_AS_UTF_8}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, nested too deep
         reason = str(error).splitlines()[0][:100]
         raise unreadable(f"cannot be read as JSON ({reason}); export it anew") from error
     for key in _LISTS:
@@ -175,14 +186,22 @@ def read_coco(file: str | Path, outlines: bool = False) -> dict[str, Any]:
     return coco
 
 
-def coco_names(file: str | Path) -> list[str]:
+def coco_names(file: str | Path, others: Sequence[str | Path] = ()) -> list[str]:
     """Give the names of a COCO JSON's categories, in the order of their ids.
+
+    Categories that only group others are no classes: those without an annotation that another category names as its
+    `supercategory`, and one of id 0 that names none itself, as Roboflow writes them.
+
+    Args:
+        file: The JSON.
+        others: The dataset's other JSONs, in which such a category may have annotations.
 
     Raises:
         AnnotationError: As `read_coco`; or there is no category, or one without id or name, or two of one id or name.
     """
     names: dict[int | str, str] = {}
-    for position, entry in enumerate(read_coco(file)["categories"]):
+    coco = read_coco(file)
+    for position, entry in enumerate(coco["categories"]):
         try:
             key, name = check_id(entry, "id"), _category_name(entry)
             if key in names or name in names.values():
@@ -194,7 +213,31 @@ def coco_names(file: str | Path) -> list[str]:
         names[key] = name
     if not names:
         raise AnnotationError("no category in it; add 'names' to the dataset YAML", file=str(file))
+    for key in _groups(names, coco, others):
+        logger.info(
+            f"{file}: the category {shown(key)}, '{names.pop(key)}', has no annotation and groups the others: it is no "
+            "class; give 'names' in the dataset YAML to keep it"
+        )
     return [names[key] for key in sorted(names, key=lambda key: (isinstance(key, str), key))]
+
+
+def _groups(names: Mapping[int | str, str], coco: dict[str, Any], others: Sequence[str | Path]) -> list[int | str]:
+    """Give the ids of the categories that only group others; none where nothing else would be left."""
+    parents = {entry["id"]: entry.get("supercategory") for entry in coco["categories"]}
+    groups = {
+        key: name
+        for key, name in names.items()
+        if (key == 0 and parents[key] in (None, "", "none"))
+        or any(parent == name for other, parent in parents.items() if other != key)
+    }
+    if not groups or len(groups) == len(names):
+        return []
+    for content in (coco, *map(read_coco, others)):
+        used = {entry.get("category_id") for entry in content["annotations"] if isinstance(entry, dict)}
+        listed = [entry for entry in content["categories"] if isinstance(entry, dict)]
+        have_boxes = {entry.get("name") for entry in listed if entry.get("id") in used}
+        groups = {key: name for key, name in groups.items() if name not in have_boxes}
+    return list(groups)
 
 
 def find_image_root(file: str, names: Sequence[str]) -> str:
@@ -292,7 +335,7 @@ def _repeated(key: int | str, what: str) -> AnnotationError:
 
 
 def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
-    entry.pop("segmentation", None)
+    box_outlines(entry).pop("segmentation", None)
     return entry
 
 
@@ -320,6 +363,10 @@ def _declared_size(size: tuple[Any, Any]) -> tuple[int, int]:
 
 def _box(entry: Any) -> list[float]:
     """Give an annotation's x, y, width, height in pixels."""
+    if isinstance(entry, dict) and entry.get("bbox") in (None, []):
+        raise AnnotationError(
+            "no 'bbox' in it, and no outline in 'segmentation' that a box could be drawn around; add one of them"
+        )
     box = check_key(entry, "bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         raise AnnotationError(f"'bbox' is {shown(box)}; write [x, y, width, height] in pixels")

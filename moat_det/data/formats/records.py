@@ -45,6 +45,10 @@ class Source(Protocol):
         """Give the files that are found without opening one, absolute: one more or one less makes another split."""
         ...
 
+    def unused(self) -> Sequence[str]:
+        """Give the files in the folders that are read of which nothing is used, absolute, sorted."""
+        ...
+
     def records(self, on_fault: OnFault) -> list[Record]:
         """Give the images, in any order.
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from moat_det.data.formats.coco import CocoSource
 from moat_det.data.formats.records import Source
 from moat_det.data.formats.voc import VocSource
-from moat_det.data.formats.yolo import YoloSource, label_places
-from moat_det.data.images.find import is_image, list_images, walk
+from moat_det.data.formats.yolo import YoloSource
+from moat_det.data.formats.yolo_files import find_labels
+from moat_det.data.images.find import find_split, is_image, walk
 from moat_det.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ def find_sources(
     paths: str | Path | Sequence[str | Path],
     names: Mapping[int, str] | None,
     image_roots: Mapping[str, str] | None = None,
+    root: str | None = None,
+    keypoints: int = 0,
 ) -> list[Source]:
     """Tell the format of each part of a split.
 
@@ -31,6 +34,8 @@ def find_sources(
         paths: What a split of a dataset YAML names.
         names: Class id to name; None where classes do not matter.
         image_roots: The folder with the images, by path, for COCO and VOC; where there is none it is looked for.
+        root: The dataset's folder, which lists of images may be relative to.
+        keypoints: Numbers that may follow the box in a row of a YOLO label.
 
     Raises:
         UserError: A path does not exist or holds no image.
@@ -49,7 +54,9 @@ def find_sources(
         else:
             yolo.append(path)
     if yolo:
-        sources.append(YoloSource(list_images(yolo), None if names is None else len(names)))
+        found = find_split(yolo, root)
+        images, others = sorted(set(found.images)), sorted({*found.videos, *found.others})
+        sources.append(YoloSource(images, None if names is None else len(names), keypoints, others))
     return sources
 
 
@@ -61,7 +68,8 @@ def _find_voc(folder: str, names: Mapping[int, str] | None, image_root: str | No
     if not annotations:
         return None
     images = [file for file in files if is_image(file)]
-    if any(os.path.isfile(place) for image in images for place in label_places(image)):
+    if any(find_labels(images).values()):
         logger.info(f"{folder}: has both YOLO labels and {len(annotations)} XML files; the YOLO labels are used")
         return None
-    return VocSource(annotations, [] if image_root else images, names, image_root)
+    others = [file for file in files if not is_image(file) and not file.lower().endswith(".xml")]
+    return VocSource(annotations, [] if image_root else images, names, image_root, others)

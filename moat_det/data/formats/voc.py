@@ -36,21 +36,32 @@ class VocSource:
         images: The images that lie in the same folders, absolute; those without an XML file have no boxes.
         names: Class id to name; None where classes do not matter.
         image_root: The folder with the images of the XML files; None for the places around each.
+        others: Files that lie among them, absolute.
     """
 
     format = "voc"
 
     def __init__(
-        self, files: Sequence[str], images: Sequence[str], names: Mapping[int, str] | None, image_root: str | None
+        self,
+        files: Sequence[str],
+        images: Sequence[str],
+        names: Mapping[int, str] | None,
+        image_root: str | None,
+        others: Sequence[str] = (),
     ) -> None:
         self.files = files
         self.images = images
         self._ids = ClassIds(names)
         self.image_root = image_root
+        self._others = others
 
     def listing(self) -> Sequence[str]:
         """Give the XML files, and the images beside them."""
         return [*self.files, *self.images]
+
+    def unused(self) -> Sequence[str]:
+        """Give what lies among them and is neither an XML file nor an image."""
+        return self._others
 
     def records(self, on_fault: OnFault) -> list[Record]:
         """Give the images of the XML files, then those beside them that have none."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 
 from moat_det.data.formats.annotation import Annotation, Row
 from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.records import Record
+from moat_det.data.formats.yolo_files import find_labels, unused_texts
+from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_text
 
 # Coordinates are shares of the image: beyond this they are pixels, and clipping would hide it.
 _LARGEST_COORDINATE = 2.0
@@ -22,53 +23,57 @@ class YoloSource:
     Args:
         images: The images, absolute.
         num_classes: Class ids from this number on are refused; None accepts every id.
+        keypoints: Numbers that may follow the box in a row, as the dataset's YAML says of a pose dataset.
+        others: Files that lie among the images, absolute.
     """
 
     format = "yolo"
 
-    def __init__(self, images: Sequence[str], num_classes: int | None) -> None:
+    def __init__(
+        self, images: Sequence[str], num_classes: int | None, keypoints: int = 0, others: Sequence[str] = ()
+    ) -> None:
         self.images = images
         self._num_classes = num_classes
+        self._keypoints = keypoints
+        self._others = others
+
+    @cached_property
+    def _labels(self) -> dict[str, str | None]:
+        return find_labels(self.images)
 
     def listing(self) -> Sequence[str]:
-        """Give the images."""
-        return self.images
+        """Give the images, and the label files of those that have one."""
+        return [*self.images, *(file for file in self._labels.values() if file)]
+
+    def unused(self) -> Sequence[str]:
+        """Give what lies among the images, and the texts among the labels, that belong to no image."""
+        used = set(self._labels.values())
+        texts = (file for file, _ in unused_texts(self._labels))
+        return sorted({*texts, *(file for file in self._others if file not in used)})
 
     def records(self, on_fault: OnFault) -> list[Record]:
         """Give the images; a label file that is missing means an image without boxes."""
         records = []
-        for image in self.images:
-            places = label_places(image)
-            file = next((place for place in places if os.path.isfile(place)), None)
-            read = partial(read_labels, file, self._num_classes, on_fault, image)
-            records.append(Record(image, read, file, places[: places.index(file) + 1] if file else places))
+        for image, file in self._labels.items():
+            read = partial(read_labels, file, self._num_classes, on_fault, image, self._keypoints)
+            records.append(Record(image, read, file, (file,) if file else ()))
         return records
 
 
-def label_places(image: str) -> tuple[str, ...]:
-    """Give the places where the label file of an image may be, the first one that exists counts.
-
-    The last folder `images` of its path becomes `labels`; else the file lies beside the image.
-
-    Args:
-        image: The image's absolute path.
-    """
-    beside = os.path.splitext(image)[0] + ".txt"
-    before, middle, after = beside.rpartition(f"{os.sep}images{os.sep}")
-    return (f"{before}{os.sep}labels{os.sep}{after}", beside) if middle else (beside,)
-
-
-def read_labels(file: str | None, num_classes: int | None, on_fault: OnFault, image: str | None = None) -> Annotation:
+def read_labels(
+    file: str | None, num_classes: int | None, on_fault: OnFault, image: str | None = None, keypoints: int = 0
+) -> Annotation:
     """Read a YOLO label file.
 
     A row is `class x y w h` (centre, width, height) or a polygon `class x1 y1 x2 y2 x3 y3 ...`, all as shares
-    of the image's sides.
+    of the image's sides; or, of a pose dataset, a box followed by its keypoints, which are left out.
 
     Args:
         file: The .txt file; None for an image without boxes.
         num_classes: Class ids from this number on are refused; None accepts every id.
         on_fault: Gets what is wrong with a row, by its line, or with the file.
         image: The image, for the faults.
+        keypoints: Numbers that may follow the box in a row; 0 where the dataset has no keypoints.
 
     Returns:
         The boxes in the order of their rows, as shares.
@@ -86,7 +91,7 @@ def read_labels(file: str | None, num_classes: int | None, on_fault: OnFault, im
         if columns := line.split():
             place = f"line {number}"
             try:
-                annotation.rows.append(parse_row(columns, place, num_classes))
+                annotation.rows.append(parse_row(columns, place, num_classes, keypoints))
             except AnnotationError as error:
                 annotation.lost += 1
                 on_fault(error.at(file, place, image))
@@ -94,32 +99,42 @@ def read_labels(file: str | None, num_classes: int | None, on_fault: OnFault, im
 
 
 def read_lines(file: str) -> list[str]:
-    """Give the lines of a label file; raises `AnnotationError` where it is no UTF-8 text or cannot be read."""
+    """Give the lines of a label file; raises `AnnotationError` where it is no text or cannot be read."""
     try:
-        with open(file, encoding="utf-8-sig") as text:
-            return text.read().splitlines()
-    except UnicodeDecodeError as error:
-        problem = "not a UTF-8 text; a label file has rows of 'class x y w h'"
+        return read_text(file, marked=False).splitlines()
+    except NotTextError as error:
+        problem = f"not a UTF-8 text ({error}); {SAVE_AS_UTF_8}, in rows of 'class x y w h'"
         raise AnnotationError(problem, "unreadable_labels") from error
     except OSError as error:
         problem = f"cannot be read ({error.strerror}); check its permissions"
         raise AnnotationError(problem, "unreadable_labels") from error
 
 
-def parse_row(columns: list[str], place: str, num_classes: int | None) -> Row:
+def parse_row(columns: list[str], place: str, num_classes: int | None, keypoints: int = 0) -> Row:
     """Read a row of a label file.
 
     Args:
         columns: The words of the row.
         place: Where it stands.
         num_classes: Class ids from this number on are refused; None accepts every id.
+        keypoints: Numbers that may follow the box; a row of a dataset that has keypoints is no polygon.
 
     Raises:
         AnnotationError: The row is malformed or its class id unknown.
     """
+    if keypoints:
+        if len(columns) not in (5, 5 + keypoints):
+            raise AnnotationError(
+                f"{len(columns)} columns; by 'kpt_shape' of the dataset YAML a row has a class, a box of 4 and "
+                f"{keypoints} numbers of keypoints: correct the row or 'kpt_shape'"
+            )
+        columns = columns[:5]
     is_polygon = len(columns) >= 7 and len(columns) % 2 == 1
     if len(columns) != 5 and not is_polygon:
-        raise AnnotationError(f"{len(columns)} columns; write 'class x y w h', or a polygon as 'class x1 y1 x2 y2 ...'")
+        pose = "; those of a pose dataset need 'kpt_shape' in its YAML" if len(columns) > 7 else ""
+        raise AnnotationError(
+            f"{len(columns)} columns; write 'class x y w h', or a polygon as 'class x1 y1 x2 y2 ...'{pose}"
+        )
     try:
         cls, *coordinates = map(float, columns)
     except ValueError as error:

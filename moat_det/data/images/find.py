@@ -1,13 +1,47 @@
-"""Finding the image files that a folder, a list or a path names."""
+"""Finding the files that a folder, a pattern, a list or a path names: by the same rules for every command."""
 
 from __future__ import annotations
 
+import csv
+import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from moat_det.data.images.suffixes import ARRAY_SUFFIX, IMAGE_SUFFIXES
+from moat_det.data.images.suffixes import ARRAY_SUFFIX, IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_text
 from moat_det.errors import UserError
+from moat_det.messages import some
+
+_QUOTES = "\"'"
+_SHOWN_SUFFIXES = 8
+
+
+@dataclass
+class FoundFiles:
+    """What sources name, each file an absolute path.
+
+    Attributes:
+        images: By their suffixes. Those that a list names need not exist.
+        videos: By their suffixes.
+        others: Neither; left out.
+    """
+
+    images: list[str] = field(default_factory=list)
+    videos: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+    def add(self, path: str, named: bool) -> None:
+        """Add a file; an array counts where it is named, as one in a folder may be anything."""
+        suffix = os.path.splitext(path)[1].lower()
+        if suffix[1:] in IMAGE_SUFFIXES or (named and suffix == ARRAY_SUFFIX):
+            self.images.append(path)
+        elif suffix[1:] in VIDEO_SUFFIXES:
+            self.videos.append(path)
+        else:
+            self.others.append(path)
 
 
 def find_images(source: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -15,37 +49,83 @@ def find_images(source: str | Path | Iterable[str | Path]) -> list[Path]:
     return [Path(name) for name in list_images(source)]
 
 
-def list_images(source: str | Path | Iterable[str | Path]) -> list[str]:
+def list_images(source: str | Path | Iterable[str | Path], root: str | None = None) -> list[str]:
     """Find the images that a split of a dataset names.
 
     Args:
-        source: A folder, searched with its sub-folders but without hidden files; a text file with one image
-            per line, absolute or relative to the text file's folder; an image; or several of these.
+        source: A folder, searched with its sub-folders but without hidden files; a list, as `read_list` reads it; an
+            image; or several of these.
+        root: The dataset's folder.
 
     Returns:
-        The images, absolute, each once, sorted by their full path. What a text file names need not exist.
+        The images, absolute, each once, sorted by their full path. What a list names need not exist.
 
     Raises:
         UserError: `source` does not exist, is no text, or holds no image.
     """
-    sources = [source] if isinstance(source, (str, Path)) else list(source)
-    found: set[str] = set()
-    for item in sources:
-        path = Path(os.path.abspath(item))
-        if path.is_dir():
-            images = [file for file in walk(path) if is_image(file)]
-        elif not path.is_file():
+    return sorted(set(find_split(source, root).images))
+
+
+def find_split(source: str | Path | Iterable[str | Path], root: str | None = None) -> FoundFiles:
+    """Find the images that a split names, as `list_images` does, and what else is there."""
+    found = FoundFiles()
+    for item in [source] if isinstance(source, (str, Path)) else source:
+        path = os.path.abspath(item)
+        if not os.path.exists(path):
             raise UserError(f"{path}: no such folder or list of images; correct the path in the dataset YAML")
-        elif is_image(path):
-            images = [str(path)]
-        else:
-            # Arrays count where they are named: those in a folder may be anything, such as the engine's caches.
-            images = [line for line in _read_list(path) if is_image(line) or line.lower().endswith(ARRAY_SUFFIX)]
-        if not images:
+        part = find_files(path, root)
+        if not part.images:
+            left = f" (left out: {count_suffixes(part.videos + part.others)})" if part.videos or part.others else ""
             formats = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise UserError(f"{path}: no images in it; put files there that end in one of {formats}")
-        found.update(images)
-    return sorted(found)
+            raise UserError(f"{path}: no images in it{left}; put files there that end in one of {formats}")
+        found.images += part.images
+        found.videos += part.videos
+        found.others += part.others
+    return found
+
+
+def find_files(source: str | Path, root: str | None = None) -> FoundFiles:
+    """Find the files that a source names.
+
+    Args:
+        source: A folder, searched with its sub-folders but without hidden files; a pattern with `*`; a list, as
+            `read_list` reads it; or a file.
+        root: The dataset's folder, for lists.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UserError: A list is no text.
+    """
+    path, found = os.path.abspath(source), FoundFiles()
+    if os.path.isfile(path) and not is_image(path) and _is_list(path):
+        for entry in read_list(path, root):
+            for file in matches(entry) or [entry]:
+                found.add(file, named=not os.path.isdir(entry))
+        return found
+    files = matches(path)
+    if files is None:
+        raise FileNotFoundError(f"{source} does not exist")
+    for file in files:
+        found.add(file, named=str(source).lower().endswith(ARRAY_SUFFIX))
+    return found
+
+
+def matches(path: str) -> list[str] | None:
+    """Give the files that a path, absolute, stands for, sorted, each once; None where there is nothing."""
+    if os.path.isdir(path):
+        return sorted(walk(path))
+    if os.path.isfile(path):
+        return [path]
+    if "*" not in path:
+        return None
+    found = sorted(glob.glob(path, recursive=True))
+    return [file for file in found if not os.path.isdir(file)]
+
+
+def count_suffixes(files: Iterable[str]) -> str:
+    """Say of what kinds files are: "3 .txt, 1 without suffix"."""
+    counts = Counter(os.path.splitext(file)[1].lower() or "without suffix" for file in files)
+    return some([f"{count} {suffix}" for suffix, count in counts.most_common()], _SHOWN_SUFFIXES)
 
 
 def is_image(path: str | Path) -> bool:
@@ -66,9 +146,54 @@ def walk(folder: str | Path) -> Iterator[str]:
         yield from (os.path.join(root, name) for name in files if not name.startswith("."))
 
 
-def _read_list(path: Path) -> list[str]:
+def read_list(path: str, root: str | None = None) -> list[str]:
+    """Read a list of files: a text with one on each line, or the cells of a CSV with or without the heading "source".
+
+    An entry is relative to the list's folder, else to the dataset's, else to the working folder; either separator will
+    do, and quotes are taken off.
+
+    Args:
+        path: The list, absolute.
+        root: The dataset's folder; where it is not known, each folder above the list may be it, the nearest first.
+
+    Returns:
+        Absolute paths, sorted, each once; what is nowhere is given beside the list.
+
+    Raises:
+        UserError: It is no text.
+    """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: neither an image nor a UTF-8 list of image paths; correct the path") from error
-    return [os.path.normpath(path.parent / line.strip()) for line in lines if line.strip()]
+        lines = read_text(path).splitlines()
+    except NotTextError as error:
+        raise UserError(
+            f"{path}: neither an image nor a UTF-8 list of image paths ({error}); {SAVE_AS_UTF_8}, or correct the path"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    if path.lower().endswith(".csv"):
+        rows = list(csv.reader(lines))
+        lines = [cell for row in rows[rows[:1] == [["source"]] :] for cell in row]
+    beside = os.path.dirname(path)
+    roots = [root] if root else [str(folder) for folder in Path(beside).parents]
+    folders = list(dict.fromkeys([beside, *roots, os.getcwd()]))
+    entries = (line.strip().strip(_QUOTES).strip() for line in lines)
+    return sorted({_locate(entry, folders) for entry in entries if entry})
+
+
+def _locate(entry: str, folders: Sequence[str]) -> str:
+    forms = (entry, entry.replace("\\", "/")) if "\\" in entry else (entry,)
+    places = [os.path.normpath(os.path.join(folder, form)) for form in forms for folder in folders]
+    return next((place for place in places if _is_there(place)), places[-len(folders)])
+
+
+def _is_there(place: str) -> bool:
+    try:
+        return os.path.exists(place) or ("*" in place and bool(glob.glob(place, recursive=True)))
+    except ValueError:  # no name that a file may have
+        return False
+
+
+def _is_list(path: str) -> bool:
+    """Whether a file that is no image may be a list: neither a video nor an array."""
+    suffix = os.path.splitext(path)[1].lower()
+    return suffix[1:] not in VIDEO_SUFFIXES and suffix != ARRAY_SUFFIX

@@ -21,6 +21,10 @@ MAX_PIXELS = int(os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", 2**30))
 ORIENTATION_TAG = 274
 _SIDEWAYS = {5, 6, 7, 8}
 _END_MARKS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "JPEG2000": b"\xff\xd9", "PNG": b"IEND"}
+# Of these is known whether they are cut off, or Pillow refuses to open what is; others are decoded.
+_CHECKED = {*_END_MARKS, "AVIF", "BMP", "HEIF", "TIFF", "WEBP"}
+_OF_SEVERAL = {"AVIF", "PNG", "TIFF", "WEBP"}
+_SUBFILE_TAG = 254
 # Pillow's raw modes of more than 8 bits per sample; "BGR;16" of BMP is 16 bits per pixel and none of them.
 _DEEP_RAW_MODE = re.compile(r"(I|F|L|LA|RGB|RGBA|RGBX);(12|16|32|64)")
 
@@ -33,11 +37,13 @@ class ImageHeader:
         height: Rows after the EXIF rotation, in pixels.
         width: Columns after the EXIF rotation, in pixels.
         deep: Whether a sample has more than 8 bits.
+        pictures: How many pictures the file holds, as `count_pictures` does.
     """
 
     height: int
     width: int
     deep: bool
+    pictures: int = 1
 
 
 @contextmanager
@@ -78,13 +84,41 @@ def read_header(path: str | Path) -> ImageHeader:
             width, height = image.size
             sideways = image.getexif().get(ORIENTATION_TAG) in _SIDEWAYS
             turn_known = not sideways or image.format in {"JPEG", "MPO"}
-            sure = turn_known and bits < 32 and is_whole(image, path)
+            sure = turn_known and bits < 32 and image.format in _CHECKED and is_whole(image, path)
+            pictures = _count(image)
     except Exception:  # Pillow's parsers raise anything from SyntaxError to struct.error on a broken file.
-        bits, sure = 8, False
+        bits, sure, pictures = 8, False, 1
     if not sure:
         image = read_image(path)
-        return ImageHeader(image.shape[0], image.shape[1], deep=image.dtype.itemsize > 1)
-    return ImageHeader(width, height, bits > 8) if sideways else ImageHeader(height, width, bits > 8)
+        return ImageHeader(image.shape[0], image.shape[1], deep=image.dtype.itemsize > 1, pictures=pictures)
+    height, width = (width, height) if sideways else (height, width)
+    return ImageHeader(height, width, bits > 8, pictures)
+
+
+def count_pictures(path: str | Path) -> int:
+    """Give how many pictures a file holds: pages of a TIFF, frames of an animation; 1 where that cannot be read.
+
+    Pages that show another one smaller, and the previews that cameras put into their files, are not counted.
+    """
+    try:
+        with open_picture(path) as image:
+            return _count(image)
+    except Exception:  # Pillow's parsers raise anything on a broken file
+        return 1
+
+
+def _count(image: Image.Image) -> int:
+    if image.format not in _OF_SEVERAL:
+        return 1
+    frames = int(getattr(image, "n_frames", 1))
+    if frames == 1 or not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return frames
+    reduced = 0
+    for page in range(frames):
+        image.seek(page)
+        reduced += bool(int(image.tag_v2.get(_SUBFILE_TAG, 0)) & 1)
+    image.seek(0)
+    return frames - reduced
 
 
 def _bits_per_sample(image: Image.Image) -> int:

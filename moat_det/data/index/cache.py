@@ -27,7 +27,7 @@ from moat_det.paths import user_cache
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Counts up with every change of what is read from the files, or of how it is kept."""
 
 # File systems keep times in steps of up to two seconds: a file that changed so lately may change once more unseen.
@@ -126,7 +126,7 @@ def is_settled(newest: float, started: float) -> bool:
 
 
 def _report(fields: dict[str, Any]) -> ScanReport:
-    pairs = {name: [tuple(pair) for pair in fields[name]] for name in ("unreadable", "wrong_sizes")}
+    pairs = {name: [tuple(pair) for pair in fields[name]] for name in ("unreadable", "wrong_sizes", "several")}
     return ScanReport(**{**fields, **pairs, "cleaning": Cleaning(**fields["cleaning"])})
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from moat_det.data.formats.sources import find_sources
 from moat_det.data.index.cache import cache_file, load_index, save_index
+from moat_det.data.index.part import choose_part
 from moat_det.data.index.scan import collect_records, scan_records
 from moat_det.data.index.split import SplitIndex
 
@@ -21,6 +22,8 @@ def open_index(
     image_roots: Mapping[str, str] | None = None,
     part: int | float = 1.0,
     prefix: str = "",
+    root: str | None = None,
+    keypoints: int = 0,
 ) -> SplitIndex:
     """Give the images and boxes that a split of a dataset YAML names, in whichever formats.
 
@@ -31,25 +34,28 @@ def open_index(
         paths: What the split names: folders of images or lists of them (YOLO), COCO JSONs, folders of VOC XML.
         names: Class id to name; None where classes do not matter.
         image_roots: The folder with the images, by path, for COCO and VOC; where there is none it is looked for.
-        part: How many of the images, or which share of them (1.0: all); the first ones by path are taken.
+        part: How many of the images, or which share of them (1.0: all), as `choose_part` takes them.
         prefix: Put before each message.
+        root: The dataset's folder, which lists of images may be relative to.
+        keypoints: Numbers that may follow the box in a row of a YOLO label.
 
     Raises:
         UserError: A path does not exist, an annotation is malformed, or no image is readable.
     """
     started = time.time()
-    sources = find_sources(paths, names, image_roots)
+    sources = find_sources(paths, names, image_roots, root, keypoints)
     formats = sorted({source.format for source in sources})
     listing = [file for source in sources for file in source.listing()]
     given = [paths] if isinstance(paths, (str, Path)) else paths
-    key = ([str(path) for path in given], sorted(names.items()) if names else None, dict(image_roots or {}), part)
-    place = cache_file(formats, *key)
+    classes = sorted(names.items()) if names else None
+    place = cache_file(formats, [str(path) for path in given], classes, dict(image_roots or {}), part, root, keypoints)
     index = load_index(place, listing)
     if index is not None:
         logger.info(f"{prefix}index from {place}")
-        return index
-    records = collect_records(sources, part)
-    index = scan_records(records, formats, prefix)
-    files = [*listing, *(file for record in records for file in (record.image, *record.places))]
-    save_index(place, index, listing, list(dict.fromkeys(files)), started)
+    else:
+        records = choose_part(collect_records(sources), part)
+        index = scan_records(records, formats, prefix)
+        files = [*listing, *(file for record in records for file in (record.image, *record.places))]
+        save_index(place, index, listing, list(dict.fromkeys(files)), started)
+    index.report.unused = [file for source in sources for file in source.unused()]
     return index

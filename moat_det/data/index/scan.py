@@ -21,12 +21,11 @@ from moat_det.errors import UserError
 _CHUNK = 32
 
 
-def collect_records(sources: Sequence[Source], part: int | float = 1.0) -> list[Record]:
+def collect_records(sources: Sequence[Source]) -> list[Record]:
     """Give the images of all sources, sorted by path.
 
     Args:
         sources: The parts of a split.
-        part: How many of the images, or which share of them (1.0: all); the first ones are taken.
 
     Raises:
         UserError: An annotation file is not in order, or two of them name the same image.
@@ -37,8 +36,7 @@ def collect_records(sources: Sequence[Source], part: int | float = 1.0) -> list[
             if record.image in records:
                 raise UserError(f"{record.image}: two parts of one split have annotations of it; remove one of them")
             records[record.image] = record
-    count = part if isinstance(part, int) else max(1, round(len(records) * part))
-    return [records[image] for image in sorted(records)[:count]]
+    return [records[image] for image in sorted(records)]
 
 
 def scan_records(records: Sequence[Record], formats: Sequence[str], prefix: str = "") -> SplitIndex:
@@ -68,6 +66,8 @@ def scan_records(records: Sequence[Record], formats: Sequence[str], prefix: str 
             header, declared, image, cleaning = result
             images.append(image)
             report.deep += header.deep
+            if header.pictures > 1:
+                report.several.append((record.image, header.pictures))
             report.labelled += not image.ignored.all()
             report.ignored += int(image.ignored.sum())
             report.cleaning.add(cleaning)

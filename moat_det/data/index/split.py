@@ -13,6 +13,7 @@ import numpy as np
 
 from moat_det.data.formats.annotation import Cleaning
 from moat_det.data.formats.labelled_image import LabelledImage
+from moat_det.data.images.find import count_suffixes
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,9 @@ class ScanReport:
         deep: Images with more than 8 bits per sample.
         ignored: Regions that are no objects (COCO's crowds).
         wrong_sizes: (file, what its annotation declares and what it is), where the two differ.
+        several: (file, how many) of each image whose file holds more pictures than the one that is used.
         cleaning: Changes to the boxes.
+        unused: Files that lie in the folders and are not used; not kept in the cache.
     """
 
     images: int = 0
@@ -41,10 +44,17 @@ class ScanReport:
     deep: int = 0
     ignored: int = 0
     wrong_sizes: list[tuple[str, str]] = field(default_factory=list)
+    several: list[tuple[str, int]] = field(default_factory=list)
     cleaning: Cleaning = field(default_factory=Cleaning)
+    unused: list[str] = field(default_factory=list)
 
-    def log(self, prefix: str = "") -> None:
-        """Log one line of counts, and one for each thing that deserves the user's eye."""
+    def log(self, prefix: str = "", channels: int = 3) -> None:
+        """Log one line of counts, and one for each thing that deserves the user's eye.
+
+        Args:
+            prefix: Put before each message.
+            channels: Of the images; the pages of those with other than 1 or 3 are their bands.
+        """
         logger.info(
             f"{prefix}{self.images} images: {self.labelled} with boxes, {self.backgrounds} backgrounds, "
             f"{len(self.unreadable)} unreadable"
@@ -61,6 +71,17 @@ class ScanReport:
             logger.warning(
                 f"{prefix}{len(self.wrong_sizes)} annotations declare another size than their image has; the image "
                 f"counts, and boxes are taken as pixels of it. The first: {path}: {reason}"
+            )
+        if self.unused:
+            logger.warning(
+                f"{prefix}left out, since they are neither images nor the labels of any: {count_suffixes(self.unused)} "
+                f"(the first: {self.unused[0]}); give them the names of images or labels, or move them away"
+            )
+        if self.several and channels in {1, 3}:
+            path, number = self.several[0]
+            logger.warning(
+                f"{prefix}{len(self.several)} files hold several pictures, of which the first alone is used (such as "
+                f"{path}, which has {number}); save each picture as a file of its own"
             )
         for path, reason in self.unreadable[:_SHOWN_FILES]:
             logger.warning(f"{prefix}left out {path}: {reason}")

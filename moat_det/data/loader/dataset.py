@@ -17,8 +17,8 @@ from ultralytics.utils import IterableSimpleNamespace, colorstr
 from ultralytics.utils.instance import Instances
 
 from moat_det.data.augment import CopyPaste, Preset, training_transforms
-from moat_det.data.config import DatasetConfig, split_paths
-from moat_det.data.formats.yolo import label_places
+from moat_det.data.config import DatasetConfig, reading, split_paths
+from moat_det.data.formats.yolo_files import label_places
 from moat_det.data.fraction import Fraction, split_fraction
 from moat_det.data.images.broken import BrokenImageError
 from moat_det.data.images.choose_intensity import choose_intensity
@@ -111,8 +111,8 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         # All classes become class 0 with single_cls, so their names do not matter.
         names = None if options.single_cls else data["names"]
         part, paths = split_fraction(options.fraction, split), split_paths(data, split)
-        self.index = open_index(paths, names, data.get("image_roots"), part, self.prefix)
-        self.index.report.log(self.prefix)
+        self.index = open_index(paths, names, part=part, prefix=self.prefix, **reading(data))
+        self.index.report.log(self.prefix, self.channels)
         self.intensity = data["intensity"]
         if training and self.index.report.deep:
             files = [Path(file) for file in self.index.paths]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from moat_det.data.config import DatasetConfig
+from moat_det.data.config import DatasetConfig, reading
 from moat_det.data.fraction import split_fraction
 from moat_det.data.index import open_index
 from moat_det.data.sizes.shape import Shape, median_shape, round_up
@@ -64,7 +64,7 @@ def take_training_shape(arguments: dict[str, Any], data: DatasetConfig, stride: 
     if arguments.get("imgsz") == AUTO:
         names = None if arguments.get("single_cls") else data["names"]
         part = split_fraction(arguments.get("fraction", 1.0), "train")
-        index = open_index(data["train"], names, data.get("image_roots"), part)
+        index = open_index(data["train"], names, part=part, **reading(data))
         shape, reason = median_shape(index.shapes, stride)
         logger.info(f"--imgsz auto: {shape[0]} x {shape[1]}, multiples of {stride}, since {reason}")
     else:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import glob
 import logging
-import os
 from multiprocessing.pool import ThreadPool
-from pathlib import Path
 
 import cv2
 import numpy as np
 from ultralytics.data.loaders import LoadImagesAndVideos, SourceTypes
 
 from moat_det.cores import READING_THREADS
+from moat_det.data.images.find import count_suffixes, find_files
+from moat_det.data.images.header import count_pictures
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
-from moat_det.data.images.suffixes import ARRAY_SUFFIX, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
@@ -79,58 +76,31 @@ class ImageFiles(LoadImagesAndVideos):
 
     def _read(self, file: str) -> np.ndarray | str:
         """Give the image, or why there is none."""
+        self._tell_pictures(file)
         try:
             return read_input(file, self._intensity, self._channels)
         except OSError as error:
             return error.strerror or str(error)
 
+    def _tell_pictures(self, file: str) -> None:
+        """Say where a file holds more pictures than the one that is read; of bands they are the bands."""
+        if self._channels in {1, 3} and (number := count_pictures(file)) > 1:
+            logger.warning(
+                f"{file}: holds {number} pictures, of which only the first is looked at; save each as its own file"
+            )
+
 
 def list_files(source: str) -> tuple[list[str], list[str]]:
-    """Find the images and the videos of a file, a folder, a pattern, or a list in a .txt or .csv file.
-
-    Entries of a list that are nowhere below the current folder are looked for beside the list. Arrays (.npy) are images
-    where their names are given; those of a folder may be anything.
+    """Find the images and the videos of a file, a folder, a pattern, or a list, by the rules that datasets have too.
 
     Returns:
-        Absolute paths of the images, and of the videos.
+        Absolute paths of the images, and of the videos. What else is there is logged.
 
     Raises:
         FileNotFoundError: There is no such file.
+        UserError: A list is no text.
     """
-    given = Path(source)
-    listed = given.suffix.lower() in {".txt", ".csv"}
-    images: list[str] = []
-    videos: list[str] = []
-    for name in sorted(_read_list(given)) if listed else [source]:
-        files = _matches(Path(name))
-        if not files and listed:
-            files = _matches(given.parent / name)
-        if files is None:
-            raise FileNotFoundError(f"{name} does not exist")
-        named = {ARRAY_SUFFIX[1:]} if name.lower().endswith(ARRAY_SUFFIX) else set()
-        for file in files:
-            suffix = file.rpartition(".")[-1].lower()
-            if suffix in IMAGE_SUFFIXES | named:
-                images.append(file)
-            elif suffix in VIDEO_SUFFIXES:
-                videos.append(file)
-    return images, videos
-
-
-def _matches(path: Path) -> list[str] | None:
-    """Give absolute paths of what a pattern, a folder or a file stands for; None where there is nothing."""
-    text = str(path.absolute())
-    if "*" in text:
-        return sorted(glob.glob(text, recursive=True))
-    if path.is_dir():
-        return sorted(glob.glob(os.path.join(glob.escape(text), "*.*")))
-    return [text] if path.is_file() else None
-
-
-def _read_list(path: Path) -> list[str]:
-    """Give the lines of a text file, or the cells of a CSV with or without the heading "source"."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    if path.suffix.lower() == ".csv":
-        rows = list(csv.reader(lines))
-        lines = [cell for row in rows[rows[:1] == [["source"]] :] for cell in row]
-    return [line.strip() for line in lines if line.strip()]
+    found = find_files(source)
+    if found.others:
+        logger.warning(f"{source}: left out, since they are no images: {count_suffixes(found.others)}")
+    return found.images, found.videos
