@@ -48,6 +48,7 @@ def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
             "weights": model.state_dict(),
             "updates": trainer.ema.updates,
             "optimizer": trainer.optimizer.state_dict(),
+            "accumulation": trainer.accumulation.state(model),
             "best_fitness": trainer.best_fitness,
             "stopper": {
                 "best_fitness": trainer.stopper.best_fitness,
@@ -109,6 +110,7 @@ def restore(trainer: BaseTrainer, checkpoint: Checkpoint) -> None:
     state = checkpoint.training
     assert state is not None
     trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.accumulation.resume(state.get("accumulation", {}))
     trainer.ema = ModelEMA(trainer.model)  # the old one holds tensors made for inference
     trainer.ema.ema.load_state_dict(checkpoint.weights)
     trainer.ema.updates = state["updates"]

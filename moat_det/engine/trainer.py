@@ -26,6 +26,7 @@ from moat_det.data.sizes.policy import VALIDATION_MARGIN, size_policy
 from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
+from moat_det.engine.accumulation import Accumulation
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.checkpointing import drop_rows_after, find_run, options_of, restore, save_epoch, strip
 from moat_det.engine.device import use_all_cores
@@ -48,6 +49,7 @@ class Trainer(DetectionTrainer):
 
     Attributes:
         resume: Whether a run goes on.
+        accumulation: After which batches the optimizer steps.
 
     Args:
         overrides: The engine's arguments; those not given come from `cfg/training/default.yaml` (ours) and the engine.
@@ -72,6 +74,7 @@ class Trainer(DetectionTrainer):
         overrides = overrides or {}
         # The engine's own mixed precision stays off (see `TrainOptions.mixed`), in a resumed run too.
         super().__init__(cfg, overrides if options is None else {**overrides, "amp": False}, _callbacks)
+        self.accumulation = Accumulation()
         use_all_cores()
         # The engine has set none for a CPU, whatever was asked for.
         workers = overrides.get("workers")
@@ -187,6 +190,7 @@ class Trainer(DetectionTrainer):
         if self._options.nbs_follows_batch:
             self.args.nbs = self.batch_size
         super()._build_train_pipeline()
+        self.accumulation.start()
         indices = {"train": self.train_loader.dataset.index, self.args.split: self.test_loader.dataset.index}
         for line in quick_check(indices, self.data["names"], self._shape):
             logger.warning(line)
@@ -209,10 +213,12 @@ class Trainer(DetectionTrainer):
         np.random.seed(seed)
         torch.manual_seed(seed)
         self.train_loader.start_epoch(self.epoch)
+        self.accumulation.put_gradients(model)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move the batch to the device, and hold the BN statistics where it is too small to have any."""
         batch = super().preprocess_batch(batch)
+        self.accumulate = self.accumulation.count(self.accumulate)
         enough = len(batch["img"]) >= MIN_IMAGES_FOR_BATCH_STATISTICS
         for module in self._batch_norms:
             module.train(enough)
