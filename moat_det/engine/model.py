@@ -23,6 +23,7 @@ from moat_det.detector.build import build_model, find_config, with_window
 from moat_det.detector.detector import Detector
 from moat_det.engine.arguments import check_overrides, training_defaults
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
+from moat_det.engine.checkpointing import lasting_source
 from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.inference_options import InferenceOptions, ValidationOptions
 from moat_det.engine.predictor import Predictor
@@ -135,18 +136,23 @@ class MOAT(Model):
             kwargs["resume"] = self.ckpt_path
         if not resume and not kwargs.get("data"):
             raise UserError("training needs data, a dataset YAML; 'demo' is a set that the project draws itself")
-        defaults = {} if self.model.engine_recipe else training_defaults()
+        defaults = {} if resume or self.model.engine_recipe else training_defaults()
         if "augmentation" in own and not resume:
             preset = load_preset(own["augmentation"])
             defaults, own["augmentation"] = {**defaults, **preset.engine}, preset.to_dict()
-        overrides = {**defaults, **kwargs, **self._place(kwargs)}
-        overrides.update(model=self.model_name, task="detect", mode="train", pretrained=False)
+        overrides = {**defaults, **kwargs}
+        if not resume:
+            overrides.update(model=self.model_name, pretrained=False)
+        if kwargs.get("project") or not isinstance(kwargs.get("resume"), (str, Path)):
+            overrides.update(self._place(kwargs))
+        overrides.update(task="detect", mode="train")
         choose_device(overrides.get("device"))
         if "," in str(overrides.get("device")):
             raise UserError(f"--device {overrides['device']}: training uses one device for now; name one")
         if not resume:
             # A mistake in it shall not leave a run's folder behind.
             data = load_dataset(dataset_source(overrides["data"]))
+            overrides["data"] = lasting_source(overrides["data"], data)
             own["shape"] = take_training_shape(overrides, data, stride=max(int(self.model.stride.max()), 32))
             own["mixed"] = is_mixed(overrides.get("amp", DEFAULT_CFG.amp))
         options = None if resume else self._train_options(own, nbs_given="nbs" in kwargs)

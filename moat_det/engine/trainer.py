@@ -28,7 +28,15 @@ from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
 from moat_det.engine.accumulation import Accumulation
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
-from moat_det.engine.checkpointing import drop_rows_after, find_run, options_of, restore, save_epoch, strip
+from moat_det.engine.checkpointing import (
+    check_same_data,
+    drop_rows_after,
+    find_run,
+    options_of,
+    restore,
+    save_epoch,
+    strip,
+)
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.inference_options import InferenceOptions
@@ -50,6 +58,7 @@ class Trainer(DetectionTrainer):
     Attributes:
         resume: Whether a run goes on.
         accumulation: After which batches the optimizer steps.
+        data_identity: What tells the data from other data, by split, as `SplitIndex.identity` gives it.
 
     Args:
         overrides: The engine's arguments; those not given come from `cfg/training/default.yaml` (ours) and the engine.
@@ -192,6 +201,9 @@ class Trainer(DetectionTrainer):
         super()._build_train_pipeline()
         self.accumulation.start()
         indices = {"train": self.train_loader.dataset.index, self.args.split: self.test_loader.dataset.index}
+        self.data_identity = {split: index.identity() for split, index in indices.items()}
+        if self._checkpoint is not None:
+            check_same_data(self._checkpoint, self.data_identity, self.data["yaml_file"])
         for line in quick_check(indices, self.data["names"], self._shape):
             logger.warning(line)
 
