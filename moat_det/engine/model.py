@@ -27,12 +27,14 @@ from moat_det.engine.checkpointing import lasting_source
 from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.inference_options import InferenceOptions, ValidationOptions
 from moat_det.engine.predictor import Predictor
+from moat_det.engine.run_folder import PROJECT
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoMetrics
+from moat_det.files import naming
 from moat_det.options import options_of
 
 logger = logging.getLogger(__name__)
@@ -110,7 +112,7 @@ class MOAT(Model):
         """
         self.trainer = self.make_trainer(**kwargs)
         try:
-            with killed_workers_explained():
+            with killed_workers_explained(), naming(self.trainer.save_dir):
                 self.trainer.train()
         except (UserError, KeyboardInterrupt):
             self.trainer.discard_if_unused()
@@ -158,7 +160,8 @@ class MOAT(Model):
         options = None if resume else self._train_options(own, nbs_given="nbs" in kwargs)
         if resume and own:
             logger.warning(f"a resumed run keeps its own {', '.join(own)}; start a new run to change them")
-        return Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)
+        with naming(overrides.get("project") or overrides["resume"]):
+            return Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)
 
     def val(self, **kwargs: Any) -> CocoMetrics:
         """Measure the model on a split of a dataset.
@@ -263,7 +266,7 @@ class MOAT(Model):
     @staticmethod
     def _place(kwargs: dict[str, Any]) -> dict[str, Any]:
         """Where the run's folder goes: below the current folder, not below the engine's settings."""
-        return {"project": str(Path(kwargs.get("project") or "runs").absolute())}
+        return {"project": str(Path(kwargs.get("project") or PROJECT).absolute())}
 
 
 def _with_settings(kwargs: dict[str, Any], kind: type) -> dict[str, Any]:

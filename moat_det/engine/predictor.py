@@ -22,6 +22,7 @@ from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory import MemoryCheck
+from moat_det.engine.run_folder import claim_run
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.in_memory import as_picture
 from moat_det.engine.sources.open import open_source
@@ -32,6 +33,9 @@ from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
 
 logger = logging.getLogger(__name__)
+
+# Arguments with which the engine writes into the run's folder.
+_WRITE = ("save", "save_txt", "save_crop", "save_frames", "visualize")
 
 
 class Predictor(DetectionPredictor):
@@ -63,6 +67,7 @@ class Predictor(DetectionPredictor):
         super().__init__(cfg, overrides, _callbacks)
         self.options = options or InferenceOptions()
         self._trained = trained or Trained()
+        self._claimed = False
 
     def setup_model(self, model: Any, verbose: bool = False) -> None:
         """Move the model to `args.device`, folded and in that device's number format."""
@@ -99,6 +104,8 @@ class Predictor(DetectionPredictor):
         moving = self.source_type.stream or self.source_type.screenshot or any(getattr(self.dataset, "video_flag", []))
         if moving and self.model.channels not in {1, 3}:
             raise UserError(f"--source {source}: videos and cameras have no {self.model.channels} bands; give images")
+        if any(getattr(self.args, name) for name in _WRITE):
+            self.claim_folder()
         self._seen_files: set[str] = set()
         self._cut_files: set[str] = set()
         self._scaled_files: set[str] = set()
@@ -107,6 +114,12 @@ class Predictor(DetectionPredictor):
         one_by_one = isinstance(self.dataset, ImageFiles) and self.args.batch == 1
         if self.options.native and not self.source_type.tensor and not one_by_one:
             self.dataset = ShapeBatches(self.dataset, self.args.batch)
+
+    def claim_folder(self) -> Path:
+        """Make the run's folder, once; give it."""
+        if not self._claimed:
+            self.save_dir, self._claimed = claim_run(self.args), True
+        return self.save_dir
 
     def preprocess(self, im: Any) -> Tensor:
         """Make a batch of images, and make sure that the pass over it fits into the memory.

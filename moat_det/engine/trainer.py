@@ -41,6 +41,7 @@ from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.optimizer import build_optimizer
+from moat_det.engine.run_folder import claim_run
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator
@@ -249,10 +250,15 @@ class Trainer(DetectionTrainer):
     # The checkpoints
 
     def check_resume(self, overrides: Mapping[str, Any]) -> None:
-        """Take over the arguments of the run to resume."""
+        """Take over the arguments of the run to resume, or claim the folder of a new one.
+
+        The engine calls this just before it looks for a folder, and takes the one that is named here.
+        """
         self.resume = bool(self.args.resume)
         if self.resume:
             self._checkpoint, self.args = find_run(self.args, overrides)
+        else:
+            self.args.save_dir = str(claim_run(self.args))
 
     def resume_training(self, ckpt: Checkpoint | None) -> None:
         """Put optimizer, average and counters where they stood."""
