@@ -6,7 +6,7 @@ import errno
 import io
 import sys
 from contextlib import suppress
-from typing import TextIO
+from typing import TextIO, cast
 
 # Of a pipe whose reader went away; the second one is Windows' word for it.
 _GONE = {errno.EPIPE, errno.EINVAL}
@@ -32,7 +32,7 @@ def _forgiving(stream: TextIO) -> TextIO:
     with suppress(OSError):
         stream.flush()
     return io.TextIOWrapper(
-        io.BufferedWriter(_Pipe(raw)),
+        io.BufferedWriter(cast("io.FileIO", _Pipe(raw))),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=True,

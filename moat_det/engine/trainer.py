@@ -72,6 +72,7 @@ class Trainer(DetectionTrainer):
 
     args: Any
     resume: bool
+    accumulate: float
     _checkpoint: Checkpoint | None = None  # to resume from
 
     def __init__(
@@ -161,8 +162,7 @@ class Trainer(DetectionTrainer):
             if self._options.weights is not None:
                 load_weights(self.model, self._options.weights, remap_classes=self.args.cls_remap)
         self.model.prepare(self.device, self._options.mixed, training=True)
-        if isinstance(self.args.freeze, int):
-            self.args.freeze = self.model.parts[: self.args.freeze]
+        self.args.freeze = _frozen(self.args.freeze, self.model.parts)
         return self._checkpoint
 
     def get_validator(self) -> Validator:
@@ -317,3 +317,14 @@ class Trainer(DetectionTrainer):
             for folder in (self.wdir, self.save_dir):
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
+
+
+def _frozen(freeze: Any, parts: list[str]) -> list[Any] | None:
+    """Give the names of the parts to hold still: the first `freeze`, or those of a list, by number or by name."""
+    if freeze is None or isinstance(freeze, int):
+        return parts[: freeze or 0] or None
+    names = freeze if isinstance(freeze, (list, tuple)) else [freeze]
+    absent = [name for name in names if type(name) is int and not 0 <= name < len(parts)]
+    if absent:
+        raise UserError(f"--freeze {absent[0]}: there is no such part before the head; there are 0 to {len(parts) - 1}")
+    return [parts[name] if type(name) is int else name for name in names]
