@@ -27,6 +27,7 @@ from moat_det.engine.checkpointing import lasting_source
 from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.inference_options import InferenceOptions, ValidationOptions
 from moat_det.engine.predictor import Predictor
+from moat_det.engine.quiet import will_draw
 from moat_det.engine.run_folder import PROJECT
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
@@ -185,6 +186,7 @@ class MOAT(Model):
         options = ValidationOptions.take(args)
         if not args.get("data"):
             raise UserError("validation needs data, a dataset YAML")
+        will_draw(self.model.names.values())
         validator = Validator(
             args,
             callbacks=self.callbacks,

@@ -22,6 +22,7 @@ from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory import MemoryCheck
+from moat_det.engine.quiet import will_draw
 from moat_det.engine.run_folder import claim_run
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.in_memory import as_picture
@@ -76,6 +77,7 @@ class Predictor(DetectionPredictor):
         model.prepare(device, mixed=is_mixed(self.args.amp, self.args.quantize))
         super().setup_model(model, verbose)
         use_all_cores()
+        will_draw(self.model.names.values())
         detector, options = self.model.model, self.options
         self._windows = WindowChooser(detector, self._trained.size, options.window, options.position)
         self._memory = MemoryCheck(detector, self._windows)

@@ -41,6 +41,7 @@ from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.optimizer import build_optimizer
+from moat_det.engine.quiet import will_draw
 from moat_det.engine.run_folder import claim_run
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
@@ -113,6 +114,7 @@ class Trainer(DetectionTrainer):
             data["names"], data["nc"] = {0: "item"}, 1
         if self._checkpoint is not None:
             data["intensity"] = Intensity.from_dict(self._checkpoint.intensity)
+        will_draw(data["names"].values())
         return data
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> DetectionDataset:
