@@ -9,7 +9,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,25 @@ from filelock import FileLock, Timeout
 
 logger = logging.getLogger(__name__)
 
+_PROBE = 1 << 20  # bytes: more than the rest of the disk that a failed write can leave
+
 
 def check_writable(folder: str | Path) -> None:
     """Raise `OSError` where no file can be written in `folder`, which is made when it is missing."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+@contextmanager
+def naming(place: str | Path) -> Iterator[None]:
+    """Let an `OSError` of the block that names no file, such as that of a full disk, name `place`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(place)) from error
 
 
 @contextmanager
@@ -39,7 +53,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         The temporary path to write to; it keeps the suffix of `path`.
 
     Raises:
-        OSError: The folder or the file cannot be written.
+        OSError: The folder or the file cannot be written; it names `path`, and the system's reason, whichever library
+            wrote.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,8 +67,55 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         _share(temporary, 0o666)
         temporary.replace(path)
+    except Exception as error:
+        if reason := _why_not(temporary, error):
+            raise OSError(reason.errno, reason.strerror, str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _why_not(file: Path, error: Exception) -> OSError | None:
+    """Give the system's reason for a write to `file` that ended in `error`; None where the system has no part in it.
+
+    Libraries lose it (torch says "unexpected pos" of a full disk), so the system is asked once more.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error if error.filename is None or Path(str(error.filename)) == file else None
+    try:
+        with file.open("ab") as again:
+            again.write(bytes(_PROBE))
+            again.flush()
+            os.fsync(again.fileno())
+    except OSError as reason:
+        return reason
+    return None
+
+
+def claim_folder(path: str | Path, exist_ok: bool = False) -> Path:
+    """Make a folder that no other process has: `path`, or the first of `path`-2, `path`-3, ... that is not there.
+
+    Args:
+        path: The folder; those above it are made when they are missing.
+        exist_ok: Take `path` also where it is there.
+
+    Returns:
+        The folder, absolute and without links.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    path = Path(path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if exist_ok:
+        path.mkdir(exist_ok=True)
+        return path
+    for number in count(1):
+        folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        with suppress(FileExistsError):
+            folder.mkdir()  # which one process alone can do
+            return folder
+    raise AssertionError("there is always a next number")
 
 
 def atomic_write_bytes(path: str | Path, content: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -24,6 +25,19 @@ def weights_dir() -> Path:
         return Path(os.environ["MOAT_DET_WEIGHTS"]).expanduser()
     checkout = _PACKAGE.parent
     return checkout / "weights" if (checkout / "pyproject.toml").is_file() else user_cache() / "weights"
+
+
+def expand_home(value: Any) -> Any:
+    """Expand a `~` at the head of a path, as shells do; they leave it in `--project=~/runs`.
+
+    Args:
+        value: A text or a path, or a list or tuple of such; what begins otherwise, or is no path, stays as it is.
+    """
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(expand_home, value))
+    if not isinstance(value, (str, Path)) or not str(value).startswith("~"):
+        return value
+    return type(value)(os.path.expanduser(value))
 
 
 def user_cache() -> Path:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from moat_det.checks.boxes import LARGEST_ASPECT, SMALLEST_SIDE
 from moat_det.checks.run import Check
 from moat_det.data.config import SPLITS
+from moat_det.report.fonts import families
 from moat_det.report.palette import LINE_COLOURS
 
 _COLOURS: dict[str, str] = dict(zip(SPLITS, LINE_COLOURS, strict=False))
@@ -46,7 +47,7 @@ def overview_png(check: Check) -> bytes:
     figure.subplots_adjust(0.06, 0.07, 0.98, 0.95, wspace=0.15, hspace=0.4)  # a layout engine takes twice the time
     out = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a class name in a script that the font lacks; the tables have it
+        warnings.filterwarnings("ignore", "Glyph")  # of letters that no font has, which is said already
         figure.savefig(out, format="png", dpi=80)
     return out.getvalue()
 
@@ -59,5 +60,5 @@ def _draw_classes(axes: Axes, check: Check) -> None:
             np.arange(len(names)) + position * width, counts[: len(names)], width, color=_COLOURS[split], label=split
         )
     labels = [name[:16].replace("$", r"\$") for name in names]
-    axes.set_xticks(np.arange(len(names)) + 0.4 - width / 2, labels, rotation=45, ha="right")
+    axes.set_xticks(np.arange(len(names)) + 0.4 - width / 2, labels, rotation=45, ha="right", family=families(labels))
     axes.set(title="boxes by class", ylabel="boxes")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain, count
 from pathlib import Path
 
 from moat_det.cli.command import Arguments, Command
@@ -27,7 +26,7 @@ def _run(arguments: Arguments) -> int:
     from moat_det.checks.report import json_report, text_report
     from moat_det.checks.run import check_dataset
     from moat_det.data.convert import check_free
-    from moat_det.files import atomic_write_json, atomic_write_text, check_writable
+    from moat_det.files import atomic_write_json, atomic_write_text, check_writable, claim_folder
 
     data, group = arguments.take(Dataset).data, arguments.take(Grouping).group
     options = arguments.take(CheckOptions)
@@ -37,7 +36,7 @@ def _run(arguments: Arguments) -> int:
         check_writable(options.out)  # before the images are read
     check = check_dataset(data, group)
     print(text_report(check))
-    out = options.out or _free_folder(Path("runs/check", _name(check.data["yaml_file"])))
+    out = options.out or claim_folder(Path("runs/check", _name(check.data["yaml_file"])))
     atomic_write_json(out / "report.json", json_report(check), indent=1)
     atomic_write_text(out / "report.html", html_report(check))
     print(f"\n{out / 'report.html'}")
@@ -52,12 +51,6 @@ def _name(file: str) -> str:
     """Name a dataset: its YAML, or the folder where that is data.yaml."""
     path = Path(file)
     return path.parent.name if path.stem == "data" else path.stem
-
-
-def _free_folder(path: Path) -> Path:
-    """Give the path, or the first with a number after it that is not there."""
-    numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
-    return next(place for place in chain([path], numbered) if not place.exists())
 
 
 COMMAND = Command(

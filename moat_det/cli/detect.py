@@ -47,7 +47,7 @@ def _run(arguments: Arguments) -> None:
         if as_json or as_csv:
             files.add(result)
     predictor: Any = model.predictor
-    folder = Path(predictor.save_dir)
+    folder: Path = predictor.claim_folder() if as_json or as_csv else predictor.save_dir
     if as_json:
         files.write_json(folder / "predictions.json")
     if as_csv:

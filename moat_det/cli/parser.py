@@ -12,6 +12,7 @@ from moat_det.cli.command import Arguments, Command, load_command
 from moat_det.cli.help import Parser, usage
 from moat_det.errors import UserError
 from moat_det.options import Option, hint
+from moat_det.paths import expand_home
 
 _WORDS = {
     "bool": "true or false",
@@ -133,6 +134,8 @@ def _value(option: Option, texts: list[str]) -> Any:
 
 
 def _read(option: Option, texts: list[str]) -> Any:
+    if option.types <= {"str", "Path", "list[str]", "bool"}:
+        texts = expand_home(texts)
     text = ",".join(texts)
     if option.types == {"list[str]"}:
         return texts

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import sys
 from collections.abc import Callable
 
+from moat_det.cli.streams import make_forgiving
 from moat_det.errors import UserError
 
 _NO_PLACE = {
@@ -28,14 +28,13 @@ def end_well(name: str, action: Callable[[], int | None], debug: bool) -> int:
     Returns:
         The exit code: that of `action`, 2 after a user's mistake, 1 after another error, 130 where the user stopped it.
     """
+    make_forgiving()
     try:
         try:
             return action() or 0
         finally:
-            sys.stdout.flush()
-    except BrokenPipeError:  # `--help | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+            if sys.stdout is not None:  # of a process without a terminal
+                sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"\n{name}: stopped", file=sys.stderr)
         return 130

@@ -27,14 +27,23 @@ class ModelChoice:
 
 def new_model(arguments: Arguments) -> MOAT:
     """Build the model that a new training begins with; its arguments are taken out."""
+    return MOAT(_take_model(arguments) or DEFAULT_BACKBONE)
+
+
+def _take_model(arguments: Arguments) -> str | None:
     chosen = arguments.take(ModelChoice).backbone
-    return MOAT(arguments.engine.pop("model", None) or chosen or DEFAULT_BACKBONE)
+    return arguments.engine.pop("model", None) or chosen
 
 
 def _run(arguments: Arguments) -> None:
-    model, resume = new_model(arguments), arguments.engine.get("resume")
-    if isinstance(resume, str):
-        model = MOAT(resume)
+    resume = arguments.engine.get("resume")
+    if not resume:
+        model = new_model(arguments)
+    else:
+        chosen = _take_model(arguments)
+        model = MOAT(resume if isinstance(resume, str) else DEFAULT_BACKBONE)
+        if chosen:
+            arguments.engine["model"] = chosen  # which is compared with the run's own
     model.train(**arguments.engine, **arguments.own)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moat_det.demo.generate import dataset_source, demo_dataset, generate_demo
+from moat_det.demo.generate import DEMO, dataset_source, demo_dataset, generate_demo
 from moat_det.demo.part import NAMES, SURFACES, draw_part
 
-__all__ = ["NAMES", "SURFACES", "dataset_source", "demo_dataset", "draw_part", "generate_demo"]
+__all__ = ["DEMO", "NAMES", "SURFACES", "dataset_source", "demo_dataset", "draw_part", "generate_demo"]

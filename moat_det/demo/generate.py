@@ -24,6 +24,7 @@ from moat_det.paths import user_cache
 VERSION = 1  # counts up with every change of what is drawn or written
 SMALLEST_SIDE = 64  # pixels; on less, a board may have no whole pad and a stain no room
 SPLITS = ("train", "val")
+DEMO = "demo"
 RECORD = "demo.json"
 CLEAN_EVERY = 4  # one part in four is good
 
@@ -102,8 +103,8 @@ def demo_dataset(cache_dir: Path | None = None) -> Path:
 
 
 def dataset_source(source: str | Path) -> str | Path:
-    """Give the demo set's `data.yaml` for the word "demo", and every other source of a dataset as it is."""
-    return demo_dataset() if str(source) == "demo" else source
+    """Give the demo set's `data.yaml` for the word `DEMO`, and every other source of a dataset as it is."""
+    return demo_dataset() if str(source) == DEMO else source
 
 
 def check_parameters(train: int, val: int, size: tuple[int, int], seed: int, defect_scale: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -13,12 +13,14 @@ from ultralytics.utils import DEFAULT_CFG_DICT, DEFAULT_CFG_PATH
 
 from moat_det.errors import UserError
 from moat_det.options import Option, hint, read_types
-from moat_det.paths import cfg_dir
+from moat_det.paths import cfg_dir, expand_home
 
 # The command decides both.
 _FIXED = ("task", "mode")
 # Where the engine takes more, or less, than its comment says.
 _TYPES = {"imgsz": "int | list[int] | native | auto", "resume": "bool | str"}
+# The least values that the engine does not check, and fails on later.
+_LEAST = {"line_width": 1, "workers": 0, "close_mosaic": 0, "warmup_epochs": 0, "time": 0}
 # Keywords that the engine's Python API takes beside its configuration.
 _PYTHON_ONLY = ("augmentations", "save_dir")
 
@@ -62,6 +64,84 @@ def check_overrides(overrides: Mapping[str, Any], own: Collection[str]) -> None:
     for name in overrides:
         if name not in known:
             raise UserError(f"unknown argument {name}{hint(name, known)}")
+
+
+def settle(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the values of keyword arguments, and give them as everything after takes them.
+
+    A `~` is the home folder in all of them, and a list of one class may be given as that class.
+
+    Args:
+        given: Those of the Python API, of the command line or of a YAML.
+
+    Raises:
+        UserError: A value is of the wrong type, or out of its range.
+    """
+    settled = {name: expand_home(value) for name, value in given.items()}
+    if settled.get("embed") is not None:
+        raise UserError(f"--embed {_spelled(settled['embed'])}: is not supported; leave it out")
+    if settled.get("classes") is not None:
+        classes = settled["classes"]
+        settled["classes"] = _class_numbers(classes if isinstance(classes, (list, tuple, set, range)) else [classes])
+    for name, value in settled.items():
+        # Ours are checked where they are taken, and so is what is more than a number.
+        if name not in DEFAULT_CFG_DICT or isinstance(value, (list, tuple, dict, str)):
+            continue
+        try:
+            _checked(name, value)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"--{name.replace('_', '-')} {value}: {error}") from None
+    for name, least in _LEAST.items():
+        value = settled.get(name)
+        if isinstance(value, (int, float)) and value < least:
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be {least} or more")
+    return settled
+
+
+def check_batch(batch: Any) -> None:
+    """Check the images of a batch in validation and detection, where none is chosen for the user.
+
+    Raises:
+        UserError: It is no whole number above 0.
+    """
+    if batch is not None and (type(batch) is not int or batch < 1):
+        raise UserError(f"--batch {batch}: must be a whole number of images, 1 or more")
+
+
+def check_training_batch(batch: Any) -> None:
+    """Check the images of a batch in training.
+
+    Raises:
+        UserError: It is neither a number above 0, nor a share of a GPU's memory, nor -1, which tries what fits.
+    """
+    whole = type(batch) is int and (batch >= 1 or batch == -1)
+    if batch is not None and not whole and not (isinstance(batch, float) and 0 < batch < 1):
+        raise UserError(
+            f"--batch {batch}: must be a number of images, 1 or more; or -1, or a share of the GPU's memory such as 0.7"
+        )
+
+
+def check_classes(classes: Collection[int] | None, names: Mapping[int, str]) -> None:
+    """Check that a model or a dataset has the classes that are asked for.
+
+    Raises:
+        UserError: It has not.
+    """
+    absent = [number for number in classes or () if number not in names]
+    if absent:
+        raise UserError(f"--classes {_spelled(absent)}: there is no such class; there are 0 to {len(names) - 1}")
+
+
+def _class_numbers(values: Iterable[Any]) -> list[int]:
+    numbers = list(values)
+    for number in numbers:
+        if isinstance(number, bool) or not hasattr(number, "__index__") or int(number) < 0:
+            raise UserError(f"--classes {_spelled(numbers)}: must be numbers of classes, 0 or more")
+    return [int(number) for number in numbers]
+
+
+def _spelled(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _checked(name: str, value: Any) -> Any:

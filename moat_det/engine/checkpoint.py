@@ -84,10 +84,7 @@ class Checkpoint:
             **{name: plain(getattr(self, name)) for name in self.__dataclass_fields__},
         }
         with atomic_path(path) as temporary:
-            try:
-                torch.save(content, temporary)
-            except RuntimeError as error:  # torch reports a full disk so
-                raise OSError(f"{path} could not be written: {error}") from error
+            torch.save(content, temporary)
 
 
 def is_checkpoint(path: str | Path) -> bool:

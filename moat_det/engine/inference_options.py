@@ -9,6 +9,7 @@ from moat_det.backbones.windows import POSITIONS, WINDOW, WindowSpec, read_windo
 from moat_det.data.sizes.imgsz import AUTO, NATIVE, take_shape
 from moat_det.data.sizes.policy import SizePolicy, size_policy
 from moat_det.data.sizes.shape import Shape
+from moat_det.engine.arguments import check_batch
 from moat_det.errors import UserError
 from moat_det.options import option, options_of
 
@@ -65,6 +66,7 @@ class InferenceOptions:
     @classmethod
     def take(cls: type[T], arguments: dict[str, Any]) -> T:
         """Take them out of keyword arguments; of `imgsz`, "native" and two numbers are ours."""
+        check_batch(arguments.get("batch"))
         native = arguments.get("imgsz") == NATIVE
         if native:
             del arguments["imgsz"]

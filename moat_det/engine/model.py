@@ -21,18 +21,23 @@ from moat_det.data.sizes.imgsz import NATIVE, take_training_shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model, find_config, with_window
 from moat_det.detector.detector import Detector
-from moat_det.engine.arguments import check_overrides, training_defaults
+from moat_det.engine.arguments import check_classes, check_overrides, check_training_batch, settle, training_defaults
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.inference_options import InferenceOptions, ValidationOptions
 from moat_det.engine.predictor import Predictor
+from moat_det.engine.quiet import will_draw
+from moat_det.engine.run_checkpoints import lasting_source
+from moat_det.engine.run_folder import PROJECT
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoMetrics
+from moat_det.files import naming
 from moat_det.options import options_of
+from moat_det.paths import expand_home
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +66,7 @@ class MOAT(Model):
         self._config: dict[str, Any] = {}
         self.trained = Trained()
         self._inference = InferenceOptions()  # those of the predictor that is made next
-        super().__init__(str(model), task="detect")
+        super().__init__(str(expand_home(model)), task="detect")
 
     @property
     def task_map(self) -> dict[str, dict[str, Any]]:
@@ -109,7 +114,7 @@ class MOAT(Model):
         """
         self.trainer = self.make_trainer(**kwargs)
         try:
-            with killed_workers_explained():
+            with killed_workers_explained(), naming(self.trainer.save_dir):
                 self.trainer.train()
         except (UserError, KeyboardInterrupt):
             self.trainer.discard_if_unused()
@@ -127,6 +132,7 @@ class MOAT(Model):
             UserError: An argument, the dataset or the checkpoint is not in order.
         """
         kwargs = _with_settings(kwargs, TrainOptions)
+        check_training_batch(kwargs.get("batch"))
         own = {name: value for name in options_of(TrainOptions) if (value := kwargs.pop(name, None)) is not None}
         if kwargs.get("imgsz") == NATIVE:
             raise UserError("--imgsz native: training takes images of one size; native is for validation and detection")
@@ -135,24 +141,31 @@ class MOAT(Model):
             kwargs["resume"] = self.ckpt_path
         if not resume and not kwargs.get("data"):
             raise UserError("training needs data, a dataset YAML; 'demo' is a set that the project draws itself")
-        defaults = {} if self.model.engine_recipe else training_defaults()
+        defaults = {} if resume or self.model.engine_recipe else training_defaults()
         if "augmentation" in own and not resume:
             preset = load_preset(own["augmentation"])
             defaults, own["augmentation"] = {**defaults, **preset.engine}, preset.to_dict()
-        overrides = {**defaults, **kwargs, **self._place(kwargs)}
-        overrides.update(model=self.model_name, task="detect", mode="train", pretrained=False)
+        overrides = {**defaults, **kwargs}
+        if not resume:
+            overrides.update(model=self.model_name, pretrained=False)
+        if kwargs.get("project") or not isinstance(kwargs.get("resume"), (str, Path)):
+            overrides.update(self._place(kwargs))
+        overrides.update(task="detect", mode="train")
         choose_device(overrides.get("device"))
         if "," in str(overrides.get("device")):
             raise UserError(f"--device {overrides['device']}: training uses one device for now; name one")
         if not resume:
             # A mistake in it shall not leave a run's folder behind.
             data = load_dataset(dataset_source(overrides["data"]))
+            overrides["data"] = lasting_source(overrides["data"], data)
+            check_classes(overrides.get("classes"), data["names"])
             own["shape"] = take_training_shape(overrides, data, stride=max(int(self.model.stride.max()), 32))
             own["mixed"] = is_mixed(overrides.get("amp", DEFAULT_CFG.amp))
         options = None if resume else self._train_options(own, nbs_given="nbs" in kwargs)
         if resume and own:
             logger.warning(f"a resumed run keeps its own {', '.join(own)}; start a new run to change them")
-        return Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)
+        with naming(overrides.get("project") or overrides["resume"]):
+            return Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)
 
     def val(self, **kwargs: Any) -> CocoMetrics:
         """Measure the model on a split of a dataset.
@@ -168,10 +181,12 @@ class MOAT(Model):
             UserError: An argument, the dataset or the JSON is not in order.
         """
         kwargs = _with_settings(kwargs, ValidationOptions)
+        check_classes(kwargs.get("classes"), self.model.names)
         args = {"rect": True, **self.overrides, **kwargs, **self._place(kwargs), "mode": "val"}
         options = ValidationOptions.take(args)
         if not args.get("data"):
             raise UserError("validation needs data, a dataset YAML")
+        will_draw(self.model.names.values())
         validator = Validator(args, callbacks=self.callbacks, options=options, trained=self.trained)
         validator(model=self.model)
         self.metrics = validator.coco
@@ -193,12 +208,14 @@ class MOAT(Model):
             UserError: An argument or the source is not in order, or an image needs more memory than there is.
         """
         kwargs = _with_settings(kwargs, InferenceOptions)
+        check_classes(kwargs.get("classes"), self.model.names)
         kwargs = {"imgsz": self.overrides.get("imgsz", DEFAULT_CFG.imgsz), **kwargs}  # that of the training
         options = InferenceOptions.take(kwargs)
         if options != self._inference:
             self._inference, self.predictor = options, None
         if source is None:
             raise UserError("prediction needs a source: an image, folder, glob, list file, video or camera")
+        source = expand_home(source)
         return super().predict(source, stream, predictor, **{**kwargs, **self._place(kwargs)})
 
     def save(self, filename: str | Path = "saved_model.pt") -> None:
@@ -214,11 +231,11 @@ class MOAT(Model):
         channels, intensity = self.model.yaml["channels"], self.trained.intensity.to_dict()
         Checkpoint(
             self._config, names, self.model.state_dict(), args, metrics={}, channels=channels, intensity=intensity
-        ).save(filename)
+        ).save(expand_home(filename))
 
     def load(self, weights: str | Path = "best.pt") -> MOAT:
         """Take over the tensors of a checkpoint that fit this model; raises `UserError` if it is none of ours."""
-        checkpoint = load_checkpoint(weights)
+        checkpoint = load_checkpoint(expand_home(weights))
         self.model.load(checkpoint.build())
         self.trained = checkpoint.trained
         self.predictor = None  # it has a copy of the weights from before
@@ -250,21 +267,21 @@ class MOAT(Model):
     @staticmethod
     def _place(kwargs: dict[str, Any]) -> dict[str, Any]:
         """Say where the run's folder goes: below the current folder, not below the engine's settings."""
-        return {"project": str(Path(kwargs.get("project") or "runs").absolute())}
+        return {"project": str(Path(kwargs.get("project") or PROJECT).absolute())}
 
 
 def _with_settings(kwargs: dict[str, Any], kind: type) -> dict[str, Any]:
-    """Check the names of the arguments, and put those of the YAML that `cfg` names under them.
+    """Check the arguments, and put those of the YAML that `cfg` names under them.
 
     Raises:
-        UserError: A name is unknown, or the YAML cannot be read.
+        UserError: A name is unknown, a value out of its range, or the YAML cannot be read.
     """
     own = options_of(kind)
     check_overrides(kwargs, own)
     given = {name: value for name, value in kwargs.items() if name != "cfg"}
-    file = kwargs.get("cfg")
+    file = expand_home(kwargs.get("cfg"))
     if file is None:
-        return given
+        return settle(given)
     try:
         settings = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -272,4 +289,4 @@ def _with_settings(kwargs: dict[str, Any], kind: type) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise UserError(f"--cfg {file}: must hold a mapping of arguments, such as 'epochs: 50'")
     check_overrides(settings, own)
-    return {**settings, **given}
+    return settle({**settings, **given})

@@ -25,6 +25,8 @@ from moat_det.engine.boxes import in_file
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory_check import MemoryCheck
+from moat_det.engine.quiet import will_draw
+from moat_det.engine.run_folder import claim_run
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.in_memory import as_picture
 from moat_det.engine.sources.open import open_source
@@ -35,6 +37,9 @@ from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
 
 logger = logging.getLogger(__name__)
+
+# Arguments with which the engine writes into the run's folder.
+_WRITE = ("save", "save_txt", "save_crop", "save_frames", "visualize")
 
 
 class Predictor(DetectionPredictor):
@@ -66,6 +71,7 @@ class Predictor(DetectionPredictor):
         super().__init__(cfg, overrides, _callbacks)
         self.options = options or InferenceOptions()
         self._trained = trained or Trained()
+        self._claimed = False
 
     def setup_model(self, model: Any, verbose: bool = False) -> None:
         """Move the model to `args.device`, folded and in that device's number format."""
@@ -74,6 +80,7 @@ class Predictor(DetectionPredictor):
         model.prepare(device, mixed=is_mixed(self.args.amp, self.args.quantize))
         super().setup_model(model, verbose)
         use_all_cores()
+        will_draw(self.model.names.values())
         detector, options = self.model.model, self.options
         self._windows = WindowChooser(detector, self._trained.size, options.window, options.position)
         self._memory = MemoryCheck(detector, self._windows)
@@ -106,6 +113,8 @@ class Predictor(DetectionPredictor):
         if moving and self.model.channels not in {1, 3}:
             raise UserError(f"--source {source}: videos and cameras have no {self.model.channels} bands; give images")
         self._places: Sequence[Placement] = []  # of the images of the batch
+        if any(getattr(self.args, name) for name in _WRITE):
+            self.claim_folder()
         self._seen_files: set[str] = set()
         self._cut_files: set[str] = set()
         self._scaled_files: set[str] = set()
@@ -114,6 +123,12 @@ class Predictor(DetectionPredictor):
         uncut = self.args.batch == 1 or isinstance(self._sizes, FixedSize)
         if not self.source_type.tensor and not (isinstance(self.dataset, ImageFiles) and uncut):
             self.dataset = ShapeBatches(self.dataset, self.args.batch, self._sizes)
+
+    def claim_folder(self) -> Path:
+        """Make the run's folder, once; give it."""
+        if not self._claimed:
+            self.save_dir, self._claimed = claim_run(self.args), True
+        return self.save_dir
 
     def preprocess(self, im: Any) -> Tensor:
         """Make a batch of images, and make sure that the pass over it fits into the memory.

@@ -6,20 +6,32 @@ MLflow, ...) and the engine's usage events attach themselves to every trainer, a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import matplotlib
 import ultralytics.utils.callbacks
 import ultralytics.utils.plotting
-from matplotlib import font_manager
+
+from moat_det.report.fonts import families, font_file
 
 
 def _attach_nothing(instance: Any) -> None:
     """Stand in for the engine's `add_integration_callbacks`: callbacks are only those that the user adds."""
 
 
+_drawn_names: list[str] = []
+
+
+def will_draw(names: Iterable[str]) -> None:
+    """Let the engine draw these names of classes, with a font that has their letters; what none has is said once."""
+    _drawn_names[:] = names
+    matplotlib.rcParams["font.family"] = families(_drawn_names)
+
+
 def _installed_font(font: str = "") -> str:
-    """Stand in for the engine's `check_font`: the font that matplotlib brings along."""
-    return font_manager.findfont("DejaVu Sans")
+    """Stand in for the engine's `check_font`: an installed font for the names that are drawn."""
+    return str(font_file(_drawn_names))
 
 
 ultralytics.utils.callbacks.add_integration_callbacks = _attach_nothing

@@ -14,7 +14,9 @@ from ultralytics.cfg import DEFAULT_CFG, get_cfg
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 
+from moat_det.data.config import DatasetConfig, load_dataset
 from moat_det.data.sizes.imgsz import take_shape
+from moat_det.demo import DEMO, dataset_source
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
 from moat_det.engine.device import is_mixed
 from moat_det.engine.train_options import TrainOptions
@@ -23,8 +25,8 @@ from moat_det.files import atomic_write_text
 
 logger = logging.getLogger(__name__)
 
-# What may change when a run goes on: where and how it runs.
-_RESUMABLE = {"device", "workers", "cache", "patience", "save_period", "plots", "val", "time", "verbose"}
+# What may change when a run goes on: where its data lies, where and how it runs.
+_RESUMABLE = {"data", "device", "workers", "cache", "patience", "save_period", "plots", "val", "time", "verbose"}
 
 
 def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
@@ -45,9 +47,11 @@ def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
         training={
             "epoch": trainer.epoch,
             "options": options.to_resume(),
+            "data": trainer.data_identity,
             "weights": model.state_dict(),
             "updates": trainer.ema.updates,
             "optimizer": trainer.optimizer.state_dict(),
+            "accumulation": trainer.accumulation.state(model),
             "best_fitness": trainer.best_fitness,
             "stopper": {
                 "best_fitness": trainer.stopper.best_fitness,
@@ -69,32 +73,87 @@ def find_run(args: Any, overrides: Mapping[str, Any]) -> tuple[Checkpoint, Any]:
 
     Args:
         args: The engine's arguments, of which `resume` names the file, or is True for the newest below `project`.
-        overrides: Those that the caller gave; of a resumed run most cannot change, which a warning says.
+        overrides: Those that the caller gave; most cannot change in a resumed run, which a warning says.
 
     Returns:
         The checkpoint, and the engine's arguments of the run.
 
     Raises:
-        UserError: There is none, or its training has finished.
+        UserError: There is none, its training has finished, or its data is not where it was.
     """
     path = Path(args.resume) if isinstance(args.resume, (str, Path)) else newest_run(Path(args.project))
     checkpoint = load_checkpoint(path)
     if checkpoint.training is None:
         raise UserError(f"{path} is of a finished training: start a new one from it with --weights {path}")
     kept = {key: value for key, value in overrides.items() if key in _RESUMABLE}
-    # The run's folder may have been moved since.
-    place = {"resume": str(path), "model": str(path), "save_dir": str(path.resolve().parents[1])}
+    # The run's folder may have been moved since, and its data.
+    folder, data = path.resolve().parents[1], _find_data(path, overrides.get("data") or checkpoint.args["data"])
+    place = {"resume": str(path), "model": str(path), "save_dir": str(folder), "data": data}
     arguments = {**checkpoint.args, **kept, **place, "amp": False}
     take_shape(arguments)  # it is among our options too
-    ignored = sorted(
-        key
-        for key, value in overrides.items()
-        if key not in {*_RESUMABLE, *place, "data", "project", "name", "mode", "task"}
-        and value != checkpoint.args.get(key)
-    )
-    if ignored:
-        logger.warning(f"a resumed run keeps its own {', '.join(ignored)}; start a new run to change them")
+    given = dict(overrides)
+    project = given.pop("project", None)
+    if args.resume is not True and project is not None:
+        given["project"] = str(Path(project).resolve())
+    _warn_of_ignored(given, {**checkpoint.args, "name": folder.name, "project": str(folder.parent)})
     return checkpoint, get_cfg(DEFAULT_CFG, arguments)
+
+
+def lasting_source(source: str | Path, data: DatasetConfig) -> str:
+    """Give what names a dataset from every working folder: its YAML, absolute, or the word for the demo set.
+
+    Args:
+        source: What the user gave.
+        data: What was read there.
+    """
+    return str(source) if str(source) == DEMO else data["yaml_file"]
+
+
+def _find_data(last: Path, data: str) -> str:
+    """Give the absolute path of a run's dataset YAML, or the word for the demo set."""
+    try:
+        return lasting_source(data, load_dataset(dataset_source(data)))
+    except UserError as error:
+        raise UserError(f"{error}; if the run's data has moved, say where it is: --resume {last} --data YAML") from None
+
+
+def _warn_of_ignored(given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Say which of the arguments given beside `resume` a run does not take."""
+    ignored = [
+        key
+        for key, value in given.items()
+        if key not in {*_RESUMABLE, "resume", "save_dir", "mode", "task"} and value != own.get(key)
+    ]
+    if "model" in ignored and Path(given["model"]).stem == Path(str(own.get("model"))).stem:
+        ignored.remove("model")
+    if ignored:
+        logger.warning(f"a resumed run keeps its own {', '.join(sorted(ignored))}; start a new run to change them")
+
+
+def check_same_data(checkpoint: Checkpoint, identity: Mapping[str, Mapping[str, Any]], yaml_file: str) -> None:
+    """Check that a run goes on with the data that it began with; a checkpoint of before says nothing of it.
+
+    Args:
+        checkpoint: To resume.
+        identity: Of each split, as `SplitIndex.identity` gives it.
+        yaml_file: The dataset's, for the message.
+
+    Raises:
+        UserError: Images or labels are others.
+    """
+    assert checkpoint.training is not None
+    for split, before in checkpoint.training.get("data", {}).items():
+        now = identity[split]
+        if now == before:
+            continue
+        counts = [f"{which['images']} images and {which['boxes']} boxes" for which in (now, before)]
+        differ = f"has {counts[0]}, the run to resume {counts[1]}"
+        if counts[0] == counts[1]:
+            differ = "has other labels, or images of other names or sizes, than the run to resume"
+        raise UserError(
+            f"{yaml_file}: '{split}' {differ}: resume with the data it was started with, or start a new training from "
+            "its weights with --weights"
+        )
 
 
 def options_of(checkpoint: Checkpoint) -> TrainOptions:
@@ -109,6 +168,7 @@ def restore(trainer: BaseTrainer, checkpoint: Checkpoint) -> None:
     state = checkpoint.training
     assert state is not None
     trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.accumulation.resume(state.get("accumulation", {}))
     trainer.ema = ModelEMA(trainer.model)  # the old one holds tensors made for inference
     trainer.ema.ema.load_state_dict(checkpoint.weights)
     trainer.ema.updates = state["updates"]

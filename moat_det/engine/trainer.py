@@ -26,12 +26,23 @@ from moat_det.data.sizes.policy import size_policy
 from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
+from moat_det.engine.accumulation import Accumulation
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.optimizer import build_optimizer
-from moat_det.engine.run_checkpoints import drop_rows_after, find_run, options_of, restore, save_epoch, strip
+from moat_det.engine.quiet import will_draw
+from moat_det.engine.run_checkpoints import (
+    check_same_data,
+    drop_rows_after,
+    find_run,
+    options_of,
+    restore,
+    save_epoch,
+    strip,
+)
+from moat_det.engine.run_folder import claim_run
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator
@@ -48,6 +59,8 @@ class Trainer(DetectionTrainer):
 
     Attributes:
         resume: Whether a run goes on.
+        accumulation: After which batches the optimizer steps.
+        data_identity: What tells the data from other data, by split, as `SplitIndex.identity` gives it.
 
     Args:
         overrides: The engine's arguments; those not given come from `cfg/training/default.yaml` (ours) and the engine.
@@ -60,6 +73,7 @@ class Trainer(DetectionTrainer):
 
     args: Any
     resume: bool
+    accumulate: float
     _checkpoint: Checkpoint | None = None  # to resume from
 
     def __init__(
@@ -72,6 +86,7 @@ class Trainer(DetectionTrainer):
         overrides = overrides or {}
         # The engine's own mixed precision stays off (see `TrainOptions.mixed`), in a resumed run too.
         super().__init__(cfg, overrides if options is None else {**overrides, "amp": False}, _callbacks)
+        self.accumulation = Accumulation()
         use_all_cores()
         # The engine has set none for a CPU, whatever was asked for.
         workers = overrides.get("workers")
@@ -99,6 +114,7 @@ class Trainer(DetectionTrainer):
             data["names"], data["nc"] = {0: "item"}, 1
         if self._checkpoint is not None:
             data["intensity"] = Intensity.from_dict(self._checkpoint.intensity)
+        will_draw(data["names"].values())
         return data
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> DetectionDataset:
@@ -144,8 +160,7 @@ class Trainer(DetectionTrainer):
             if self._options.weights is not None:
                 load_weights(self.model, self._options.weights, remap_classes=self.args.cls_remap)
         self.model.prepare(self.device, self._options.mixed, training=True)
-        if isinstance(self.args.freeze, int):
-            self.args.freeze = self.model.parts[: self.args.freeze]
+        self.args.freeze = _frozen(self.args.freeze, self.model.parts)
         return self._checkpoint
 
     def get_validator(self) -> Validator:
@@ -183,7 +198,11 @@ class Trainer(DetectionTrainer):
         if self._options.nbs_follows_batch:
             self.args.nbs = self.batch_size
         super()._build_train_pipeline()
+        self.accumulation.start()
         indices = {"train": self.train_loader.dataset.index, self.args.split: self.test_loader.dataset.index}
+        self.data_identity = {split: index.identity() for split, index in indices.items()}
+        if self._checkpoint is not None:
+            check_same_data(self._checkpoint, self.data_identity, self.data["yaml_file"])
         for line in quick_check(indices, self.data["names"], self._shape):
             logger.warning(line)
 
@@ -205,10 +224,12 @@ class Trainer(DetectionTrainer):
         np.random.seed(seed)
         torch.manual_seed(seed)
         self.train_loader.start_epoch(self.epoch)
+        self.accumulation.put_gradients(model)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move the batch to the device, and hold the BN statistics where it is too small to have any."""
         batch = super().preprocess_batch(batch)
+        self.accumulate = self.accumulation.count(self.accumulate)
         enough = len(batch["img"]) >= MIN_IMAGES_FOR_BATCH_STATISTICS
         for module in self._batch_norms:
             module.train(enough)
@@ -227,10 +248,15 @@ class Trainer(DetectionTrainer):
     # The checkpoints
 
     def check_resume(self, overrides: Mapping[str, Any]) -> None:
-        """Take over the arguments of the run to resume."""
+        """Take over the arguments of the run to resume, or claim the folder of a new one.
+
+        The engine calls this just before it looks for a folder, and takes the one that is named here.
+        """
         self.resume = bool(self.args.resume)
         if self.resume:
             self._checkpoint, self.args = find_run(self.args, overrides)
+        else:
+            self.args.save_dir = str(claim_run(self.args))
 
     def resume_training(self, ckpt: Checkpoint | None) -> None:
         """Put optimizer, average and counters where they stood."""
@@ -289,3 +315,14 @@ class Trainer(DetectionTrainer):
             for folder in (self.wdir, self.save_dir):
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
+
+
+def _frozen(freeze: Any, parts: list[str]) -> list[Any] | None:
+    """Give the names of the parts to hold still: the first `freeze`, or those of a list, by number or by name."""
+    if freeze is None or isinstance(freeze, int):
+        return parts[: freeze or 0] or None
+    names = freeze if isinstance(freeze, (list, tuple)) else [freeze]
+    absent = [name for name in names if type(name) is int and not 0 <= name < len(parts)]
+    if absent:
+        raise UserError(f"--freeze {absent[0]}: there is no such part before the head; there are 0 to {len(parts) - 1}")
+    return [parts[name] if type(name) is int else name for name in names]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from ultralytics.cfg import get_cfg, get_save_dir
+from ultralytics.cfg import get_cfg
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils.ops import Profile
 
@@ -23,6 +23,7 @@ from moat_det.engine.boxes import in_file
 from moat_det.engine.device import choose_device, compile_model, is_mixed
 from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.memory_check import MemoryCheck
+from moat_det.engine.run_folder import claim_run
 from moat_det.engine.trained import Trained
 from moat_det.engine.validation_data import largest_batch, make_evaluator, open_split, read_data
 from moat_det.engine.validation_files import ValidationFiles
@@ -70,8 +71,7 @@ class Validator:
         if self.args.conf is None:
             self.args.conf = LEAST_SCORE
         self.dataloader: Any = dataloader
-        self.save_dir: Path = save_dir or get_save_dir(self.args)
-        self.save_dir.mkdir(parents=True, exist_ok=True)
+        self.save_dir: Path = save_dir or claim_run(self.args)
         self.callbacks = callbacks or {}
         self.options = options or ValidationOptions()
         self.speed: dict[str, float] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from matplotlib.text import Text
 
 from moat_det.evaluation.coco import CocoMetrics
 from moat_det.files import atomic_path
+from moat_det.report.fonts import families
 from moat_det.report.palette import LINE_COLOURS
 
 _DPI = 150
@@ -98,8 +100,11 @@ def _shorten(name: str) -> str:
 
 
 def _save(figure: Figure, path: Path, names: Sequence[Text]) -> None:
-    """Write the picture. `names` come from the user: a dollar sign in them is no formula."""
+    """Write the picture. `names` come from the user: a dollar sign in them is no formula, and any script may be."""
+    family = families(text.get_text() for text in names)
     for text in names:
         text.set_parse_math(False)
-    with atomic_path(path) as temporary:
+        text.set_fontfamily(family)
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of letters that no font has, which is said already
         figure.savefig(temporary, dpi=_DPI, bbox_inches="tight")

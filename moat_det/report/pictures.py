@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from moat_det.report.fonts import font_file
 from moat_det.report.palette import BOX_COLOURS
 
 
@@ -29,7 +29,7 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], class
     picture = Image.fromarray(np.ascontiguousarray(image))
     pen = ImageDraw.Draw(picture)
     height, width = image.shape[:2]
-    font = _font(int(np.clip(round(min(height, width) / 40), 10, 40)))
+    font = _font(font_file(texts), int(np.clip(round(min(height, width) / 40), 10, 40)))
     line = max(round(max(height, width) / 640), 1)
     for (x1, y1, x2, y2), text, number in zip(boxes.tolist(), texts, classes, strict=True):
         colour = BOX_COLOURS[int(number) % len(BOX_COLOURS)]
@@ -71,5 +71,5 @@ def sheet(pictures: Sequence[np.ndarray], columns: int, cell: tuple[int, int], g
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+def _font(file: Path, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, size)

@@ -44,8 +44,11 @@ def test_checkpoints_hold_nothing_but_tensors_and_plain_types(trained: Path) -> 
     assert all(value.dtype != torch.float16 for value in content["weights"].values())
 
 
-def test_a_resumed_training_equals_an_uninterrupted_one(demo: Path, model_yaml: Path, tmp_path: Path) -> None:
-    common = ("--data", demo, "--model", model_yaml, "--epochs", "3", "--close-mosaic", "0")
+@pytest.mark.parametrize("nbs", [(), ("--nbs", "32")], ids=["a step a batch", "four of three batches an epoch"])
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    nbs: tuple[str, ...], demo: Path, model_yaml: Path, tmp_path: Path
+) -> None:
+    common = ("--data", demo, "--model", model_yaml, "--epochs", "3", "--close-mosaic", "0", *nbs)
     train(*common, "--project", tmp_path / "whole")
     last = tmp_path / "cut" / "train" / "weights" / "last.pt"
     program = (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -119,6 +121,20 @@ class SplitIndex:
     shares: np.ndarray
     ignored: np.ndarray
     report: ScanReport
+
+    def identity(self) -> dict[str, int | str]:
+        """Give what tells these images and labels from others, wherever they lie: two counts, and a digest.
+
+        The digest is of the images' names and sizes and of their boxes, in no order; not of their pixels.
+        """
+        digests = []
+        for image in self.images():
+            parts = [os.path.basename(image.path).encode("utf-8", "surrogateescape")]
+            parts += [np.array([image.height, image.width]).tobytes(), image.classes.tobytes(), image.ignored.tobytes()]
+            parts.append(np.round(image.shares, 6).tobytes())
+            digests.append(hashlib.blake2b(b"/".join(parts), digest_size=16).digest())
+        digest = hashlib.blake2b(b"".join(sorted(digests)), digest_size=16).hexdigest()
+        return {"images": len(self.paths), "boxes": len(self.classes), "digest": digest}
 
     def images(self) -> Iterator[LabelledImage]:
         """Give each image with its boxes, which are views of the index's arrays."""

@@ -1,0 +1,71 @@
+"""Standard output and error as a terminal, a pipe or a file takes them."""
+
+from __future__ import annotations
+
+import errno
+import io
+import sys
+from contextlib import suppress
+from typing import TextIO, cast
+
+# Of a pipe whose reader went away; the second one is Windows' word for it.
+_GONE = {errno.EPIPE, errno.EINVAL}
+
+
+def make_forgiving() -> None:
+    """Let the work go on where what it prints is not read, or cannot be written as it is.
+
+    Where the reader goes away (`| head`), the rest is dropped and the command ends as it would have. Characters that
+    the encoding lacks, and bytes of file names that are no text, are written as escapes.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        # In a test or a notebook it is another's.
+        if stream is not None and stream is getattr(sys, f"__{name}__") and hasattr(stream, "buffer"):
+            setattr(sys, name, _forgiving(stream))
+
+
+def _forgiving(stream: TextIO) -> TextIO:
+    raw = getattr(stream.buffer, "raw", stream.buffer)  # PYTHONUNBUFFERED leaves the buffer out
+    if not isinstance(raw, io.RawIOBase):
+        return stream
+    with suppress(OSError):
+        stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(cast("io.FileIO", _Pipe(raw))),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+
+
+class _Pipe(io.RawIOBase):
+    """Hands bytes on until nobody reads them any more."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw, self._gone = raw, False
+
+    def write(self, content: bytes | memoryview) -> int | None:  # type: ignore[override]
+        """Write; gives how many bytes were, or seem to have been."""
+        size = len(content)
+        if self._gone:
+            return size
+        try:
+            return self._raw.write(content)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            self._gone = True
+            return size
+
+    def writable(self) -> bool:
+        """Whether it takes bytes: always."""
+        return True
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._raw.isatty()
+
+    def fileno(self) -> int:
+        """Give the number of the file."""
+        return self._raw.fileno()
