@@ -59,11 +59,11 @@ class _Pipe(io.RawIOBase):
             return size
 
     def writable(self) -> bool:
-        """Whether it takes bytes: always."""
+        """Say whether it takes bytes: always."""
         return True
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Say whether it is a terminal."""
         return self._raw.isatty()
 
     def fileno(self) -> int:
