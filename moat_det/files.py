@@ -1,14 +1,17 @@
-"""Atomic writing: a file is either the old one or the whole new one, never a part; and locks between processes."""
+"""Atomic writing: a file is either the old one or the whole new one, never a part; names for files; locks."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -19,6 +22,61 @@ from filelock import FileLock, Timeout
 logger = logging.getLogger(__name__)
 
 _PROBE = 1 << 20  # bytes: more than the rest of the disk that a failed write can leave
+_LONGEST_NAME = 150  # bytes; file systems take 255, of which a number, a suffix and a temporary name need some
+_FORBIDDEN = frozenset('<>:"/\\|?*%')  # by Windows; the last one is our own mark
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # controls, halves of characters, breaks of lines
+# Windows takes these for devices, with any suffix.
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])[ ]*(\.|$)", re.IGNORECASE)
+
+
+def one_name(text: str) -> str:
+    """Make the name of one file or folder of any text, such as the name of a class; it is no path anywhere.
+
+    A usual text stays as it is. Of any other, what a file system refuses or reads in a way of its own is written as in
+    a URL, `%` and the bytes in hexadecimal, and a long one is cut and ends in a digest: different texts give different
+    names. `distinct_names` is for those that differ in case only.
+    """
+    if not text:
+        return "%"
+    last = len(text) - 1
+    device = bool(_DEVICE.match(text))
+    name = "".join(
+        _escaped(char)
+        if char in _FORBIDDEN
+        or unicodedata.category(char) in _UNPRINTABLE
+        or (char in ". " and index in {0, last})
+        or (index == 0 and device)
+        else char
+        for index, char in enumerate(text)
+    )
+    encoded = name.encode()
+    if len(encoded) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    # What is cut through at the end, a character or its hexadecimal form, is left out.
+    return re.sub("%[0-9A-F]?$", "", encoded[: _LONGEST_NAME - 30].decode("utf-8", "ignore")) + f"%_{digest}"
+
+
+def distinct_names(texts: Sequence[str]) -> list[str]:
+    """Make `one_name` of each text, and of those that a file system may take for the same one, names that differ."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for number, text in enumerate(texts):
+        name = one_name(text)
+        if _folded(name) in taken:
+            name += f"%={number}"
+        taken.add(_folded(name))
+        names.append(name)
+    return names
+
+
+def _escaped(char: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
+
+
+def _folded(name: str) -> str:
+    """Give what file systems compare that tell neither case nor composed characters apart."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def check_writable(folder: str | Path) -> None:
@@ -58,7 +116,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -125,8 +183,11 @@ def atomic_write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def atomic_write_text(path: str | Path, content: str) -> None:
-    """Write `content` to `path` as UTF-8, atomically; raises `OSError` as `atomic_path` does."""
-    atomic_write_bytes(path, content.encode("utf-8"))
+    """Write `content` to `path` as UTF-8, atomically; raises `OSError` as `atomic_path` does.
+
+    Of file names that are no UTF-8 the bytes that are none become text as in JSON, `udcfc` after a backslash for 0xFC.
+    """
+    atomic_write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def atomic_write_json(path: str | Path, content: Any, indent: int | None = None) -> None:
@@ -137,6 +198,23 @@ def atomic_write_json(path: str | Path, content: Any, indent: int | None = None)
         ValueError: `content` holds NaN or an infinity, which JSON cannot hold.
     """
     atomic_write_text(path, json.dumps(content, indent=indent, allow_nan=False))
+
+
+@contextmanager
+def utf8_path(path: str | Path) -> Iterator[str]:
+    """Give a path to a file, there or to be made, for libraries that take UTF-8 alone: OpenCV crashes at another.
+
+    It holds for the time of the block; a file that is opened in it stays open.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder, one_name(f"file{Path(path).suffix}"))
+            link.symlink_to(os.path.abspath(path))
+            yield str(link)
+    else:
+        yield str(path)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from moat_det.cli import detect
 from moat_det.cli.command import Arguments, Command
-from moat_det.cli.detect import CONF, Files
+from moat_det.cli.detect import Files
 from moat_det.cli.trained import TrainedModel
 from moat_det.data.config import load_dataset
 from moat_det.demo import dataset_source
@@ -35,7 +35,7 @@ class ListOptions:
 def _run(arguments: Arguments) -> None:
     options, model = arguments.take(ListOptions), arguments.take(TrainedModel).load()
     arguments.take(Files)
-    detection = {"conf": CONF, **arguments.engine, **arguments.own}
+    detection = {**arguments.engine, **arguments.own}
     source = detection.pop("source")
     listing = NegativeList(Path(os.path.abspath(options.out)))
     data = load_dataset(dataset_source(options.data)) if options.data is not None else None

@@ -45,7 +45,7 @@ def read_output(output: Any) -> tuple[Tensor, list[int] | None]:
 
 def non_max_suppression(
     predictions: Tensor,
-    conf: float,
+    conf: float | Tensor,
     iou: float,
     *,
     level_sizes: Sequence[int] | None = None,
@@ -56,11 +56,13 @@ def non_max_suppression(
 ) -> Suppressed:
     """Keep the best box of each heap, for every image on its own; an anchor point has one box, of its best class.
 
+    A box that is not finite is none.
+
     Of equal scores the finer level goes first, then the earlier anchor point, then the lower class.
 
     Args:
         predictions: (B, 4 + nc, A): centre x, y, width, height in pixels, then scores in [0, 1].
-        conf: Lowest score to consider, in [0, 1].
+        conf: Lowest score to consider, in [0, 1]; or one for each class (nc,).
         iou: Boxes of a class that overlap a better one by more than this go, in [0, 1].
         level_sizes: Anchor points of each level, which add up to A; None takes all as one level.
         classes: Consider only these.
@@ -81,11 +83,13 @@ def non_max_suppression(
     return result
 
 
-def _candidates(level: Tensor, conf: float, classes: Sequence[int] | None, max_candidates: int) -> Tensor:
+def _candidates(level: Tensor, conf: float | Tensor, classes: Sequence[int] | None, max_candidates: int) -> Tensor:
     """Give the best boxes of a level (A, 4 + nc) by falling score, as (N, 6) like the result."""
     score, label = level[:, 4:].max(1)
-    point = (score > conf).nonzero().squeeze(1)
+    point = (score > (conf[label] if isinstance(conf, Tensor) else conf)).nonzero().squeeze(1)
     score, label = score[point], label[point]
+    if not (finite := level[point, :4].isfinite().all(1)).all():
+        point, label, score = point[finite], label[finite], score[finite]
     if classes is not None:
         wanted = torch.isin(label, torch.tensor(list(classes), device=label.device))
         point, label, score = point[wanted], label[wanted], score[wanted]

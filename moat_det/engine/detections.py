@@ -15,9 +15,10 @@ _COLUMNS = ("image_id", "file_name", "frame", "class", "name", "score", "x1", "y
 
 
 class DetectionFiles:
-    """Collects the detections of a run, and writes them when it ends.
+    """Collects the detections of a run, and writes them when it ends, well or not.
 
-    `image_id` counts the images (or frames) from 1 in the order they came, `category_id` is class + 1.
+    `file_name` is the path below the folder that the run reads, `frame` counts the frames of a video, or the pictures
+    of a file, and `image_id` counts all of them from 1 in the order they came. `category_id` is class + 1.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,7 @@ class DetectionFiles:
         self._frames: dict[str, int] = {}
         self._rows: list[dict[str, Any]] = []
 
-    def add(self, result: Results) -> None:
+    def add(self, result: Results, file_name: str) -> None:
         """Take in the detections of one image or frame."""
         self._images += 1
         frame = self._frames[result.path] = self._frames.get(result.path, 0) + 1
@@ -33,8 +34,7 @@ class DetectionFiles:
         for box in boxes:
             corners = [round(float(value), 3) for value in box.xyxy[0]]
             label = int(box.cls[0])
-            image = self._images, Path(result.path).name, frame
-            values = (*image, label, result.names[label], float(box.conf[0]), *corners)
+            values = (self._images, file_name, frame, label, result.names[label], float(box.conf[0]), *corners)
             self._rows.append(dict(zip(_COLUMNS, values, strict=True)))
 
     def write_json(self, path: Path) -> None:
@@ -43,6 +43,7 @@ class DetectionFiles:
             {
                 "image_id": row["image_id"],
                 "file_name": row["file_name"],
+                "frame": row["frame"],
                 "category_id": row["class"] + 1,
                 "bbox": [row["x1"], row["y1"], round(row["x2"] - row["x1"], 3), round(row["y2"] - row["y1"], 3)],
                 "score": row["score"],

@@ -28,6 +28,7 @@ class InferenceOptions:
         max_pixels: At native size, scale images of more pixels down to as many.
         window: Attention windows instead of those of the training (see `backbones.windows`).
         position: What becomes of the position tables in larger windows than the training's: "stretch" or "clamp".
+        class_conf: The least score of a detection of each class, where they differ.
 
     Raises:
         UserError: A value is out of its range, or needs another option.
@@ -38,6 +39,7 @@ class InferenceOptions:
     max_pixels: int | None = option(None, "with --imgsz native, scale images of more pixels down to as many")
     window: WindowSpec | None = option(None, WINDOW, takes="str")
     position: str | None = option(None, "position tables in windows larger than the training's: stretch or clamp")
+    class_conf: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from moat_det.engine.predictor import Predictor
 from moat_det.engine.quiet import will_draw
 from moat_det.engine.run_checkpoints import lasting_source
 from moat_det.engine.run_folder import PROJECT
+from moat_det.engine.thresholds import Thresholds
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.trainer import Trainer
@@ -198,11 +200,13 @@ class MOAT(Model):
         """Detect in a source.
 
         Args:
-            source: Image, folder, glob, list file, video, camera number, array or tensor.
+            source: Image, folder, glob, list file, video, camera number, array or tensor; or a list, tuple or generator
+                of paths, arrays and pictures, which are read a batch at a time.
             stream: Give an iterator, which holds one result at a time, instead of a list.
             predictor: A predictor class instead of ours.
             **kwargs: Any prediction argument of the engine; `imgsz`, as `val` takes it, and the others of
-                `InferenceOptions`.
+                `InferenceOptions`; `conf`, the least score, or {"scratch": 0.6}, that of some classes by their names,
+                or a list of both.
 
         Raises:
             UserError: An argument or the source is not in order, or an image needs more memory than there is.
@@ -211,6 +215,10 @@ class MOAT(Model):
         check_classes(kwargs.get("classes"), self.model.names)
         kwargs = {"imgsz": self.overrides.get("imgsz", DEFAULT_CFG.imgsz), **kwargs}  # that of the training
         options = InferenceOptions.take(kwargs)
+        thresholds = Thresholds.read(kwargs.pop("conf", None))
+        if thresholds.single is None:
+            options = replace(options, class_conf=thresholds.of_classes(self.model.names))
+        kwargs["conf"] = min(options.class_conf or thresholds.common)
         if options != self._inference:
             self._inference, self.predictor = options, None
         if source is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from moat_det.data.index import open_index
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.engine.model import MOAT
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_bytes, atomic_write_json, atomic_write_text
+from moat_det.files import atomic_write_bytes, atomic_write_json
 from moat_det.report.pictures import draw_boxes, sheet
 
 _MAKER = "moat_det mine-negatives"
@@ -69,7 +68,8 @@ class NegativeList:
         encoded = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))[1]
         atomic_write_bytes(self.picture, encoded.tobytes())
         atomic_write_json(self.json, {"made_by": _MAKER, "images": self.images}, indent=1)
-        atomic_write_text(self.path, "".join(f"{image}\n" for image in self.images))
+        # Paths as the file system has them, whatever their encoding.
+        atomic_write_bytes(self.path, "".join(f"{image}\n" for image in self.images).encode("utf-8", "surrogateescape"))
 
 
 def known_images(data: DatasetConfig) -> dict[str, str]:
@@ -127,25 +127,22 @@ def mine(model: MOAT, images: Sequence[str], options: dict[str, Any]) -> tuple[d
     """
     found: dict[str, Any] = {}
     best: list[tuple[float, int, np.ndarray]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        listing = Path(folder, "images.txt")
-        listing.write_text("".join(f"{image}\n" for image in images), encoding="utf-8")
-        results = model.predict(str(listing), stream=True, verbose=False, **options)
-        for number, result in enumerate(tqdm(results, total=len(images), desc="detecting", unit="image")):
-            if not len(result):
-                continue
-            boxes = result.boxes.cpu().numpy()
-            names = [result.names[int(cls)] for cls in boxes.cls]
-            detections = [
-                {"class": name, "score": round(float(score), 4), "box": [round(float(side), 1) for side in box]}
-                for name, score, box in zip(names, boxes.conf, boxes.xyxy, strict=True)
-            ]
-            score = max(detection["score"] for detection in detections)
-            found[str(result.path)] = {"score": score, "weights": str(model.ckpt_path), "detections": detections}
-            picture = _picture(result.orig_img, detections, boxes.cls.astype(int).tolist())
-            heapq.heappush(best, (score, -number, picture))
-            if len(best) > _SHOWN:
-                heapq.heappop(best)
+    results = model.predict(list(images), stream=True, verbose=False, **options)
+    for number, result in enumerate(tqdm(results, total=len(images), desc="detecting", unit="image")):
+        if not len(result):
+            continue
+        boxes = result.boxes.cpu().numpy()
+        names = [result.names[int(cls)] for cls in boxes.cls]
+        detections = [
+            {"class": name, "score": round(float(score), 4), "box": [round(float(side), 1) for side in box]}
+            for name, score, box in zip(names, boxes.conf, boxes.xyxy, strict=True)
+        ]
+        score = max(detection["score"] for detection in detections)
+        found[str(result.path)] = {"score": score, "weights": str(model.ckpt_path), "detections": detections}
+        picture = _picture(result.orig_img, detections, boxes.cls.astype(int).tolist())
+        heapq.heappush(best, (score, -number, picture))
+        if len(best) > _SHOWN:
+            heapq.heappop(best)
     found = dict(sorted(found.items(), key=lambda item: -item[1]["score"]))
     return found, [picture for _, _, picture in sorted(best, key=lambda item: item[:2], reverse=True)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from ultralytics.cfg import DEFAULT_CFG
-from ultralytics.engine.results import Results
 from ultralytics.models.yolo.detect import DetectionPredictor
 from ultralytics.utils.ops import convert_torch2numpy_batch
 
@@ -25,8 +25,12 @@ from moat_det.engine.boxes import in_file
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.memory_check import MemoryCheck
+from moat_det.engine.output_names import OutputNames
 from moat_det.engine.quiet import will_draw
+from moat_det.engine.result_files import CropFiles, open_video, write_labels, write_picture
+from moat_det.engine.results import Results
 from moat_det.engine.run_folder import claim_run
+from moat_det.engine.sources.depth import intensity_of_run
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.in_memory import as_picture
 from moat_det.engine.sources.open import open_source
@@ -34,7 +38,6 @@ from moat_det.engine.sources.shape_batches import ShapeBatches
 from moat_det.engine.trained import Trained
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,8 @@ class Predictor(DetectionPredictor):
     """Detects in images, videos and streams.
 
     Attributes:
-        unreadable: The image files of the last run that could not be read.
+        unreadable: The files of the last run that could not be read.
+        names: What the outputs of the last run are called.
 
     Args:
         cfg: The engine's defaults.
@@ -59,6 +63,7 @@ class Predictor(DetectionPredictor):
     args: Any
     dataset: Any
     unreadable: list[Path]
+    names: OutputNames
 
     def __init__(
         self,
@@ -96,9 +101,8 @@ class Predictor(DetectionPredictor):
             self.args.imgsz = list(round_up(self.options.shape, largest_stride))
         try:
             with large_images():
-                opened = open_source(
-                    source, self._trained.intensity, self.model.channels, self.args.batch, self.args.vid_stride
-                )
+                intensity = intensity_of_run(self._trained.intensity)
+                opened = open_source(source, intensity, self.model.channels, self.args.batch, self.args.vid_stride)
                 super().setup_source(opened, stride)
         except (FileNotFoundError, ConnectionError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -119,6 +123,9 @@ class Predictor(DetectionPredictor):
         self._cut_files: set[str] = set()
         self._scaled_files: set[str] = set()
         self.unreadable = []
+        self.names = OutputNames(getattr(self.dataset, "root", None))
+        self._crops = CropFiles(self.save_dir / "crops")
+        self._pictures: dict[str, int] = {}
         # Files whose batches need no cutting stay with the engine's loader, which on a GPU reads ahead.
         uncut = self.args.batch == 1 or isinstance(self._sizes, FixedSize)
         if not self.source_type.tensor and not (isinstance(self.dataset, ImageFiles) and uncut):
@@ -172,7 +179,7 @@ class Predictor(DetectionPredictor):
         predictions, level_sizes = read_output(preds)
         kept, found = non_max_suppression(
             predictions,
-            self.args.conf,
+            self._least_scores(predictions),
             kwargs.pop("iou", self.args.iou),
             level_sizes=level_sizes,
             classes=self.args.classes,
@@ -185,6 +192,11 @@ class Predictor(DetectionPredictor):
             orig_imgs = list(convert_torch2numpy_batch(orig_imgs)[..., ::-1])
         orig_imgs = [as_picture(image) for image in orig_imgs]
         return self.construct_results(kept, img, orig_imgs)
+
+    def _least_scores(self, predictions: Tensor) -> float | Tensor:
+        """Give the least score of a detection, or that of each class."""
+        scores = self.options.class_conf
+        return self.args.conf if scores is None else torch.tensor(scores, device=predictions.device)
 
     def construct_results(self, preds: list[Tensor], img: Tensor, orig_imgs: list[np.ndarray]) -> list[Results]:
         """Bring the boxes (N, 6) of each image into its own pixels."""
@@ -205,16 +217,61 @@ class Predictor(DetectionPredictor):
     def run_callbacks(self, event: str) -> None:
         """Run the user's callbacks; at the end find out which files could not be read."""
         if event == "on_predict_end":
-            images = getattr(self.dataset, "files", [])[: getattr(self.dataset, "ni", 0)]
-            self.unreadable = [Path(file) for file in images if file not in self._seen_files]
+            files = getattr(self.dataset, "files", [])
+            self.unreadable = [Path(file) for file in files if file not in self._seen_files]
         super().run_callbacks(event)
 
+    def write_results(self, i: int, p: Path, im: Tensor, s: list[str]) -> str:
+        """Write what was asked for of image `i` of the batch, of the path `p`; gives what to log of it.
+
+        Outputs are called by the path of their source below the folder that is read, and lie in folders like its.
+        """
+        result, path = self.results[i], self.batch[0][i]
+        result.save_dir = str(self.save_dir)
+        base, number = self.names.base(path), self._number(i, path, s[i])
+        numbered = base if number is None else f"{base}_{number}"
+        if self.args.save or self.args.show:
+            self.plotted_img = result.plot(
+                line_width=self.args.line_width,
+                boxes=self.args.show_boxes,
+                conf=self.args.show_conf,
+                labels=self.args.show_labels,
+            )
+        if self.args.save_txt:
+            write_labels(self.save_dir / "labels" / f"{numbered}.txt", result, self.args.save_conf)
+        if self.args.save_crop:
+            self._crops.write(numbered, result)
+        if self.args.show:
+            self.show(str(p))
+        if self.args.save:
+            moving = self.dataset.mode in {"stream", "video"}
+            self.save_predicted_images(self.save_dir / (base if moving else numbered), number)
+        height, width = im.shape[2:]
+        return f"{height}x{width} {result.verbose()}{result.speed['inference']:.1f}ms"
+
+    def _number(self, index: int, path: str, text: str) -> int | None:
+        """Say which frame it is; of pictures, the first of a file has none."""
+        if self.dataset.mode == "video":
+            found = re.search(r"frame (\d+)/", text)
+            return int(found[1]) if found else None
+        if self.dataset.mode == "stream":
+            return self.dataset.frame if self.source_type.screenshot else self.dataset.count
+        count = self._pictures[path] = self._pictures.get(path, 0) + 1
+        return count if count > 1 else None
+
     def save_predicted_images(self, save_path: Path, frame: int | None = 0) -> None:
-        """Write the picture with boxes atomically; frames of a video go to the engine's writer."""
-        if self.dataset.mode in {"stream", "video"}:
-            super().save_predicted_images(save_path, frame)
+        """Write the picture with boxes, or add it to the video.
+
+        Args:
+            save_path: Of the picture or the video, without suffix.
+            frame: Its number, of a video.
+        """
+        if self.dataset.mode not in {"stream", "video"}:
+            write_picture(save_path, self.plotted_img)
             return
-        encoded, content = cv2.imencode(".jpg", self.plotted_img)
-        if not encoded:
-            raise UserError(f"{save_path}: the picture of {self.plotted_img.shape} could not be encoded as JPEG")
-        atomic_write_bytes(save_path.with_suffix(".jpg"), content.tobytes())
+        if save_path not in self.vid_writer:
+            fps = self.dataset.fps if self.dataset.mode == "video" else 30
+            self.vid_writer[save_path] = open_video(save_path, max(1, fps / self.args.vid_stride), self.plotted_img)
+        self.vid_writer[save_path].write(self.plotted_img)
+        if self.args.save_frames:
+            write_picture(Path(f"{save_path}_frames") / f"{save_path.name}_{frame}", self.plotted_img)

@@ -20,7 +20,7 @@ from moat_det.checks.quick import quick_check
 from moat_det.data.augment import Preset
 from moat_det.data.config import DatasetConfig, check_channels, load_dataset
 from moat_det.data.images.intensity import Intensity
-from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
+from moat_det.data.loader.dataset import ONE_CLASS, DatasetOptions, DetectionDataset
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.sizes.policy import size_policy
 from moat_det.data.sizes.shape import Shape
@@ -111,7 +111,7 @@ class Trainer(DetectionTrainer):
         if self.args.split not in data:
             raise UserError(f"--split {self.args.split}: {self.args.data} has no such split to validate on")
         if self.args.single_cls:
-            data["names"], data["nc"] = {0: "item"}, 1
+            data["names"], data["nc"] = {0: ONE_CLASS}, 1
         if self._checkpoint is not None:
             data["intensity"] = Intensity.from_dict(self._checkpoint.intensity)
         will_draw(data["names"].values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from ultralytics.engine.results import Results
 from ultralytics.utils import ops
 from ultralytics.utils.metrics import ConfusionMatrix
 from ultralytics.utils.plotting import plot_images
 
+from moat_det.engine.output_names import OutputNames, common_folder
+from moat_det.engine.result_files import write_labels
+from moat_det.engine.results import Results
 from moat_det.evaluation import (
     CocoEvaluator,
     CocoMetrics,
@@ -23,6 +24,7 @@ from moat_det.evaluation import (
     plot_precision_recall,
     write_results,
 )
+from moat_det.files import one_name
 
 # Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
 CONFUSION_CONF = 0.25
@@ -44,11 +46,7 @@ class ValidationFiles:
 
     def __init__(self, folder: Path, args: Any, images: Sequence[str], names: dict[int, str]) -> None:
         self._folder, self._args, self._names = folder, args, names
-        self._root = os.path.commonpath([os.path.dirname(file) for file in images])
-        if args.save_txt:
-            (folder / "labels").mkdir(exist_ok=True)
-            for file in (folder / "labels").glob("*.txt"):  # of an earlier run: the engine appends
-                file.unlink(missing_ok=True)
+        self._called = OutputNames(common_folder(images))
 
     def add(self, number: int, batch: dict[str, Any], found: list[Tensor], scaled: list[Tensor]) -> None:
         """Write what is due of a batch.
@@ -62,7 +60,7 @@ class ValidationFiles:
         for index, image in enumerate(batch["im_file"]):
             if self._args.plots and self._args.visualize:
                 self._draw_matches(index, batch, found[index])
-            if self._args.save_txt and len(scaled[index]):
+            if self._args.save_txt:
                 self._write_text(image, batch["ori_shape"][index], scaled[index])
         if self._args.plots and number < _DRAWN:
             self._draw(number, batch, found)
@@ -105,11 +103,10 @@ class ValidationFiles:
         matrix = ConfusionMatrix(names=self._names, save_matches=True)
         detections = {"bboxes": found[:, :4], "conf": found[:, 4], "cls": found[:, 5]}
         matrix.process_batch(detections, objects, conf=self._args.conf)
-        file, args = batch["im_file"][index], self._args
+        file, args = one_name(self._called.relative(batch["im_file"][index])), self._args
         matrix.plot_matches(batch["img"][index], file, self._folder, args.show_labels, args.show_conf)
 
     def _write_text(self, image: str, shape: tuple[int, int], scaled: Tensor) -> None:
         """Write the detections in YOLO's format, to a file named by the image's path below the split's folder."""
-        name = "_".join(Path(image).relative_to(self._root).with_suffix("").parts)
-        result = Results(np.zeros(shape, dtype=np.uint8), path=None, names=self._names, boxes=scaled)
-        result.save_txt(self._folder / "labels" / f"{name}.txt", save_conf=self._args.save_conf)
+        result = Results(np.zeros(shape, dtype=np.uint8), path=image, names=self._names, boxes=scaled)
+        write_labels(self._folder / "labels" / f"{self._called.base(image)}.txt", result, self._args.save_conf)

@@ -16,6 +16,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils.ops import Profile
 
+from moat_det.data.loader.dataset import ONE_CLASS
 from moat_det.data.loader.loader import Loader, killed_workers_explained
 from moat_det.detector.base import BaseDetector
 from moat_det.detector.nms import non_max_suppression, read_output
@@ -138,7 +139,7 @@ class Validator:
             windows.set(*shape[2:])
             MemoryCheck(model, windows).check(shape, torch.uint8, image, self.dataloader.dataset.sizes)
         DetectionValidator._check_max_det(self.args, {self.args.split: self.dataloader.dataset})
-        names = dict(model.names)
+        names = {0: ONE_CLASS} if self.args.single_cls else dict(model.names)
         files = ValidationFiles(self.save_dir, self.args, self.dataloader.dataset.im_files, names)
 
         def forward(images: Tensor) -> Any:

@@ -53,6 +53,35 @@ def test_classes_do_not_suppress_each_other_unless_asked() -> None:
     assert len(suppress(both, 0.1, 0.5, agnostic=True)[0]) == 1
 
 
+def test_thresholds_by_class_leave_the_other_classes_as_they_were() -> None:
+    images = random_predictions(2, 400, 3, box=20.0)
+    for agnostic in (False, True):
+        plain = suppress(images, 0.25, 0.5, agnostic=agnostic)
+        uniform = suppress(images, torch.tensor([0.25] * 3), 0.5, agnostic=agnostic)
+        assert all(map(torch.equal, plain, uniform))
+    raised = suppress(images, torch.tensor([0.25, 0.9, 0.25]), 0.5, max_det=1000)
+    for before, after in zip(suppress(images, 0.25, 0.5, max_det=1000), raised, strict=True):
+        assert len(before[before[:, 5] == 1]) > len(after[after[:, 5] == 1]) > 0
+        assert torch.equal(before[before[:, 5] != 1], after[after[:, 5] != 1])
+        assert (after[after[:, 5] == 1, 4] > 0.9).all()
+
+
+def test_a_class_that_is_held_back_suppresses_no_other() -> None:
+    both = prediction((50, 50, 20, 20, 0.6, 0.0), (51, 50, 20, 20, 0.0, 0.9))
+    (kept,) = suppress(both, torch.tensor([0.25, 0.95]), 0.5, agnostic=True)
+    assert kept[:, 5].tolist() == [0]
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+@pytest.mark.parametrize("side", range(4))
+def test_a_box_that_is_not_finite_is_none(broken: float, side: int) -> None:
+    both = prediction((50, 50, 20, 20, 0.6, 0.0), (51, 50, 20, 20, 0.9, 0.0))
+    both[0, side, 1] = broken
+    result = non_max_suppression(both, 0.1, 0.5)
+    assert result.kept[0].tolist() == [[40, 40, 60, 60, pytest.approx(0.6), 0]]
+    assert result.found == [1]
+
+
 @pytest.mark.parametrize(("points", "classes", "spread"), [(1500, 3, 80.0), (2000, 1000, 6.0)])
 def test_what_stays_is_what_the_definition_says(points: int, classes: int, spread: float) -> None:
     # Boxes of a few pixels at 16,000 px: shifted apart by class, to 16,000,000 px, they would be one pixel wrong.

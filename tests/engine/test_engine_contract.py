@@ -87,7 +87,7 @@ def test_the_engine_still_raises_max_det_to_the_objects_of_a_split() -> None:
         "preprocess",
         "pre_transform",
         "postprocess",
-        "save_predicted_images",
+        "write_results",
         "run_callbacks",
         "setup_model",
     ],

@@ -167,10 +167,47 @@ def test_another_intensity_in_the_yaml_is_not_used(
     assert not any("intensity" in text for text in warnings)
 
 
-def test_a_model_that_saw_8_bits_takes_each_images_range(trained: Path, deep: Path, tmp_path: Path) -> None:
+def test_a_model_that_saw_8_bits_finds_the_same_in_16(
+    trained: Path, demo: Path, tmp_path: Path, log: list[str]
+) -> None:
     model = MOAT(trained / "weights" / "best.pt")
-    (found,) = model.predict(images(deep)[0], imgsz=64, verbose=False, project=tmp_path)
-    assert found.orig_img.max() == 255
+    shallow = [cv2.imread(str(file)) for file in images(demo)[:3]]
+    for number, image in enumerate(shallow):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image.astype(np.uint16) * 257)
+    words = {"imgsz": 64, "conf": 0.001, "verbose": False, "project": tmp_path / "runs"}
+    expected = model.predict(shallow, **words)
+    assert not log
+    deep_arrays = [image.astype(np.uint16) * 257 for image in shallow]
+    for source in (tmp_path, [tmp_path / f"{number}.png" for number in range(3)], deep_arrays):
+        log.clear()
+        for one, other in zip(model.predict(source, **words), expected, strict=True):
+            assert len(one)
+            assert torch.equal(one.boxes.data, other.boxes.data)
+        assert sum("trained on 8 bits, and there are images of uint16" in line for line in log) == 1
+    with pytest.raises(UserError, match="no meaning for floating samples"):
+        model.predict(shallow[0].astype(np.float32), **words)
+
+
+def test_validation_maps_16_bits_as_detection_does(trained: Path, demo: Path, tmp_path: Path, log: list[str]) -> None:
+    root = tmp_path / "set"
+    shutil.copytree(demo.parent, root)
+    data = root / demo.name
+    data.write_text(data.read_text().replace(str(demo.parent), str(root)))
+    for file in images(data):
+        image = cv2.imread(str(file)).astype(np.uint16) * 257
+        file.unlink()
+        cv2.imwrite(str(file.with_suffix(".png")), image)
+    model = MOAT(trained / "weights" / "best.pt")
+    words = {"imgsz": 64, "workers": 0, "plots": False, "project": tmp_path / "runs"}
+    expected = model.val(data=str(demo), **words)
+    assert not any("of the training had 8" in line for line in log)
+    figures = model.val(data=str(data), **words)
+    assert figures.per_class == expected.per_class
+    assert sum("those of the training had 8" in line for line in log) == 1
+
+
+def test_a_checkpoint_says_that_the_training_had_8_bits(trained: Path, tmp_path: Path) -> None:
+    model = MOAT(trained / "weights" / "best.pt")
     model.save(tmp_path / "saved.pt")
     assert load_checkpoint(tmp_path / "saved.pt").intensity == Intensity().to_dict()
 

@@ -31,7 +31,7 @@ class Intensity:
     Attributes:
         kind: "window", the user's; "auto", the range of a training split, in `windows` once it is known; "image", the
             range of each image; "full", the range of the sample type. "auto" without windows, of a split that had no
-            more than 8 bits, works as "image".
+            more than 8 bits, works as "image" where nothing was trained, and is `settled` where a model is used.
         windows: What becomes 0 and 255: one pair, or one for each band.
     """
 
@@ -68,6 +68,14 @@ class Intensity:
         """Plain types, for a checkpoint."""
         return {"kind": self.kind, "windows": [list(window) for window in self.windows]}
 
+    @property
+    def settled(self) -> Intensity:
+        """What maps the images that a model is used on: "auto" that saw 8 bits alone maps others by their full range.
+
+        The same part then gives the same input in either depth.
+        """
+        return Intensity("full") if self.kind == "auto" and not self.windows else self
+
     def __str__(self) -> str:
         """As a dataset YAML says it; the windows of "auto" stand behind it."""
         windows = ", ".join(f"[{lo:g}, {hi:g}]" for lo, hi in self.windows)
@@ -94,7 +102,10 @@ class Intensity:
             return self.windows
         if self.kind == "full":
             if image.dtype.kind == "f":
-                raise UserError("intensity: full has no meaning for floating samples; write auto, image or [lo, hi]")
+                raise UserError(
+                    "intensity: full has no meaning for floating samples; train with auto, image or [lo, hi], or bring "
+                    "them to 8 or 16 bits"
+                )
             limits = np.iinfo(image.dtype)
             return ((limits.min, limits.max),)
         pixels = image.reshape(-1, image.shape[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ from moat_det.data.sizes.letterbox import Placement, letterbox
 from moat_det.data.sizes.policy import Batch, SizePolicy
 from moat_det.data.sizes.shape import shrink_within
 from moat_det.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+ONE_CLASS = "item"
+"""What the class is called that all are with `single_cls`."""
 
 _CACHES: dict[str, Cache] = {"true": "ram", "ram": "ram", "disk": "disk"}
 
@@ -117,6 +123,8 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         if training and self.index.report.deep:
             files = [Path(file) for file in self.index.paths]
             self.intensity = choose_intensity(self.intensity, files, self.channels, self.prefix)
+        elif not training:
+            self._settle_intensity()
         labels = self.index.labels()
         for label in labels:
             _keep_classes(label, options.classes, options.single_cls)
@@ -143,6 +151,16 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         )
         self.copy_paste: CopyPaste | None = None
         self.transforms = self.build_transforms(copy(hyp))
+
+    def _settle_intensity(self) -> None:
+        """Take the full range of the sample type where the training saw 8 bits alone, and say so."""
+        settled = self.intensity.settled
+        if settled != self.intensity and self.index.report.deep:
+            logger.warning(
+                f"{self.prefix}{self.index.report.deep} images have more than 8 bits per sample, those of the training "
+                "had 8: the full range of the sample type becomes 0 to 255"
+            )
+        self.intensity = settled
 
     def __len__(self) -> int:
         """Images."""

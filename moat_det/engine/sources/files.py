@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +17,9 @@ from moat_det.data.images.find import count_suffixes, find_files
 from moat_det.data.images.header import count_pictures
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
+from moat_det.engine.output_names import common_folder
+from moat_det.errors import UserError
+from moat_det.files import utf8_path
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +38,16 @@ class ImageFiles(LoadImagesAndVideos):
         FileNotFoundError: There is no such file, or none of them is an image or a video.
     """
 
+    cap: Any
     count: int
+    root: str | None
 
     def __init__(self, source: str, intensity: Intensity, channels: int, batch: int, vid_stride: int) -> None:
         images, videos = list_files(source)
         if not images and not videos:
             raise FileNotFoundError(f"no images or videos found in {source}")
         self._intensity, self._channels = intensity, channels
+        self.root = source_root(source, [*images, *videos])
         self.source_type = SourceTypes()
         self.files = [*images, *videos]
         self.nf, self.ni = len(self.files), len(images)
@@ -81,6 +90,19 @@ class ImageFiles(LoadImagesAndVideos):
             return read_input(file, self._intensity, self._channels)
         except OSError as error:
             return error.strerror or str(error)
+        except UserError as error:  # samples of a kind that the model cannot take
+            return str(error).removeprefix(f"{file}: ")
+
+    def _new_video(self, path: str) -> None:
+        """Open a video; of one that cannot be opened there are no frames, and the next file follows."""
+        self.frame = self.frames = 0
+        self.fps = 0.0
+        try:
+            with utf8_path(path) as readable:
+                super()._new_video(readable)
+        except (FileNotFoundError, cv2.error):
+            logger.warning(f"{path}: it cannot be opened as a video")
+            self.cap = self.cap or cv2.VideoCapture()  # one of which nothing comes
 
     def _tell_pictures(self, file: str) -> None:
         """Say where a file holds more pictures than the one that is read; of bands they are the bands."""
@@ -88,6 +110,23 @@ class ImageFiles(LoadImagesAndVideos):
             logger.warning(
                 f"{file}: holds {number} pictures, of which only the first is looked at; save each as its own file"
             )
+
+
+def source_root(source: str, files: list[str]) -> str | None:
+    """Give the folder that the outputs of a source are named below.
+
+    Args:
+        source: See `list_files`.
+        files: What it found.
+
+    Returns:
+        The folder that was named; of a pattern the part before the first folder that is one; else the folder that all
+        files lie in or below.
+    """
+    if "*" in source:
+        parts = Path(source).parts
+        return str(Path(*parts[: next(i for i, part in enumerate(parts) if "*" in part)]))
+    return source if os.path.isdir(source) else common_folder(files)
 
 
 def list_files(source: str) -> tuple[list[str], list[str]]:

@@ -1,46 +1,133 @@
-"""Images in memory, brought to the 8 bits that the model was trained on; and what is drawn of an image."""
+"""Lists of paths, and images in memory, read a batch at a time; and what is drawn of an image."""
 
 from __future__ import annotations
 
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image, ImageOps
+from ultralytics.data.loaders import LoadPilAndNumpy, SourceTypes, autocast_list
 
+from moat_det.cores import READING_THREADS
+from moat_det.data.images.header import large_images
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
+from moat_det.engine.output_names import common_folder
 from moat_det.errors import UserError
 
+logger = logging.getLogger(__name__)
 
-def as_bytes(item: Any, intensity: Intensity, channels: int) -> Any:
-    """Bring an array, a picture, or a file of a list of images to 8 bits; anything else stays as it is.
+
+class ImageItems(LoadPilAndNumpy):
+    """The engine's loader of images in memory, for paths too, which holds no more than a batch.
+
+    A file that cannot be read is said and left out, as one in a folder.
+
+    Args:
+        items: Paths, URLs, arrays (H, W) or (H, W, C), BGR where C is 3, and pictures.
+        intensity: How more than 8 bits become 8.
+        channels: Bands of the model's input.
+        batch: Most images in a batch.
+
+    Attributes:
+        files: The paths so far.
+        root: The folder that all paths of a list lie in or below.
 
     Raises:
-        UserError: The file cannot be read.
+        FileNotFoundError: The list is empty.
     """
-    if isinstance(item, np.ndarray):
-        return intensity.to_uint8(np.atleast_3d(item))
-    if isinstance(item, Image.Image):
-        if item.mode[0] not in "IF":
-            return item
-        gray = intensity.to_uint8(np.asarray(ImageOps.exif_transpose(item))[..., None])
-        return _named(gray[..., 0], getattr(item, "filename", ""))
-    if not isinstance(item, (str, Path)) or str(item).lower().startswith(("http://", "https://")):
-        return item
-    try:
-        image = read_input(item, intensity, channels)
-    except OSError as error:
-        raise UserError(f"{item}: {error.strerror or error}; replace the file, or leave it out") from None
-    return image if channels != 3 else _named(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), str(item))
+
+    def __init__(self, items: Iterable[Any], intensity: Intensity, channels: int, batch: int) -> None:
+        self._known: Sequence[Any] | None = items if isinstance(items, (list, tuple)) else None
+        if self._known is not None and not self._known:
+            raise FileNotFoundError("the list is empty")
+        self._items = items
+        self._intensity, self._channels, self.bs = intensity, channels, batch
+        self.mode, self.source_type = "image", SourceTypes(from_img=True)
+        self.root = common_folder(str(item) for item in self._known or () if _is_path(item))
+        self.files: list[str] = []
+        self.count = 0
+
+    def __len__(self) -> int:
+        """Batches, as far as it is known."""
+        return math.ceil(len(self._known) / self.bs) if self._known is not None else 1
+
+    def __iter__(self) -> ImageItems:
+        """Begin; a generator cannot begin again."""
+        self._rest = enumerate(self._items)
+        self.files.clear()
+        self.count, self._fault = 0, "there is no image in it"
+        return self
+
+    def __next__(self) -> tuple[list[str], list[np.ndarray], list[str]]:
+        """Give the names of a batch, its images (H, W, C) uint8, and texts for the log.
+
+        Raises:
+            UserError: An item is no image, or none can be read.
+        """
+        while batch := list(islice(self._rest, self.bs)):
+            names = [_name(index, item) for index, item in batch]
+            self.files += [name for name, (_, item) in zip(names, batch, strict=True) if _is_path(item)]
+            with large_images(), ThreadPool(min(len(batch), READING_THREADS)) as pool:
+                read = pool.starmap(self._read, batch)
+            for name, image in zip(names, read, strict=True):
+                if isinstance(image, str):
+                    self._fault = f"{name}: {image}"
+                    logger.warning(self._fault)
+            found = [(name, image) for name, image in zip(names, read, strict=True) if not isinstance(image, str)]
+            if found:
+                self.count += len(found)
+                return [name for name, _ in found], [image for _, image in found], [""] * len(found)
+        if not self.count:
+            raise UserError(f"{self._fault}; replace the file, or leave it out")
+        raise StopIteration
+
+    def _read(self, index: int, item: Any) -> np.ndarray | str:
+        """Give the image, or why there is none."""
+        try:
+            if _is_path(item):
+                return read_input(item, self._intensity, self._channels)
+            return self._single_check(self._in_8_bits(item), self._channels)
+        except OSError as error:
+            return error.strerror or str(error)
+        except UserError as error:
+            if not _is_path(item):
+                raise
+            return str(error).removeprefix(f"{item}: ")
+        except (TypeError, ValueError) as error:
+            raise UserError(f"image {index + 1} of the source: {str(error).splitlines()[0]}") from None
+
+    def _in_8_bits(self, item: Any) -> Any:
+        """Bring an array, a picture, or what a URL leads to, to 8 bits."""
+        if isinstance(item, np.ndarray):
+            return self._intensity.to_uint8(np.atleast_3d(item))
+        if isinstance(item, Image.Image):
+            if item.mode[0] not in "IF":
+                return item
+            samples = np.asarray(ImageOps.exif_transpose(item))[..., None]
+            if item.mode == "I" and item.format == "PNG":  # some versions of Pillow widen its 16 bits
+                samples = samples.astype(np.uint16)
+            return Image.fromarray(self._intensity.to_uint8(samples)[..., 0])
+        if isinstance(item, str):
+            return autocast_list([item])[0]
+        raise TypeError(f"{type(item).__name__} is no path, array or picture")
 
 
-def _named(image: np.ndarray, name: str) -> Image.Image:
-    """Give a picture that the engine calls by the name of its file."""
-    picture = Image.fromarray(image)
-    picture.filename = name  # type: ignore[attr-defined]
-    return picture
+def _is_path(item: Any) -> bool:
+    return isinstance(item, Path) or (isinstance(item, str) and not item.lower().startswith(("http://", "https://")))
+
+
+def _name(index: int, item: Any) -> str:
+    """Say what an item is called."""
+    if _is_path(item):
+        return str(item)
+    return str(getattr(item, "filename", "") or f"image{index}.jpg")
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,27 +14,27 @@ from ultralytics.utils.checks import check_file
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from moat_det.engine.sources.files import ImageFiles
-from moat_det.engine.sources.in_memory import as_bytes
+from moat_det.engine.sources.in_memory import ImageItems
 
 
 def open_source(source: Any, intensity: Intensity, channels: int, batch: int = 1, vid_stride: int = 1) -> Any:
-    """Open files, and bring images in memory to 8 bits; what else there is, such as cameras, stays for the engine.
+    """Open files, lists and images in memory; what else there is, such as cameras, stays for the engine.
 
     Args:
-        source: Image, folder, glob, list file, video, URL, camera number, array, picture, tensor, or a list.
+        source: Image, folder, glob, list file, video, URL, camera number, array, picture, tensor; or a list, tuple or
+            iterator of paths, arrays and pictures.
         intensity: How more than 8 bits become 8.
         channels: Bands of the model's input.
         batch: Most images in a batch.
         vid_stride: Of a video, one frame in so many is read.
 
     Raises:
-        FileNotFoundError: There is no such file, or none of them is an image or a video.
-        UserError: A file of a list of images cannot be read.
+        FileNotFoundError: There is no such file, none of them is an image or a video, or a list is empty.
     """
-    if isinstance(source, (list, tuple)):
-        return [as_bytes(item, intensity, channels) for item in source]
+    if isinstance(source, (list, tuple, Iterator)):
+        return ImageItems(source, intensity, channels, batch)
     if isinstance(source, (np.ndarray, Image.Image)):
-        return as_bytes(source, intensity, channels)
+        return ImageItems([source], intensity, channels, batch)
     if not isinstance(source, (str, Path)) or _is_live(str(source)):
         return source
     name = str(source)

@@ -1,0 +1,35 @@
+"""`Results` as the engine has them, whose crops stay in the folder that they are written to."""
+
+from __future__ import annotations
+
+from copy import copy
+from pathlib import Path
+
+from ultralytics.engine import results
+
+from moat_det.files import distinct_names
+
+
+class Results(results.Results):
+    """The detections in one image."""
+
+    def new(self) -> Results:
+        """Give one of the same image without detections."""
+        new = Results(orig_img=self.orig_img, path=self.path, names=self.names, speed=self.speed)
+        new.save_dir = self.save_dir
+        return new
+
+    def class_folders(self) -> dict[int, str]:
+        """Give the name of each class's folder: that of the class, as far as a folder can be called so."""
+        return dict(zip(self.names, distinct_names([str(name) for name in self.names.values()]), strict=True))
+
+    def save_crop(self, save_dir: str | Path, file_name: str | Path = Path("im.jpg")) -> None:
+        """Write what is in each box to a file of its own below `save_dir`, in a folder per class.
+
+        Args:
+            save_dir: The folder.
+            file_name: Of the crops, which are numbered.
+        """
+        named = copy(self)
+        named.names = self.class_folders()
+        results.Results.save_crop(named, save_dir, file_name)

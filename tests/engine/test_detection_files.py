@@ -1,0 +1,264 @@
+"""What a detection leaves: outputs lead to their files, nothing leaves the run, a fault costs its source alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from moat_det.cli import main as cli
+from moat_det.engine import MOAT
+from moat_det.engine.checkpoint import load_checkpoint
+from moat_det.engine.predictor import Predictor
+from moat_det.errors import UserError
+
+FEW = ("--conf", "0.0001", "--max-det", "2")
+
+
+@pytest.fixture(scope="module")
+def weights(trained: Path) -> Path:
+    return trained / "weights" / "best.pt"
+
+
+@pytest.fixture
+def detect(weights: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Run the command; gives the folder."""
+
+    def run(source: Path | str, *words: str, weights: Path = weights) -> Path:
+        given = ["--weights", str(weights), "--source", str(source), "--project", str(tmp_path / "runs")]
+        cli.detect(
+            [*given, "--imgsz", "64", "--exist-ok", *(words if "--max-det" in words else (*FEW, *words)), "--debug"]
+        )
+        return tmp_path / "runs" / "detect"
+
+    return run
+
+
+def picture(seed: int, size: int = 64) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (size, size, 3), np.uint8)
+
+
+def save(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(seed)).save(path)
+    return path
+
+
+def video(path: Path, frames: int = 2) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 64))
+    for seed in range(frames):
+        writer.write(picture(seed))
+    writer.release()
+    return path
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "detections.csv").open(encoding="utf-8")))
+
+
+def test_files_of_one_name_stay_apart(detect: Callable[..., Path], tmp_path: Path) -> None:
+    for camera in (1, 2):
+        save(tmp_path / f"in/cam{camera}/p.png", seed=camera)
+    save(tmp_path / "in/cam2/p.bmp", seed=3)
+    everything = ("--save-csv", "--save-json", "--save-txt", "--save-crop")
+    folder = detect(tmp_path / "in/*/p.*", *everything)
+    found = [entry["file_name"] for entry in json.loads((folder / "predictions.json").read_text())]
+    assert found == [row["file_name"] for row in rows(folder)]
+    assert list(dict.fromkeys(found)) == ["cam1/p.png", "cam2/p.bmp", "cam2/p.png"]
+    assert files(folder / "labels") == ["cam1/p.txt", "cam2/p.png.txt", "cam2/p.txt"]
+    written = files(folder)
+    assert {"cam1/p.jpg", "cam2/p.jpg", "cam2/p.png.jpg"} <= set(written)
+    crops = {name.partition("/")[2] for name in files(folder / "crops")}
+    assert crops == {f"{base}-{n}.jpg" for base in ("cam1/p", "cam2/p", "cam2/p.png") for n in (1, 2)}
+
+
+def test_a_rerun_leaves_what_one_run_leaves(detect: Callable[..., Path], tmp_path: Path) -> None:
+    save(tmp_path / "in/p.png")
+    save(tmp_path / "in/p-1.png")
+    words = ("--save-crop", "--save-txt")
+    first = files(detect(tmp_path / "in", *words))
+    assert first == files(detect(tmp_path / "in", *words))
+    own = tmp_path / "runs/detect/crops/mine/keep.jpg"
+    save(own)
+    folder = detect(tmp_path / "in/p.png", *words, "--conf", "0.0001", "--max-det", "1")
+    assert len([name for name in files(folder / "crops") if name.endswith("/p-1.jpg")]) == 1
+    assert not [name for name in files(folder / "crops") if name.endswith("/p-2.jpg")]
+    assert len([name for name in files(folder / "crops") if "/p-1-" in name]) == 2
+    assert own.is_file()
+    assert len((folder / "labels/p.txt").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["../../../escaped", "/absolute", "..", "", "a/b", "con", "x" * 400])
+def test_names_of_classes_choose_no_place(
+    detect: Callable[..., Path], weights: Path, tmp_path: Path, name: str
+) -> None:
+    checkpoint = load_checkpoint(weights)
+    names = {label: f"{name}{label}" if name in {"a/b", "x" * 400} else name for label in checkpoint.names}
+    replace(checkpoint, names=names).save(tmp_path / "stranger.pt")
+    save(tmp_path / "in/p.png")
+    before = set(tmp_path.parent.iterdir())
+    folder = detect(tmp_path / "in", "--save-crop", weights=tmp_path / "stranger.pt")
+    crops = files(folder / "crops")
+    assert [len(Path(crop).parts) for crop in crops] == [2, 2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "runs", "stranger.pt"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["detect"]
+    assert set(tmp_path.parent.iterdir()) == before
+    result = (
+        MOAT(tmp_path / "stranger.pt").predict(picture(0), imgsz=64, conf=0.0001, max_det=2, verbose=False)[0].cpu()
+    )
+    result.save_crop(tmp_path / "own", "crop")
+    assert [len(Path(crop).parts) for crop in files(tmp_path / "own")] == [2, 2]
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_a_broken_video_is_skipped(
+    detect: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path / "in/good.png")
+    for name in ("a.avi", "z.avi"):
+        video(tmp_path / "in" / name)
+    for name in ("0.mp4", "m.mp4"):
+        (tmp_path / "in" / name).write_bytes(b"x" * 500)
+    with caplog.at_level("INFO", logger="moat_det"):
+        folder = detect(tmp_path / "in", "--save-csv", "--save-frames")
+    assert "2 unreadable file(s) were skipped" in caplog.text
+    seen = [(row["file_name"], row["frame"]) for row in rows(folder)[::2]]
+    assert seen == [("good.png", "1"), ("a.avi", "1"), ("a.avi", "2"), ("z.avi", "1"), ("z.avi", "2")]
+    assert {"good.jpg", "a_frames/a_1.jpg", "z_frames/z_2.jpg"} <= set(files(folder))
+
+
+def test_a_source_of_broken_videos_alone_is_refused(detect: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "m.mp4").write_bytes(b"x" * 500)
+    with pytest.raises(UserError, match="none of its images can be read"):
+        detect(tmp_path / "m.mp4", "--save-csv")
+
+
+@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="file names are Unicode there")
+def test_names_that_are_not_utf_8(detect: Callable[..., Path], tmp_path: Path) -> None:
+    odd = os.fsdecode(b"pr\xfcf")
+    for name in (odd, "usual"):
+        save(tmp_path / f"in/{name}.png")
+    video(tmp_path / "in/v.avi").rename(tmp_path / f"in/{odd}.avi")
+    folder = detect(tmp_path / "in", "--save-csv", "--save-json", "--save-txt", "--save-crop")
+    assert {"usual.png", "pr\\udcfcf.png"} <= {row["file_name"] for row in rows(folder)}
+    found = {entry["file_name"] for entry in json.loads((folder / "predictions.json").read_text())}
+    assert {"usual.png", f"{odd}.png"} <= found
+    assert {f"{odd}.jpg", f"{odd}.avi.avi", f"labels/{odd}.txt"} <= set(files(folder))
+    assert sum(row["file_name"] == "pr\\udcfcf.avi" for row in rows(folder)) == 4
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
+def test_what_was_found_before_a_stop_is_written(
+    detect: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    for number in range(4):
+        save(tmp_path / f"in/{number}.png")
+    preprocess = Predictor.preprocess
+
+    def stopping(self: Predictor, im: Any) -> Any:
+        if self.batch[0][0].endswith("2.png"):
+            raise stop
+        return preprocess(self, im)
+
+    monkeypatch.setattr(Predictor, "preprocess", stopping)
+    with pytest.raises((stop, SystemExit)):  # 130 where the user stopped it
+        detect(tmp_path / "in", "--save-csv", "--save-json")
+    folder = tmp_path / "runs/detect"
+    assert [row["file_name"] for row in rows(folder)[::2]] == ["0.png", "1.png"]
+    assert len(json.loads((folder / "predictions.json").read_text())) == 4
+
+
+def test_a_class_of_its_own_threshold(weights: Path, tmp_path: Path) -> None:
+    model = MOAT(weights)
+    image = picture(0)
+    words: dict[str, Any] = {"imgsz": 64, "max_det": 30_000, "verbose": False, "project": tmp_path}
+    (plain,) = model.predict(image, conf=0.0001, **words)
+    for label, name in model.names.items():
+        (found,) = model.predict(image, conf=[0.0001, {name: 0.999}], **words)
+        assert found.boxes.data.tolist() == plain.boxes.data[plain.boxes.cls != label].tolist()
+    (again,) = model.predict(image, conf=0.0001, **words)
+    assert again.boxes.data.tolist() == plain.boxes.data.tolist()
+    with pytest.raises(UserError, match="no class wheel"):
+        model.predict(image, conf={"wheel": 0.5}, **words)
+
+
+# Lists and generators
+
+
+def test_lists_and_generators_are_read_a_batch_at_a_time(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [save(tmp_path / f"in/{number}.png", seed=number) for number in range(7)]
+    arrays = [picture(number) for number in range(7)]
+    model = MOAT(weights)
+    batches: list[int] = []
+    preprocess = Predictor.preprocess
+    monkeypatch.setattr(Predictor, "preprocess", lambda self, im: (batches.append(len(im)), preprocess(self, im))[1])
+    words: dict[str, Any] = {"imgsz": 64, "conf": 0.0001, "max_det": 3, "verbose": False, "project": tmp_path / "runs"}
+    expected = [result.boxes.data.tolist() for result in model.predict(tmp_path / "in", batch=3, **words)]
+    pulled: list[int] = []
+
+    def generate() -> Iterator[np.ndarray]:
+        for number, array in enumerate(arrays):
+            pulled.append(number)
+            yield array[..., ::-1]
+
+    for source in (paths, tuple(map(str, paths)), [Image.open(path) for path in paths], iter(paths), generate()):
+        batches.clear()
+        results = model.predict(source, batch=3, stream=True, **words)
+        first = next(iter(results))
+        assert batches == [3]
+        found = [first, *results]
+        assert batches == [3, 3, 1]
+        assert [result.boxes.data.tolist() for result in found] == expected
+    assert pulled == list(range(7))
+    results = model.predict(generate(), batch=3, stream=True, **words)
+    next(iter(results))
+    assert pulled[7:] == [0, 1, 2]
+
+
+def test_a_broken_file_of_a_list_is_left_out(weights: Path, tmp_path: Path, log: list[str]) -> None:
+    paths = [save(tmp_path / f"{number}.png") for number in range(3)]
+    paths[1].write_bytes(b"no image")
+    model = MOAT(weights)
+    words: dict[str, Any] = {"imgsz": 64, "verbose": False, "project": tmp_path / "runs"}
+    found = model.predict(paths, batch=2, **words)
+    assert [result.path for result in found] == [str(paths[0]), str(paths[2])]
+    assert model.predictor.unreadable == [paths[1]]
+    assert any(f"{paths[1]}: it cannot be decoded" in line for line in log)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ([], "the list is empty"),
+        (iter(()), "there is no image in it"),
+        ([3], "image 1 of the source: int is no path"),
+    ],
+)
+def test_lists_without_images(weights: Path, tmp_path: Path, source: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        MOAT(weights).predict(source, imgsz=64, verbose=False, project=tmp_path)
+
+
+def test_outputs_of_a_list_go_by_path(weights: Path, tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"in/cam{camera}/p.png") for camera in (1, 2)]
+    words: dict[str, Any] = {"imgsz": 64, "verbose": False, "save": True, "exist_ok": True}
+    for number, source in enumerate((paths, [*paths, picture(0)])):
+        MOAT(weights).predict(source, project=tmp_path / str(number), **words)
+    assert files(tmp_path / "0/predict") == ["cam1/p.jpg", "cam2/p.jpg"]
+    assert files(tmp_path / "1/predict") == ["cam1/p.jpg", "cam2/p.jpg", "image2.jpg"]
