@@ -52,10 +52,10 @@ def gather_bias(table: Tensor, window: tuple[int, int]) -> Tensor:
 class FittedTables:
     """Remembers the tables that `fit_table` made of one parameter, the last few sizes of it.
 
-    They are made anew where the parameter is another one, lies elsewhere, or counts another version; on a CPU also where
-    its content differs from what was fitted, since writes through `.data` and NumPy leave no trace. On a GPU, where a
-    comparison would wait for the device, such writes go unseen: call `clear` after them. A tensor of inference mode counts
-    no version, and what is made of it is not remembered.
+    They are made anew where the parameter is another one, lies elsewhere, or counts another version; on a CPU also
+    where its content differs from what was fitted, since writes through `.data` and NumPy leave no trace. On a GPU,
+    where a comparison would wait for the device, such writes go unseen: call `clear` after them. A tensor of inference
+    mode counts no version, and what is made of it is not remembered.
 
     A copy or a pickle of it is empty, so that copies of a model do not share it and files do not hold it. Threads may
     share one: what it remembers is replaced as a whole.
