@@ -11,9 +11,28 @@ import pytest
 
 import moat_det.offline  # noqa: F401  (before any test imports the engine)
 from helpers.dataset_files import noise
+from moat_det.detector import precision
 
 REPO = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("MOAT_DET_SHARED", REPO.parent / "shared"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--bf16",
+        choices=["on", "off", "auto"],
+        default="auto",
+        help="compute in bfloat16, or not, whatever the CPU has",
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bf16(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have every model of this process compute in what `--bf16` says."""
+    with pytest.MonkeyPatch.context() as patch:
+        if (choice := request.config.getoption("--bf16")) != "auto":
+            patch.setattr(precision, "cpu_computes_bfloat16", lambda: choice == "on")
+        yield
 
 
 @pytest.fixture(scope="session")

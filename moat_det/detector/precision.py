@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
+
+# Instruction sets of a CPU that oneDNN can be held to, in which it emulates bfloat16 in those of float32.
+_EMULATING = {"avx512_core", "avx512_core_vnni"}
 
 
 def compute_dtype(device: torch.device, mixed: bool = True, training: bool = False) -> torch.dtype:
@@ -20,11 +25,26 @@ def compute_dtype(device: torch.device, mixed: bool = True, training: bool = Fal
     if not mixed:
         return torch.float32
     if device.type == "cpu":
-        native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-        return torch.bfloat16 if native else torch.float32
+        return torch.bfloat16 if cpu_computes_bfloat16() else torch.float32
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return torch.bfloat16
         if not training and torch.cuda.get_device_capability(device) >= (7, 0):
             return torch.float16
     return torch.float32
+
+
+def cpu_computes_bfloat16() -> bool:
+    """Say whether oneDNN, torch's library of kernels for CPUs, has units for bfloat16 and will use them.
+
+    The processor must have them, and oneDNN must not be held to a smaller instruction set by its environment variable
+    ONEDNN_MAX_CPU_ISA (before: DNNL_MAX_CPU_ISA), which `torch.cpu` does not know of. ATEN_CPU_CAPABILITY holds torch's
+    own kernels, not oneDNN's.
+    """
+    if not (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):
+        return False
+    # Also true where it would emulate them: the limit says which. torch has no word for that.
+    if not (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        return False
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    return limit.lower() not in _EMULATING

@@ -6,8 +6,11 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from inspect import GEN_CLOSED, getgeneratorstate
 from pathlib import Path
+from threading import RLock
 from typing import Any
+from weakref import ReferenceType, ref
 
 import yaml
 from ultralytics.engine.model import Model
@@ -68,6 +71,8 @@ class MOAT(Model):
         self._config: dict[str, Any] = {}
         self.trained = Trained()
         self._inference = InferenceOptions()  # those of the predictor that is made next
+        self._predicting = RLock()
+        self._stream: ReferenceType[Any] | None = None  # the iterator that has the predictor
         super().__init__(str(expand_home(model)), task="detect")
 
     @property
@@ -197,7 +202,7 @@ class MOAT(Model):
     def predict(
         self, source: Any = None, stream: bool = False, predictor: Any = None, **kwargs: Any
     ) -> list[Results] | Iterator[Results]:
-        """Detect in a source.
+        """Detect in a source. Threads may share a model: their calls take turns, and each stream has its own predictor.
 
         Args:
             source: Image, folder, glob, list file, video, camera number, array or tensor; or a list, tuple or generator
@@ -219,12 +224,27 @@ class MOAT(Model):
         if thresholds.single is None:
             options = replace(options, class_conf=thresholds.of_classes(self.model.names))
         kwargs["conf"] = min(options.class_conf or thresholds.common)
-        if options != self._inference:
-            self._inference, self.predictor = options, None
         if source is None:
             raise UserError("prediction needs a source: an image, folder, glob, list file, video or camera")
         source = expand_home(source)
-        return super().predict(source, stream, predictor, **{**kwargs, **self._place(kwargs)})
+        with self._predicting:
+            stream_before = None if self._stream is None else self._stream()
+            unread = stream_before is not None and getgeneratorstate(stream_before) != GEN_CLOSED
+            if options != self._inference or unread:
+                self._inference, self.predictor = options, None
+            results = super().predict(source, stream, predictor, **{**kwargs, **self._place(kwargs)})
+            self._stream = ref(results) if stream else None
+            return results
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of copies and pickles what belongs to calls that run."""
+        own = {"_predicting", "_stream"}
+        return {**{name: value for name, value in self.__dict__.items() if name not in own}, "predictor": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take turns anew."""
+        super().__setstate__(state)
+        self._predicting, self._stream = RLock(), None
 
     def save(self, filename: str | Path = "saved_model.pt") -> None:
         """Write the model as a checkpoint to predict with, or to start from, atomically.

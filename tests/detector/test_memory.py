@@ -25,14 +25,18 @@ from moat_det.detector.memory import predict_memory
 def status(name):
     return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1]) * 1024
 
-model = build_model(find_config("tiny_moat0"), 3).eval().fuse(verbose=False)
+model = build_model(find_config("{name}"), 3).eval().fuse(verbose=False)
 model.to(memory_format=torch.channels_last)
+model.dtype = torch.{dtype}
 predicted = predict_memory(model, (1, 3, {size}, {size}))
 open("/proc/self/clear_refs", "w").write("5")
 before = status("VmRSS")
+peaks = []
 with torch.inference_mode():
-    model(torch.zeros(1, 3, {size}, {size}, dtype=torch.uint8))
-print(predicted, status("VmHWM") - before)
+    for _ in range(3):
+        model(torch.zeros(1, 3, {size}, {size}, dtype=torch.uint8))
+        peaks.append(status("VmHWM") - before)
+print(predicted, peaks[0], peaks[-1])
 """
 
 
@@ -53,14 +57,21 @@ class Chain(nn.Module):
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is read from Linux's /proc")
-@pytest.mark.parametrize("size", [640])
-def test_the_prediction_is_within_a_quarter_of_the_peak(size: int) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["tiny_moat0", "tiny_moat0-p2"])
+def test_the_prediction_is_within_a_quarter_of_the_peak(name: str, dtype: str) -> None:
+    """Of the first pass and of three: what was freed is not kept. `docs/large-images.md` has other sizes."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE.format(size=size)], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", MEASURE.format(size=640, name=name, dtype=dtype)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
     )
-    predicted, measured = map(int, done.stdout.split())
-    assert 0.75 * measured <= predicted <= 1.25 * measured
+    predicted, *measured = map(int, done.stdout.split())
+    for peak in measured:
+        assert 0.75 * peak <= predicted <= 1.25 * peak
 
 
 def test_what_is_freed_no_longer_counts() -> None:

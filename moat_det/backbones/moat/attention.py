@@ -99,8 +99,7 @@ class Attention(nn.Module):
         if table is None:
             return None
         learns = torch.is_grad_enabled() and table.requires_grad
-        # A tensor made in inference mode has no version to tell when it changes.
-        if learns or torch.compiler.is_compiling() or table.is_inference():
+        if learns or torch.compiler.is_compiling():
             return fit_table(table, window, self.reach)
         return self._fitted.fit(table, window, self.reach)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -50,30 +52,73 @@ def gather_bias(table: Tensor, window: tuple[int, int]) -> Tensor:
 class FittedTables:
     """Remembers the tables that `fit_table` made of one parameter, the last few sizes of it.
 
-    A copy or a pickle of it is empty, so that copies of a model do not share it and files do not hold it.
+    They are made anew where the parameter is another one, lies elsewhere, or counts another version; on a CPU also
+    where its content differs from what was fitted, since writes through `.data` and NumPy leave no trace. On a GPU,
+    where a comparison would wait for the device, such writes go unseen: call `clear` after them. A tensor of inference
+    mode counts no version, and what is made of it is not remembered.
+
+    A copy or a pickle of it is empty, so that copies of a model do not share it and files do not hold it. Threads may
+    share one: what it remembers is replaced as a whole.
     """
 
     SIZES = 8
 
     def __init__(self) -> None:
-        self._tables: dict[object, Tensor] = {}
+        self._remembered: _Remembered | None = None
 
     def fit(self, table: Tensor, window: tuple[int, int], reach: tuple[int, int] | None) -> Tensor:
         """`fit_table`, without gradients, made anew where the table's content may have changed."""
-        # Content that changes in place counts the version up; other content lies elsewhere.
-        key = (window, reach, table.data_ptr(), table._version, table.dtype, table.device)
-        if key not in self._tables:
+        if table.is_inference():
+            return fit_table(table, window, reach)
+        remembered = self._remembered
+        if remembered is None or not remembered.is_of(table):
+            remembered = _Remembered.of(table)
+        fitted = remembered.fitted.get((window, reach))
+        if fitted is None:
             with torch.inference_mode(False), torch.no_grad():  # a tensor of inference mode could reach training
                 fitted = fit_table(table, window, reach)
-            while len(self._tables) >= self.SIZES:
-                del self._tables[next(iter(self._tables))]
-            self._tables[key] = fitted
-        return self._tables[key]
+                if fitted is table:
+                    fitted = fitted.clone()  # the table itself would change with what is written into it
+            sizes = list(remembered.fitted.items())[1 - self.SIZES :]
+            self._remembered = replace(remembered, fitted={**dict(sizes), (window, reach): fitted})
+        return fitted
 
     def clear(self) -> None:
         """Forget all."""
-        self._tables.clear()
+        self._remembered = None
 
     def __reduce__(self) -> tuple[type[FittedTables], tuple[()]]:
         """Copy and pickle as an empty one."""
         return FittedTables, ()
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """Tables fitted to one content of one parameter.
+
+    Attributes:
+        table: The parameter: held, so that no other gets its identity or its place in memory.
+        trace: What a change of it usually changes.
+        content: A copy of it on a CPU, else None.
+        fitted: By window and reach, the oldest first.
+    """
+
+    table: Tensor
+    trace: tuple[object, ...]
+    content: Tensor | None
+    fitted: dict[object, Tensor]
+
+    @classmethod
+    def of(cls, table: Tensor) -> _Remembered:
+        with torch.inference_mode(False), torch.no_grad():
+            content = table.detach().clone() if table.device.type == "cpu" else None
+        return cls(table, _trace(table), content, {})
+
+    def is_of(self, table: Tensor) -> bool:
+        if self.table is not table or self.trace != _trace(table):
+            return False
+        return self.content is None or torch.equal(self.content, table)
+
+
+def _trace(table: Tensor) -> tuple[object, ...]:
+    return table.data_ptr(), table._version, table.dtype, table.device

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -73,7 +74,8 @@ def test_only_the_last_sizes_are_kept() -> None:
     tables = [fitted.fit(table, (size, size), None) for size in range(1, 30)]
     assert fitted.fit(table, (29, 29), None) is tables[-1]
     assert fitted.fit(table, (1, 1), None) is not tables[0]
-    assert len(fitted._tables) == FittedTables.SIZES
+    assert fitted._remembered is not None
+    assert len(fitted._remembered.fitted) == FittedTables.SIZES
 
 
 def test_copies_and_files_hold_no_fitted_tables() -> None:
@@ -82,8 +84,8 @@ def test_copies_and_files_hold_no_fitted_tables() -> None:
     empty = len(pickle.dumps(attention))
     with torch.inference_mode():
         attention(torch.randn(1, 30, 30, 32))
-    assert attention._fitted._tables
-    assert not copy.deepcopy(attention)._fitted._tables
+    assert attention._fitted._remembered is not None
+    assert copy.deepcopy(attention)._fitted._remembered is None
     assert len(pickle.dumps(attention)) == empty
     assert len(attention.state_dict()) == 9
 
@@ -118,3 +120,54 @@ def test_a_model_made_in_inference_mode_works_outside_of_it() -> None:
         nn.init.normal_(attention.relative_position_embedding)
     with torch.no_grad():
         assert attention(torch.randn(1, 6, 6, 32)).isfinite().all()
+
+
+def _load(attention: Attention, new: torch.Tensor) -> None:
+    state = {**attention.state_dict(), "relative_position_embedding": new}
+    attention.load_state_dict(state, assign=True)
+
+
+def _write_data(attention: Attention, new: torch.Tensor) -> None:
+    assert attention.relative_position_embedding is not None
+    attention.relative_position_embedding.data.copy_(new)
+
+
+def _write_numpy(attention: Attention, new: torch.Tensor) -> None:
+    assert attention.relative_position_embedding is not None
+    attention.relative_position_embedding.detach().numpy()[:] = new.numpy()
+
+
+# The table as it is trained (P = 14 cells), a smaller and a stretched window.
+@pytest.mark.parametrize("side", [14, 6, 20])
+@pytest.mark.parametrize("write", [_load, _write_data, _write_numpy])
+def test_whatever_writes_the_weights_is_seen(write: Callable[[Attention, torch.Tensor], None], side: int) -> None:
+    attention, x = Attention(32, 14).eval(), torch.randn(1, side, side, 32)
+    with torch.inference_mode():
+        for seed in range(24):  # freed memory is used again: an address tells nothing
+            new = torch.randn(1, 27, 27, generator=torch.Generator().manual_seed(seed))
+            write(attention, new)
+            fresh = Attention(32, 14).eval()
+            fresh.load_state_dict({**attention.state_dict(), "relative_position_embedding": new})
+            assert torch.equal(attention(x), fresh(x)), seed
+
+
+def test_other_weights_for_one_call_are_seen() -> None:
+    attention, x = Attention(32, 4).eval(), torch.randn(1, 6, 6, 32)
+    nn.init.normal_(attention.relative_position_embedding)
+    with torch.no_grad():
+        own = attention(x)
+        for seed in range(24):
+            new = torch.randn(1, 7, 7, generator=torch.Generator().manual_seed(seed))
+            fresh = Attention(32, 4).eval()
+            fresh.load_state_dict({**attention.state_dict(), "relative_position_embedding": new})
+            called = torch.func.functional_call(attention, {"relative_position_embedding": new}, (x,))
+            assert torch.equal(called, fresh(x)), seed
+            assert torch.equal(attention(x), own), seed
+
+
+def test_a_tensor_of_inference_mode_is_not_remembered() -> None:
+    with torch.inference_mode():
+        table = torch.randn(2, 9, 9)
+        fitted = FittedTables()
+        assert fitted.fit(table, (7, 8), None) is not fitted.fit(table, (7, 8), None)
+        assert fitted._remembered is None
