@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -92,3 +92,11 @@ def log() -> Iterator[list[str]]:
 def log_everything() -> None:
     """Log what a user of `MOAT` sees, also where only a module of the data is tested."""
     logging.getLogger("moat_det").setLevel(logging.INFO)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep what a test logs sendable: processes hand reports over as UTF-8, which the names of files need not be."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
