@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from moat_det.detector import memory
 from moat_det.detector.build import build_model, find_config
 from moat_det.detector.memory import OVERHEAD, available_memory, predict_memory
+from moat_det.detector.precision import cpu_computes_bfloat16
 
 MIB = 2**20
 
@@ -61,6 +62,8 @@ class Chain(nn.Module):
 @pytest.mark.parametrize("name", ["tiny_moat0", "tiny_moat0-p2"])
 def test_the_prediction_is_within_a_quarter_of_the_peak(name: str, dtype: str) -> None:
     """Of the first pass and of three: what was freed is not kept. `docs/large-images.md` has other sizes."""
+    if dtype == "bfloat16" and not cpu_computes_bfloat16():
+        pytest.skip("oneDNN emulates bfloat16 here, in float32 beside it; no model of ours would compute in it")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(
         [sys.executable, "-c", MEASURE.format(size=640, name=name, dtype=dtype)],
