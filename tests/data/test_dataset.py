@@ -236,7 +236,8 @@ def test_deep_images_are_counted_once(make_set: MakeSet, log: list[str]) -> None
     for i in range(3):
         cv2.imwrite(str(source.parent / f"images/val/{i}.png"), np.full((HEIGHT, WIDTH), 200 << 8, np.uint16))
     open_set(source, "val")
-    assert sum("3 images have more than 8 bits" in message for message in log) == 1
+    assert sum("3 images have more than 8 bits per sample; 'intensity'" in message for message in log) == 1
+    assert sum("3 images have more than 8 bits per sample, those of the training had 8" in m for m in log) == 1
 
 
 def test_labels_are_found_behind_a_linked_folder(make_set: MakeSet, tmp_path: Path) -> None:
