@@ -149,8 +149,8 @@ def test_batches_of_one_shape_have_the_boxes_of_single_images(
     sizes = []
     model.add_callback("on_predict_postprocess_end", lambda predictor: sizes.append(len(predictor.batch[0])))
     together = boxes(model(source, batch=4, **COMMON))
-    # 70 x 96 is padded to 96 x 96 too; files come four at a time.
-    assert sizes == ([2, 1, 2] if as_arrays else [2, 1, 1, 1])
+    # 70 x 96 is padded to 96 x 96 too; lists and files come four at a time.
+    assert sizes == [2, 1, 1, 1]
     for path, found in zip(pictures, together, strict=True):
         assert_same_boxes(found, boxes(model(str(path), **COMMON))[0], atol=1e-2)
 
