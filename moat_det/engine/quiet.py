@@ -6,6 +6,7 @@ MLflow, ...) and the engine's usage events attach themselves to every trainer, a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,6 +28,7 @@ def will_draw(names: Iterable[str]) -> None:
     """Let the engine draw these names of classes, with a font that has their letters; what none has is said once."""
     _drawn_names[:] = names
     matplotlib.rcParams["font.family"] = families(_drawn_names)
+    warnings.filterwarnings("ignore", "Glyph", UserWarning)  # of letters that no font has, which is said by now
 
 
 def _installed_font(font: str = "") -> str:
