@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "Train a defect detector on labelled images.",
     "val": "Measure a trained detector: the COCO mAP by pycocotools.",
     "detect": "Detect defects in images or videos; draw and write what is found.",
+    "export": "Write a detector as a file for other runtimes, compared with its checkpoint.",
     "check": "Look for everything that may be wrong with a dataset, and recommend how to train it.",
     "convert": "Write a dataset in another format, and split it.",
     "show-batch": "Draw the training images as the model will see them: augmented, with their boxes.",

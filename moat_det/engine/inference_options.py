@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from moat_det.backbones.windows import POSITIONS, WINDOW, WindowSpec, read_window
-from moat_det.data.sizes.imgsz import AUTO, NATIVE, take_shape
+from moat_det.data.sizes.imgsz import AUTO, take_shape
 from moat_det.data.sizes.policy import SizePolicy, size_policy
-from moat_det.data.sizes.shape import Shape
+from moat_det.data.sizes.shape import NATIVE, Shape
 from moat_det.engine.arguments import check_batch
 from moat_det.errors import UserError
 from moat_det.options import option, options_of

@@ -21,13 +21,15 @@ from moat_det.backbones.windows import read_window
 from moat_det.data.augment import load_preset
 from moat_det.data.config import load_dataset
 from moat_det.data.loader.loader import killed_workers_explained
-from moat_det.data.sizes.imgsz import NATIVE, take_training_shape
+from moat_det.data.sizes.imgsz import take_training_shape
+from moat_det.data.sizes.shape import NATIVE
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model, find_config, with_window
 from moat_det.detector.detector import Detector
 from moat_det.engine.arguments import check_classes, check_overrides, check_training_batch, settle, training_defaults
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
+from moat_det.engine.exporting import export_checkpoint
 from moat_det.engine.inference_options import InferenceOptions, ValidationOptions
 from moat_det.engine.predictor import Predictor
 from moat_det.engine.quiet import will_draw
@@ -40,7 +42,9 @@ from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoMetrics
+from moat_det.export import Exported, ExportOptions
 from moat_det.files import naming
+from moat_det.messages import suggest
 from moat_det.options import options_of
 from moat_det.paths import expand_home
 
@@ -269,15 +273,32 @@ class MOAT(Model):
         self.predictor = None  # it has a copy of the weights from before
         return self
 
+    def export(self, **kwargs: Any) -> Exported:
+        """Write the model as a file for other runtimes, compared with it on real images.
+
+        Args:
+            **kwargs: Those of `ExportOptions`.
+
+        Raises:
+            UserError: An argument is not in order, the model was not loaded from a checkpoint, or the file does not
+                agree with it; then nothing is kept.
+        """
+        unknown = [name for name in kwargs if name not in options_of(ExportOptions)]
+        if unknown:
+            raise UserError(f"export: unknown argument {unknown[0]}{suggest(unknown[0], options_of(ExportOptions))}")
+        if not self.ckpt_path:
+            raise UserError("export: the model was not loaded from a checkpoint: save it first, or give a best.pt")
+        return export_checkpoint(self.model, self.trained, Path(self.ckpt_path), ExportOptions(**kwargs))
+
     def _unsupported(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse what else the engine's facade does, which would fail in ways of its own.
 
         Raises:
             UserError: Always.
         """
-        raise UserError("this is not supported yet: MOAT trains, validates and predicts")
+        raise UserError("this is not supported yet: MOAT trains, validates, predicts and exports")
 
-    export = track = embed = benchmark = tune = calibrate = _unsupported
+    track = embed = benchmark = tune = calibrate = _unsupported
 
     def _train_options(self, given: dict[str, Any], nbs_given: bool) -> TrainOptions:
         weights = given.get("weights") or self.ckpt_path

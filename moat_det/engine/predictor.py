@@ -16,6 +16,7 @@ from ultralytics.cfg import DEFAULT_CFG
 from ultralytics.models.yolo.detect import DetectionPredictor
 from ultralytics.utils.ops import convert_torch2numpy_batch
 
+from moat_det.data.images.depth import intensity_of_run
 from moat_det.data.images.header import large_images
 from moat_det.data.sizes.letterbox import Placement
 from moat_det.data.sizes.policy import FixedSize
@@ -30,7 +31,6 @@ from moat_det.engine.quiet import will_draw
 from moat_det.engine.result_files import CropFiles, open_video, write_labels, write_picture
 from moat_det.engine.results import Results
 from moat_det.engine.run_folder import claim_run
-from moat_det.engine.sources.depth import intensity_of_run
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.in_memory import as_picture
 from moat_det.engine.sources.open import open_source

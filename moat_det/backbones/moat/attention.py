@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moat_det.backbones.moat.blocked_attention import blocked_attention
-from moat_det.backbones.moat.partition import cut, join, tiles, window_for
+from moat_det.backbones.moat.partition import cut, join, pad, tiles, window_for
 from moat_det.backbones.moat.position_bias import FittedTables, crop_table, fit_table, gather_bias
 from moat_det.backbones.windows import Window
 
@@ -35,16 +35,27 @@ def attend(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, size: tuple[in
     """
     if table is None:
         return F.scaled_dot_product_attention(q, k, v)
-    if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export() or torch.jit.is_tracing():
-        return attend_plain(q, k, v, table, size)  # of operators that every runtime has
     return blocked_attention(q, k, v, table, *size)
 
 
-def attend_plain(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, size: tuple[int, int]) -> Tensor:
-    """Do what `attend` does by the textbook, with a matrix of all pairs of cells. Softmax in float32 at least."""
+def attend_plain(
+    q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, size: tuple[int, int], mask: Tensor | None = None
+) -> Tensor:
+    """Do what `attend` does by the textbook, with a matrix of all pairs of cells. Softmax in float32 at least.
+
+    Args:
+        q: As there; so are k, v, table and size.
+        k: Keys.
+        v: Values.
+        table: Bias.
+        size: Rows and columns.
+        mask: What is added to the logits, (B, 1, 1, h * w): minus infinity at keys that count for nothing.
+    """
     logits = torch.matmul(q * q.shape[3] ** -0.5, k.transpose(2, 3))
     if table is not None:
         logits = logits + gather_bias(table, size)
+    if mask is not None:
+        logits = logits + mask
     return torch.matmul(logits.to(torch.promote_types(q.dtype, torch.float32)).softmax(-1).to(v.dtype), v)
 
 
@@ -81,6 +92,8 @@ class Attention(nn.Module):
         size = (x.shape[1], x.shape[2])
         window = window_for(self.window, size)
         table = self._table(window)
+        if is_exporting():
+            return self.o(self._attend_plainly(x, window, table))
         bands = []
         for rows, h in tiles(size[0], window[0]):
             band = [self._attend(x[:, rows, cols], (h, w), table) for cols, w in tiles(size[1], window[1])]
@@ -94,18 +107,36 @@ class Attention(nn.Module):
         out = attend(q, k, v, None if table is None else crop_table(table, window), window)
         return join(out.transpose(1, 2).flatten(2), window, (x.shape[1], x.shape[2]))
 
+    def _attend_plainly(self, x: Tensor, window: tuple[int, int], table: Tensor | None) -> Tensor:
+        """Attend by operators that every runtime has, in all windows at once; padded cells are keys to none."""
+        size, mask = (x.shape[1], x.shape[2]), None
+        padded = pad(x, window)
+        if padded is not x:
+            inside = pad(x.new_zeros(1, *size, 1), window, -torch.inf)
+            mask = cut(inside, window)[:, None, None, :, 0].repeat(x.shape[0], 1, 1, 1)
+        tokens = cut(padded, window)
+        q, k, v = (layer(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        out = attend_plain(q, k, v, table, window, mask)
+        joined = join(out.transpose(1, 2).flatten(2), window, (padded.shape[1], padded.shape[2]))
+        return joined[:, : size[0], : size[1]]
+
     def _table(self, window: tuple[int, int]) -> Tensor | None:
         table = self.relative_position_embedding
         if table is None:
             return None
         learns = torch.is_grad_enabled() and table.requires_grad
-        if learns or torch.compiler.is_compiling():
+        if learns or is_exporting() or torch.compiler.is_compiling():
             return fit_table(table, window, self.reach)
         return self._fitted.fit(table, window, self.reach)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Attention:
         self._fitted.clear()  # `to` and its like change content without a trace in the version
         return super()._apply(fn, recurse)
+
+
+def is_exporting() -> bool:
+    """Whether the model is being traced into a file for another runtime."""
+    return torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
 
 
 def _concatenate(parts: list[Tensor], dim: int) -> Tensor:

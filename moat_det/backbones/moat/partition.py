@@ -6,6 +6,7 @@ import logging
 from functools import lru_cache
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from moat_det.backbones.windows import AutoWindow, Window
 
@@ -57,6 +58,12 @@ def tiles(length: int, window: int) -> list[tuple[slice, int]]:
     full = length - length % window
     parts = [(slice(0, full), window), (slice(full, length), length - full)]
     return [part for part in parts if part[0].start < part[0].stop]
+
+
+def pad(x: Tensor, window: tuple[int, int], value: float = 0.0) -> Tensor:
+    """Pad a map (B, H, W, C) below and to the right until windows fill it; one that they fill is returned as it is."""
+    down, right = (-side % part for side, part in zip(x.shape[1:3], window, strict=True))
+    return F.pad(x, (0, 0, 0, right, 0, down), value=value) if down or right else x
 
 
 def cut(x: Tensor, window: tuple[int, int]) -> Tensor:

@@ -72,8 +72,11 @@ def read_input(
         image = intensity.to_uint8(image)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    if channels == 3 and keep_gray:
-        return squeeze(image)
+    return squeeze(image) if channels == 3 and keep_gray else in_bands(image, channels)
+
+
+def in_bands(image: np.ndarray, channels: int) -> np.ndarray:
+    """Give an image (H, W, C), uint8, in as many bands: gray repeated as BGR, BGR as gray; others as they are."""
     if channels == 3 and image.shape[2] == 1:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     if channels == 1 and image.shape[2] == 3:

@@ -8,13 +8,12 @@ from typing import Any
 from moat_det.data.config import DatasetConfig, reading
 from moat_det.data.fraction import split_fraction
 from moat_det.data.index import open_index
-from moat_det.data.sizes.shape import Shape, median_shape, round_up
+from moat_det.data.sizes.shape import Shape, median_shape, multiple_of
 from moat_det.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
-NATIVE = "native"
 
 
 def take_shape(arguments: dict[str, Any]) -> Shape | None:
@@ -34,17 +33,6 @@ def take_shape(arguments: dict[str, Any]) -> Shape | None:
         )
     arguments["imgsz"] = max(sides)
     return (sides[0], sides[1]) if len(sides) == 2 else None
-
-
-def multiple_of(shape: Shape, stride: int) -> Shape:
-    """Round a shape up to multiples of the model's largest stride, and say so."""
-    rounded = round_up(shape, stride)
-    if rounded != shape:
-        logger.info(
-            f"--imgsz {shape[0]} {shape[1]}: {rounded[0]} x {rounded[1]} is taken, the next multiples of the model's "
-            f"stride {stride}"
-        )
-    return rounded
 
 
 def take_training_shape(arguments: dict[str, Any], data: DatasetConfig, stride: int) -> Shape | None:

@@ -15,9 +15,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from moat_det.data.sizes.imgsz import NATIVE, multiple_of
 from moat_det.data.sizes.letterbox import Placement, letterbox
-from moat_det.data.sizes.shape import Shape, fit_within, round_up
+from moat_det.data.sizes.shape import NATIVE, Shape, fit_within, multiple_of, round_up
 
 
 class Batch(NamedTuple):

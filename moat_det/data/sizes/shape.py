@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
+logger = logging.getLogger(__name__)
+
 Shape = tuple[int, int]
 """Height and width in pixels."""
+
+NATIVE = "native"
+"""What `--imgsz` says for each image's own size."""
 
 MOST_PIXELS = 1280 * 1280
 """The most that `median_shape` gives: beyond it a training step needs more memory than most machines have."""
@@ -41,6 +47,17 @@ def round_up(shape: Sequence[float], stride: int) -> Shape:
     """Give the next multiples of `stride`."""
     height, width = (max(math.ceil(side / stride), 1) * stride for side in shape)
     return height, width
+
+
+def multiple_of(shape: Shape, stride: int) -> Shape:
+    """Round a shape up to multiples of the model's largest stride, and say so."""
+    rounded = round_up(shape, stride)
+    if rounded != shape:
+        logger.info(
+            f"--imgsz {shape[0]} {shape[1]}: {rounded[0]} x {rounded[1]} is taken, the next multiples of the model's "
+            f"stride {stride}"
+        )
+    return rounded
 
 
 def median_shape(sizes: np.ndarray, stride: int) -> tuple[Shape, str]:

@@ -1,0 +1,47 @@
+"""ONNX, by torch's exporter over torch.export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor
+
+from moat_det.export.graph import INPUT, OUTPUT, Predictions, quiet, trace
+
+SUFFIX = ".onnx"
+
+# LayerNormalization came with 17. From 19 on onnxruntime computes Resize on the CPU where the rest is on a GPU.
+OPSET = 18
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""The property of a node that names the modules it came from."""
+
+
+def write(model: Predictions, example: Tensor, file: Path, dynamic: bool) -> None:
+    """Write the file; the numbers in it are float32.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    program = trace(model, example, dynamic)
+    with torch.no_grad(), quiet():
+        exported = torch.onnx.export(
+            program,
+            (),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert exported is not None
+    exported.save(str(file))
+
+
+def nodes_below(file: Path, module: str) -> list[str]:
+    """Name the nodes of a file that came from a module, such as "detector.model.head", or from one in it."""
+    graph = onnx.load(str(file), load_external_data=False).graph
+    scopes = {node.name: {p.key: p.value for p in node.metadata_props}.get(SCOPES, "") for node in graph.node}
+    return [name for name, scope in scopes.items() if f"'{module}'" in scope]

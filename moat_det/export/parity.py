@@ -1,0 +1,213 @@
+"""Does the file give what the checkpoint gives? On the same images, raw outputs and final boxes are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from moat_det.data.images.intensity import Intensity
+from moat_det.data.images.read import in_bands
+from moat_det.data.sizes.policy import SizePolicy
+from moat_det.detector.nms import non_max_suppression
+from moat_det.export.graph import Predictions
+from moat_det.runtime import Detections, RuntimeDetector
+
+BOX_LIMIT = 0.05
+"""Pixels of the input that a box of an f32 file may be away from the checkpoint's."""
+
+SCORE_LIMIT = 1e-4
+"""The same for scores."""
+
+_CONF = 0.05  # least score of the final boxes that are compared: lower than users ask for
+_SAME = 0.9  # IoU above which two boxes are of one detection
+
+
+@dataclass
+class Parity:
+    """How far a file is from its checkpoint.
+
+    Attributes:
+        images: How many were compared.
+        box: Largest difference of a raw box's centre and sides, in pixels of the input.
+        score: Largest difference of a raw score.
+        detections: Final boxes of the checkpoint with a score of 0.05 or more.
+        final_box: Largest difference of the corners of one, in pixels of the image.
+        final_score: Largest difference of the score of one.
+        unmatched: Final boxes that the other side does not have, those within the limit of the least score left out.
+        worst: The image of the largest difference.
+    """
+
+    images: int = 0
+    box: float = 0.0
+    score: float = 0.0
+    detections: int = 0
+    final_box: float = 0.0
+    final_score: float = 0.0
+    unmatched: int = 0
+    worst: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON knows it."""
+        return asdict(self)
+
+    def fault(self) -> str:
+        """Say what an f32 file must not show; empty where it shows nothing of it."""
+        checks = (
+            ("raw boxes", self.box, BOX_LIMIT, " px"),
+            ("raw scores", self.score, SCORE_LIMIT, ""),
+            ("final boxes", self.final_box, BOX_LIMIT, " px"),
+            ("final scores", self.final_score, SCORE_LIMIT, ""),
+            ("detections without a partner", self.unmatched, 0, ""),
+        )
+        broken = [
+            f"{name} {value:.3g}{unit} (at most {limit:g})"
+            for name, value, limit, unit in checks
+            if not value <= limit  # not a number is broken too
+        ]
+        return f"{', '.join(broken)}; most in {self.worst}" if broken else ""
+
+
+class Reference:
+    """The checkpoint's side of the comparison.
+
+    Args:
+        model: The detector as it was traced.
+        names: Class index -> name.
+        sizes: How images are scaled and padded.
+        intensity: How more than 8 bits become 8.
+        channels: Bands of the model.
+        iou: Of the suppression.
+        max_det: Of the suppression.
+    """
+
+    def __init__(
+        self,
+        model: Predictions,
+        names: dict[int, str],
+        sizes: SizePolicy,
+        intensity: Intensity,
+        channels: int,
+        iou: float,
+        max_det: int,
+    ) -> None:
+        self._model, self._names, self._sizes = model, names, sizes
+        self._intensity, self._channels, self._iou, self._max_det = intensity, channels, iou, max_det
+
+    def picture(self, image: np.ndarray) -> np.ndarray:
+        """Bring an image (H, W, C) to 8 bits and to the model's bands."""
+        return in_bands(self._intensity.to_uint8(image), self._channels)
+
+    @torch.no_grad()
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """Give the raw predictions (4 + nc, A) of an image (H, W, C), uint8."""
+        fitted, _ = self._sizes.fit(image)
+        rgb = cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB) if fitted.shape[2] == 3 else fitted
+        batch = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].contiguous()
+        predictions: np.ndarray = self._model(batch)[0].numpy()
+        return predictions
+
+    def detect(self, image: np.ndarray, predictions: np.ndarray, conf: float) -> Detections:
+        """Give the final boxes."""
+        height, width = image.shape[:2]
+        rows, columns = self._sizes.padded(height, width)
+        strides = self._model.detector.stride.int().tolist()
+        kept = (
+            non_max_suppression(
+                torch.from_numpy(predictions)[None],
+                conf,
+                self._iou,
+                level_sizes=[(rows // stride) * (columns // stride) for stride in strides],
+                max_det=self._max_det,
+            )
+            .kept[0]
+            .numpy()
+        )
+        corners = self._sizes.placement(height, width).to_image(kept[:, :4]).clip(0, [width, height] * 2)
+        return Detections(corners.astype(np.float32), kept[:, 4], kept[:, 5].astype(np.int64), self._names)
+
+
+def compare(reference: Reference, detector: RuntimeDetector, images: Sequence[tuple[str, np.ndarray]]) -> Parity:
+    """Compare a file with its checkpoint.
+
+    Args:
+        reference: The checkpoint.
+        detector: The file, loaded.
+        images: Name and image (H, W, C), uint8 or uint16.
+    """
+    parity, largest = Parity(), -1.0
+    for name, image in images:
+        expected = reference.predict(reference.picture(image))
+        picture = detector.read(image)
+        found = detector.predict([picture])[0]
+        box = float(np.abs(expected[:4] - found[:4]).max())
+        score = float(np.abs(expected[4:] - found[4:]).max())
+        final = _Final.of(
+            reference.detect(picture, expected, _CONF), detector.decode(found, picture.shape[:2], conf=_CONF)
+        )
+        parity.images += 1
+        parity.box, parity.score = _larger(parity.box, box), _larger(parity.score, score)
+        parity.detections += final.detections
+        parity.final_box = _larger(parity.final_box, final.box)
+        parity.final_score = _larger(parity.final_score, final.score)
+        parity.unmatched += final.unmatched
+        badness = max(box / BOX_LIMIT, score / SCORE_LIMIT, final.unmatched)
+        if not badness <= largest:
+            largest, parity.worst = badness, name
+    return parity
+
+
+@dataclass(frozen=True)
+class _Final:
+    """The final boxes of one image compared."""
+
+    detections: int
+    box: float
+    score: float
+    unmatched: int
+
+    @classmethod
+    def of(cls, expected: Detections, found: Detections) -> _Final:
+        """Pair the boxes of one class by overlap, the best first."""
+        box = score = 0.0
+        left = list(range(len(found)))
+        unmatched = []
+        for index in range(len(expected)):
+            same = [j for j in left if found.names[int(found.cls[j])] == expected.names[int(expected.cls[index])]]
+            overlaps = [_iou(expected.xyxy[index], found.xyxy[j]) for j in same]
+            if not overlaps or max(overlaps) < _SAME:
+                unmatched.append(expected.score[index])
+                continue
+            partner = same[int(np.argmax(overlaps))]
+            left.remove(partner)
+            box = max(box, float(np.abs(expected.xyxy[index] - found.xyxy[partner]).max()))
+            score = max(score, float(abs(expected.score[index] - found.score[partner])))
+        unmatched += [found.score[j] for j in left]
+        # Within the limit of the least score a detection may be on one side alone.
+        return cls(len(expected), box, score, sum(value > _CONF + SCORE_LIMIT for value in unmatched))
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    common = (np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).clip(0).prod()
+    union = (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - common
+    return float(common / union) if union > 0 else 1.0
+
+
+def _larger(a: float, b: float) -> float:
+    return b if not b <= a else a
+
+
+def variants(images: Sequence[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
+    """Give images and, of every fourth, one turned by 90 degrees, a strip of it, and it in 16 bits."""
+    for number, (name, image) in enumerate(images):
+        yield name, image
+        if number % 4:
+            continue
+        yield f"{name} (turned)", np.ascontiguousarray(image.swapaxes(0, 1))
+        yield f"{name} (its upper third)", image[: max(image.shape[0] // 3, 1)]
+        if image.dtype == np.uint8:
+            yield f"{name} (in 16 bits)", image.astype(np.uint16) * 257
