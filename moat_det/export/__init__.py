@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import moat_det.runtime.backends.silence  # noqa: F401  # before openvino and nncf
 from moat_det.export.export import Exported, export_model
 from moat_det.export.options import ExportOptions
 

@@ -110,14 +110,7 @@ def export_model(subject: Subject, options: ExportOptions, folder: Path, images:
     try:
         with atomic_folder(folder) as temporary:
             eight_bit = [reference.picture(image) for _, image in pictures]
-            _write(
-                model,
-                subject,
-                options,
-                temporary / facts.file,
-                [reference.picture(image) for _, image in pictures],
-                facts,
-            )
+            _write(model, subject, options, temporary / facts.file, eight_bit, facts)
             atomic_write_json(temporary / FILE, facts.to_dict(), indent=2)
             report = {"sha256": digests(temporary.iterdir()), "parity": None}
             atomic_write_json(temporary / REPORT, report)

@@ -24,7 +24,6 @@ def quantize(model: Any, calibration: Sequence[np.ndarray], head: Sequence[str])
         UserError: NNCF is not installed.
     """
     try:
-        import moat_det.runtime.backends.silence  # isort: skip
         import nncf
     except ModuleNotFoundError:
         raise UserError("--precision int8 needs the package nncf: pip install 'moat_det[int8]'") from None

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import moat_det.runtime.backends.silence  # isort: skip
 import numpy as np
 import openvino
 from torch import Tensor

@@ -20,4 +20,4 @@ def write(model: Predictions, example: Tensor, file: Path) -> None:
     """
     with torch.no_grad(), quiet():
         traced = torch.jit.trace(model, example, check_trace=False)
-    torch.jit.save(torch.jit.freeze(traced.eval()), str(file))
+        torch.jit.save(torch.jit.freeze(traced.eval()), str(file))

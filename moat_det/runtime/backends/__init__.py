@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+import moat_det.runtime.backends.silence  # noqa: F401  # before any of them
 from moat_det.errors import UserError
 from moat_det.messages import suggest
 from moat_det.runtime.metadata import Metadata

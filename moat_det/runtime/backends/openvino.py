@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import moat_det.runtime.backends.silence  # isort: skip
 import numpy as np
 import openvino
 

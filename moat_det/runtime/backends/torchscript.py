@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ class TorchScriptModel:
 
     def __init__(self, file: Path, threads: int | None) -> None:
         try:
-            self._module = torch.jit.load(str(file), map_location="cpu").eval()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # torch would rather have its own new format
+                self._module = torch.jit.load(str(file), map_location="cpu").eval()
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{file}: torch cannot read it ({str(error).strip().splitlines()[0]})") from None
         if threads is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -44,9 +45,17 @@ def test_export_and_onnx(small: MOATBackbone, tmp_path: Path) -> None:
     torch.onnx.export(program, (), file, dynamo=True, input_names=["image"], verbose=False)
     outputs = onnxruntime.InferenceSession(file).run(None, {"image": x.numpy()})
     exported = program.module()(x)
-    for onnx, (name, expected) in zip(outputs, small(x).items(), strict=True):
+    for found, (name, expected) in zip(outputs, small(x).items(), strict=True):
         torch.testing.assert_close(exported[name], expected, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(onnx, expected.numpy(), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_position_tables_stay_small_in_the_file(small: MOATBackbone, tmp_path: Path) -> None:
+    file = tmp_path / "small.onnx"
+    torch.onnx.export(torch.export.export(small, (torch.randn(1, 3, 512, 512),)), (), file, dynamo=True, verbose=False)
+    largest = max(np.prod(tensor.dims) for tensor in onnx.load(file).graph.initializer)
+    assert largest < 16**4  # the pairs of the 16 x 16 cells at stride 32, which attend to each other
 
 
 @torch.no_grad()

@@ -1,0 +1,203 @@
+"""What is exported gives what its checkpoint gives; what does not is not kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from moat_det import MOAT
+from moat_det.cli.main import run
+from moat_det.errors import UserError
+from moat_det.export import export as exporting
+from moat_det.runtime import RuntimeDetector, load
+from moat_det.runtime import metadata as facts
+
+Export = Callable[..., Path]
+
+
+def pictures(images: Path) -> list[Path]:
+    return sorted((images.parent / "images" / "val").iterdir())
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino", "torchscript"])
+def test_the_boxes_of_the_checkpoint(format: str, exported: Export, checkpoint: Path, images: Path) -> None:
+    folder = exported(format)
+    detector, files = load(folder), pictures(images)
+    expected = MOAT(checkpoint).predict(files, imgsz=[96, 128], conf=0.3, amp=False, device="cpu", verbose=False)
+    found = detector(files, conf=0.3)
+    assert isinstance(found, list)
+    assert sum(map(len, found)) > 20
+    for ours, theirs in zip(found, expected, strict=True):
+        boxes = theirs.boxes.numpy()
+        assert len(ours) == len(boxes)
+        rows, others = (
+            np.column_stack(parts)
+            for parts in (
+                (ours.cls * 1e4, ours.xyxy, ours.score * 500),
+                (boxes.cls * 1e4, boxes.xyxy, boxes.conf * 500),
+            )
+        )  # in which 0.05 is a score of 1e-4
+        apart = np.abs(rows[:, None] - others[None]).max(2)
+        partners = apart.argmin(1)
+        assert len(set(partners.tolist())) == len(ours)
+        assert apart.min(1).max() < 0.05
+    report = json.loads((folder / "parity.json").read_text())["parity"]
+    assert report["images"] == 4 + 3  # one of the four also turned, cut, and in 16 bits
+    assert report["detections"] > 20
+    assert report["box"] < 0.05
+    assert report["decoded_otherwise"] == 0
+
+
+def test_a_broken_graph_is_not_kept(
+    checkpoint: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = exporting.torchscript.write
+
+    def without_normalisation(model: exporting.Predictions, example: object, file: Path) -> None:
+        model.detector.model.normalize.mean.zero_()  # type: ignore[union-attr]
+        write(model, example, file)  # type: ignore[arg-type]
+        model.detector.model.normalize.mean.copy_(mean)  # type: ignore[union-attr]
+
+    mean = MOAT(checkpoint).model.model.normalize.mean.clone()
+    monkeypatch.setattr(exporting.torchscript, "write", without_normalisation)
+    with pytest.raises(UserError, match=r"does not agree with best\.pt: raw boxes .* px .*most in .*it is not kept"):
+        MOAT(checkpoint).export(format="torchscript", data=str(images), images=2, out=str(tmp_path / "out"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_swapped_names_are_found_in_the_outputs(
+    checkpoint: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = exporting._metadata
+
+    def swapped(*args: object) -> facts.Metadata:
+        found = honest(*args)  # type: ignore[arg-type]
+        found.names.reverse()
+        return found
+
+    monkeypatch.setattr(exporting, "_metadata", swapped)
+    with pytest.raises(UserError, match="boxes decoded otherwise"):
+        MOAT(checkpoint).export(format="torchscript", data=str(images), images=2, out=str(tmp_path / "out"))
+
+
+@pytest.fixture
+def copy(exported: Export, tmp_path: Path) -> Path:
+    """A copy of an export, to spoil."""
+    folder = tmp_path / "best_torchscript"
+    folder.mkdir()
+    for file in exported("torchscript").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+def test_one_changed_weight_is_refused(copy: Path) -> None:
+    file = copy / "best.torchscript"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"best\.torchscript is not the file that was compared"):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "metadata.json").unlink(), r"has no metadata\.json"),
+        (lambda folder: (folder / "parity.json").unlink(), r"has no parity\.json"),
+        (lambda folder: (folder / "best.torchscript").unlink(), r"best\.torchscript is missing"),
+        (lambda folder: (folder / "metadata.json").write_text("{"), r"metadata\.json cannot be read"),
+        (lambda folder: (folder / "metadata.json").write_text('{"artefact": 99}'), "is of version 99"),
+        (lambda folder: (folder / "metadata.json").write_text('{"artefact": 1}'), "lacks format, file"),
+        (
+            lambda folder: (folder / "metadata.json").write_text(
+                (folder / "metadata.json").read_text().replace("scratch", "pits")
+            ),
+            r"metadata\.json is not the file that was compared",
+        ),
+    ],
+)
+def test_a_spoilt_artefact_is_refused(spoil: Callable[[Path], object], message: str, copy: Path) -> None:
+    spoil(copy)
+    with pytest.raises(UserError, match=message):
+        load(copy)
+
+
+def test_file_and_folder_load(copy: Path) -> None:
+    assert load(copy).metadata == load(copy / "best.torchscript").metadata
+    with pytest.raises(UserError, match="no exported model at"):
+        load(copy.with_name("nothing"))
+    other = copy / "other.onnx"
+    other.touch()
+    with pytest.raises(UserError, match=r"which is best\.torchscript"):
+        load(other)
+
+
+def test_a_static_file_takes_its_own_size_alone(copy: Path) -> None:
+    assert load(copy, imgsz=(96, 128)).sizes.padded(500, 700) == (96, 128)
+    with pytest.raises(UserError, match=r"--imgsz 640: .* takes 96 x 128 alone"):
+        load(copy, imgsz=640)
+
+
+def test_images_of_other_bands_are_refused(copy: Path) -> None:
+    detector = load(copy)
+    with pytest.raises(UserError, match="the array has 5 bands, the model takes 3"):
+        detector(np.zeros((60, 60, 5), np.uint8))
+
+
+def test_a_picture_in_16_bits_gives_the_same(exported: Export, images: Path, tmp_path: Path) -> None:
+    detector, picture = load(exported("torchscript")), pictures(images)[0]
+    deep = tmp_path / "deep.png"
+    cv2.imwrite(str(deep), cv2.imread(str(picture)).astype(np.uint16) * 257)
+    shallow_found, deep_found = detector(picture), detector(deep)
+    np.testing.assert_array_equal(shallow_found.xyxy, deep_found.xyxy)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--format", "tflite"], "--format tflite: must be onnx or openvino or torchscript"),
+        (["--precision", "int8"], "--precision int8: onnx takes f32"),
+        (["--imgsz", "32"], "--imgsz 32"),
+        (["--format", "torchscript", "--dynamic"], "--dynamic: torchscript files are traced at one size"),
+        (["--dynamic", "--window", "auto"], "--dynamic: windows by the policy auto"),
+        (["--images", "0"], "--images 0"),
+    ],
+)
+def test_mistakes_end_in_one_line(
+    words: list[str], message: str, checkpoint: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("export", ["--weights", str(checkpoint), "--data", str(images), *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_folder_that_holds_something_is_left_alone(checkpoint: Path, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="exists and is not empty"):
+        MOAT(checkpoint).export(format="torchscript", data=str(images), images=1, out=str(tmp_path))
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_the_user_s_model_stays_as_it_was(checkpoint: Path, images: Path, tmp_path: Path) -> None:
+    model = MOAT(checkpoint)
+    before = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
+    model.export(format="torchscript", data=str(images), images=1, out=str(tmp_path / "out"))
+    after = model.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all((before[name] == after[name]).all() for name in before)
+    assert not model.model.is_fused()
+
+
+def test_batches_give_what_single_images_give(exported: Export, images: Path) -> None:
+    detector: RuntimeDetector = load(exported("onnx"))
+    single, together = detector(pictures(images)), detector(pictures(images), batch=3)
+    assert isinstance(single, list)
+    assert isinstance(together, list)
+    for one, other in zip(single, together, strict=True):
+        np.testing.assert_array_equal(one.xyxy, other.xyxy)
