@@ -11,7 +11,7 @@ from moat_det.data.images.intensity import Intensity
 from moat_det.data.index.names import json_names
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
-from moat_det.messages import is_plain, shown, some, suggest
+from moat_det.messages import as_given, is_plain, shown, some, suggest
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:
             data[key] = _resolve_split(content[key], key, root, file, must_exist=key in needed)
     if split and split not in data:
         given = ", ".join(key for key in SPLITS if key in data)
-        raise UserError(f"{file}: no split '{split[:40]}' in it; add the key '{split[:40]}' or use one of {given}")
+        raise UserError(f"{file}: no split {shown(split)} in it; add the key {shown(split)} or use one of {given}")
     if content.get("images") not in _EMPTY:
         data["image_roots"] = _resolve_image_roots(content["images"], data, root, file, needed)
     if names_in_json:
@@ -227,10 +227,10 @@ def _as_text(value: Any) -> str | None:
 def _check_counts(content: dict[Any, Any], num_names: int, file: Path) -> None:
     nc, channels = content.get("nc"), content.get("channels")
     if nc is not None and _as_text(nc) not in {str(num_names), f"{num_names}.0"}:
-        raise UserError(f"{file}: 'nc: {_written(nc)}' but {num_names} names; correct 'nc' or remove it")
+        raise UserError(f"{file}: 'nc: {as_given(nc)}' but {num_names} names; correct 'nc' or remove it")
     if channels is not None and not (type(channels) is int and 1 <= channels <= MAX_CHANNELS):
         raise UserError(
-            f"{file}: 'channels: {_written(channels)}' is no whole number from 1 to {MAX_CHANNELS}; write the number "
+            f"{file}: 'channels: {as_given(channels)}' is no whole number from 1 to {MAX_CHANNELS}; write the number "
             "of bands, or remove it: gray and colour are read as 3 channels"
         )
 
@@ -240,12 +240,6 @@ def _count_keypoints(shape: Any, file: Path) -> int:
     if not isinstance(shape, list) or len(shape) != 2 or any(type(side) is not int or side < 1 for side in shape):
         raise UserError(f"{file}: 'kpt_shape: {shown(shape)}' is not [points, 2 or 3], as in [17, 3]; correct it")
     return shape[0] * shape[1]
-
-
-def _written(value: Any) -> str:
-    """Give a value as the user wrote it, or nearly."""
-    text = _as_text(value)
-    return shown(value) if text is None else text[:200]
 
 
 def _find_root(given: Any, file: Path) -> Path:
