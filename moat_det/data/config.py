@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
+from moat_det.data.images.find import is_there
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.index.names import json_names
 from moat_det.data.strict_yaml import read_yaml
@@ -270,7 +271,7 @@ def _resolve(entry: Any, key: str, example: str, root: Path, file: Path, must_ex
     path = os.path.abspath(root / os.path.expanduser(entry))
     if entry.startswith("../") and not os.path.exists(path) and os.path.exists(root / entry[3:]):
         path = os.path.abspath(root / entry[3:])  # some tools export ../train/images where train/images is meant
-    if must_exist and not os.path.exists(path):
+    if must_exist and not is_there(path):
         raise UserError(f"{file}: '{key}: {entry}' does not exist (looked for {path}); correct it or the key 'path'")
     return path
 

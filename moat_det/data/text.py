@@ -65,5 +65,7 @@ def _decode(content: bytes, encoding: str) -> str:
     except LookupError as error:
         raise NotTextError(f"the encoding {shown} is not known") from error
     if "\0" in text:
-        raise NotTextError(f"line {text[: text.index(chr(0))].count(chr(10)) + 1} holds a NUL, as no text in {shown} does")
+        raise NotTextError(
+            f"line {text[: text.index(chr(0))].count(chr(10)) + 1} holds a NUL, as no text in {shown} does"
+        )
     return text.removeprefix("\ufeff")

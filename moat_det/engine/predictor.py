@@ -116,7 +116,9 @@ class Predictor(DetectionPredictor):
         self._sizes = self.options.sizes(max(self.imgsz), largest_stride, rect)
         moving = self.source_type.stream or self.source_type.screenshot or any(getattr(self.dataset, "video_flag", []))
         if moving and self.model.channels not in {1, 3}:
-            raise UserError(f"--source {as_given(source)}: videos and cameras have no {self.model.channels} bands; give images")
+            raise UserError(
+                f"--source {as_given(source)}: videos and cameras have no {self.model.channels} bands; give images"
+            )
         self._places: Sequence[Placement] = []  # of the images of the batch
         if any(getattr(self.args, name) for name in _WRITE):
             self.claim_folder()

@@ -55,7 +55,7 @@ def find_sources(
             yolo.append(path)
     if yolo:
         found = find_split(yolo, root)
-        images, others = sorted(set(found.images)), sorted({*found.videos, *found.others})
+        images, others = sorted(set(found.images)), sorted({*found.videos, *found.others, *found.folders})
         sources.append(YoloSource(images, None if names is None else len(names), keypoints, others))
     return sources
 
