@@ -65,7 +65,12 @@ def split_paths(data: DatasetConfig, split: str) -> list[str]:
 
 def reading(data: DatasetConfig) -> dict[str, Any]:
     """How the files of a dataset are read: what `open_index` and `find_sources` take beside paths and names."""
-    return {"image_roots": data.get("image_roots"), "root": data.get("path"), "keypoints": data.get("keypoints", 0)}
+    return {
+        "image_roots": data.get("image_roots"),
+        "root": data.get("path"),
+        "keypoints": data.get("keypoints", 0),
+        "jsons": [path for split in SPLITS for path in split_paths(data, split) if _is_json(path)],
+    }
 
 
 def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:

@@ -118,7 +118,8 @@ def check_training_batch(batch: Any) -> None:
     whole = type(batch) is int and (batch >= 1 or batch == -1)
     if batch is not None and not whole and not (isinstance(batch, float) and 0 < batch < 1):
         raise UserError(
-            f"--batch {as_given(batch)}: must be a number of images, 1 or more; or -1, or a share of the GPU's memory such as 0.7"
+            f"--batch {as_given(batch)}: must be a number of images, 1 or more; or -1, or a share of the GPU's memory "
+            "such as 0.7"
         )
 
 

@@ -86,7 +86,8 @@ def _check_entries(path: Path, part: str, entries: list[Any], keys: Iterable[str
         for key in keys:
             if key.endswith("id") and not isinstance(entry[key], int):
                 raise UserError(
-                    f"{path}: {part}[{position}] has the {key} {one_line(json.dumps(entry[key]))}; it must be a whole number"
+                    f"{path}: {part}[{position}] has the {key} {one_line(json.dumps(entry[key]))}; "
+                    "it must be a whole number"
                 )
         if entry["id"] in seen:
             raise UserError(f"{path}: {part} holds the id {entry['id']} twice; every id must occur once")

@@ -34,21 +34,29 @@ class CocoSource:
         file: The JSON, absolute.
         names: Class id to name; categories are matched to them by name. None where classes do not matter.
         image_root: The folder that `file_name` is relative to; None to look for it around the JSON.
+        siblings: The dataset's other JSONs.
     """
 
     format = "coco"
 
-    def __init__(self, file: str, names: Mapping[int, str] | None, image_root: str | None) -> None:
+    def __init__(
+        self,
+        file: str,
+        names: Mapping[int, str] | None,
+        image_root: str | None,
+        siblings: Sequence[CocoSource] = (),
+    ) -> None:
         self.file = file
         self._ids = ClassIds(names)
         self.image_root = image_root
+        self.siblings = siblings
 
     def listing(self) -> Sequence[str]:
         """Give the JSON alone."""
         return [self.file]
 
     def unused(self) -> Sequence[str]:
-        """Nothing: the JSON names its files, so that no folder is read."""
+        """Nothing: the JSON names its files, so that no folder is read; see `moat_det.data.index.listed`."""
         return []
 
     def records(self, on_fault: OnFault) -> list[Record]:

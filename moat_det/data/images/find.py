@@ -109,7 +109,8 @@ def find_files(source: str | Path, root: str | None = None) -> FoundFiles:
     path, found = os.path.abspath(source), FoundFiles()
     if os.path.isfile(path) and not is_image(path) and _is_list(path):
         for entry in read_list(path, root):
-            found.add_matches(entry, named=not os.path.isdir(entry)) or found.add(entry, named=True)
+            if not found.add_matches(entry, named=not os.path.isdir(entry)):
+                found.add(entry, named=True)
         return found
     if not found.add_matches(path, named=str(source).lower().endswith(ARRAY_SUFFIX)) and "*" not in path:
         raise FileNotFoundError(f"{source} does not exist")
