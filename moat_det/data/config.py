@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 MAX_CHANNELS = 128  # OpenCV scales and turns no more at once
 SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 _SUFFIXES = (".yaml", ".yml")
+_READ_AS = " (YAML reads yes, no, on and off without quotes as truth values)"
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 _EXAMPLES = {"train": "train: images/train", "val": "val: images/val", "names": "names: [scratch, pit]"}
 
@@ -202,6 +203,7 @@ def _check_names(names: Any, file: Path) -> dict[int, str]:
         if text is None:
             raise UserError(
                 f"{file}: 'names' has {shown(name)} as class {key}; write a name, in quotes: {key}: \"...\""
+                f"{_READ_AS if isinstance(name, bool) else ''}"
             )
         if int(number) in by_id:
             raise UserError(f"{file}: 'names' has the id {int(number)} twice; give each class its own")

@@ -42,15 +42,18 @@ class FoundFiles:
         return " and ".join(filter(None, (count_suffixes(self.others), folders)))
 
     def add_matches(self, path: str, named: bool) -> bool:
-        """Add the files that a path, absolute, stands for: of a folder all in it; gives whether there is anything."""
-        if os.path.isdir(path):
-            places, files = [path], sorted(walk(path))
-        else:
-            places = [path] if os.path.isfile(path) else sorted(_expand(path))
-            files = [place for place in places if not os.path.isdir(place)]
+        """Add the files that a path, absolute, stands for; gives whether there is anything.
+
+        A folder stands for all in it, and so do those that a pattern matches where it matches no file.
+        """
+        places = [path] if os.path.exists(path) else sorted(_expand(path))
+        files = [place for place in places if not os.path.isdir(place)]
+        folders = [place.rstrip(os.sep) for place in places if os.path.isdir(place)]
+        if files:
             seen = {str(folder) for file in files for folder in Path(file).parents}
-            folders = (place.rstrip(os.sep) for place in places if os.path.isdir(place))
             self.folders += [folder for folder in folders if folder not in seen and any(walk(folder))]
+        else:
+            files = sorted({file for folder in folders for file in walk(folder)})
         for file in files:
             self.add(file, named)
         return bool(places)
@@ -98,7 +101,7 @@ def find_files(source: str | Path, root: str | None = None) -> FoundFiles:
     """Find the files that a source names.
 
     Args:
-        source: A folder, searched with its sub-folders but without hidden files; a pattern of files; a list, as
+        source: A folder, searched with its sub-folders but without hidden files; a pattern; a list, as
             `read_list` reads it; or a file.
         root: The dataset's folder, for lists.
 
