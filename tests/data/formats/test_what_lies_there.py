@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -245,12 +246,12 @@ def test_a_folder_that_a_pattern_matches_is_named(tmp_path: Path) -> None:
     assert find_files(tmp_path / "ima*").images == find_files(tmp_path / "images").images
 
 
-@pytest.mark.parametrize("folder", ["set [1]", "a*b", "what?"])
-@pytest.mark.parametrize("pattern", ["*.png", "a.pn?", "[a].png"])
+@pytest.mark.parametrize(
+    ("folder", "pattern"),
+    [*itertools.product(("set [1]", "a*b", "what?"), ("*.png", "a.pn?")), ("a*b", "[a].png"), ("what?", "[a].png")],
+)
 def test_a_pattern_is_found_in_a_folder_whose_name_looks_like_one(tmp_path: Path, folder: str, pattern: str) -> None:
     image = picture(tmp_path / folder / "a.png")
-    if folder == "set [1]" and pattern == "[a].png":
-        pytest.skip("brackets of both kinds cannot be told apart")
     assert find_files(tmp_path / folder / pattern).images == [image]
 
 
