@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable
 
-from moat_det.cli.streams import make_forgiving
+from moat_det.cli.streams import check_written, make_forgiving
 from moat_det.errors import UserError
 
 _NO_PLACE = {
@@ -31,10 +31,12 @@ def end_well(name: str, action: Callable[[], int | None], debug: bool) -> int:
     make_forgiving()
     try:
         try:
-            return action() or 0
-        finally:
-            if sys.stdout is not None:  # of a process without a terminal
-                sys.stdout.flush()
+            code = action() or 0
+        except SystemExit:  # after the help
+            check_written()
+            raise
+        check_written()
+        return code
     except KeyboardInterrupt:
         print(f"\n{name}: stopped", file=sys.stderr)
         return 130
