@@ -61,5 +61,5 @@ COMMAND = Command(
     "epoch with. (--multi-scale, which resizes whole batches later, is not drawn.)",
     usage="--data DATA --out FILE [--epoch 0,1,99] [--columns N] [--augmentation surface --copy-paste 0.5 ...]",
     examples=("show-batch --data defects.yaml --augmentation surface --copy-paste 0.5 --out batch.jpg",),
-    engine=replace(train.COMMAND.engine, without="resume"),
+    engine=replace(train.ENGINE, without="resume"),
 )

@@ -28,6 +28,7 @@ from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
 from moat_det.engine.accumulation import Accumulation
+from moat_det.engine.batch_plots import plot_batch
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
@@ -257,6 +258,12 @@ class Trainer(DetectionTrainer):
             others = self.lr.keys() - {"lr/pg0", "lr/pg1"}
             metrics = {key: value for key, value in metrics.items() if key not in others}
         super().save_metrics(metrics)
+
+    def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
+        """Draw the images of batch number `ni`."""
+        file = self.save_dir / f"train_batch{ni}.jpg"
+        plot_batch(file, batch, batch["im_file"])
+        self.on_plot(file)
 
     # The checkpoints
 
