@@ -151,3 +151,24 @@ def test_demo_alone_draws_the_built_in_set_once(
     monkeypatch.setattr("moat_det.demo.demo_dataset", lambda: drawn)
     main(["demo"])
     assert capsys.readouterr().out.split() == [str(drawn)]
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["--debug"], True),
+        (["--debug=true"], True),
+        (["--debug", "true"], True),
+        (["--debug", "false"], False),
+        (["--debug=false"], False),
+        ([], False),
+    ],
+)
+def test_debug_shows_the_error_itself(words: list[str], shown: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--data", "/nowhere/data.yaml", *words]
+    if shown:
+        with pytest.raises(UserError):
+            run("check", given)
+    else:
+        assert run("check", given) == 2
+        assert capsys.readouterr().err.startswith("check: ")

@@ -14,6 +14,7 @@ from moat_det.engine import MOAT
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.errors import UserError
 
+FEW: dict[str, Any] = {"imgsz": 64, "conf": 0.0001, "verbose": False}
 SMALL = ["--imgsz", "64", "--plots", "false", "--workers", "0", "--debug"]
 
 
@@ -27,33 +28,58 @@ def images(demo: Path) -> Path:
     return demo.parent / "images" / "val"
 
 
-def classes_of(file: Path) -> set[int]:
-    return {row["category_id"] - 1 for row in json.loads(file.read_text())}
+@pytest.fixture(scope="module")
+def found(weights: Path, images: Path) -> list[tuple[str, int, float]]:
+    """What the model finds of all classes: file, class, score."""
+    return rows(MOAT(weights).predict(str(images), **FEW))
 
 
-@pytest.mark.parametrize(("given", "expected"), [(["1"], {1}), (["1", "2"], {1, 2}), (["1,2"], {1, 2})])
-def test_classes_of_a_detection(
-    given: list[str], expected: set[int], weights: Path, images: Path, tmp_path: Path
+def rows(results: Any) -> list[tuple[str, int, float]]:
+    return [
+        (Path(result.path).name, int(label), float(score))
+        for result in results
+        for label, score in zip(result.boxes.cls, result.boxes.conf, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def one(found: list[tuple[str, int, float]]) -> int:
+    """A class that the model finds."""
+    return found[0][1]
+
+
+def test_one_class_of_a_detection(
+    weights: Path, images: Path, found: list[tuple[str, int, float]], one: int, tmp_path: Path
 ) -> None:
-    words = ["--weights", str(weights), "--source", str(images), "--imgsz", "64", "--conf", "0.0001", "--debug"]
-    cli.detect([*words, "--save", "false", "--save-json", "--project", str(tmp_path), "--classes", *given])
-    assert classes_of(tmp_path / "detect" / "predictions.json") == expected
+    other = 3 - one
+    for words, classes in (
+        ([str(one)], {one}),
+        ([str(one), str(other)], {one, other}),
+        ([f"{one},{other}"], {one, other}),
+    ):
+        options = ["--weights", str(weights), "--source", str(images), "--imgsz", "64", "--conf", "0.0001"]
+        options += ["--save", "false", "--save-json", "--project", str(tmp_path), "--exist-ok", "--debug"]
+        cli.detect([*options, "--classes", *words])
+        written = json.loads((tmp_path / "detect" / "predictions.json").read_text())
+        labels = sorted((row["file_name"], row["category_id"] - 1) for row in written)
+        assert labels == sorted((file, label) for file, label, _ in found if label in classes)
 
 
-def test_one_class_in_a_yaml_and_in_python(weights: Path, images: Path, tmp_path: Path) -> None:
-    (tmp_path / "cfg.yaml").write_text("classes: 1\n")
-    model = MOAT(weights)
-    for options in ({"classes": 1}, {"classes": [1]}, {"cfg": str(tmp_path / "cfg.yaml")}):
-        results = model.predict(str(images), imgsz=64, conf=0.0001, verbose=False, **options)
-        assert {int(label) for result in results for label in result.boxes.cls} == {1}
+def test_one_class_in_a_yaml_and_in_python(
+    weights: Path, images: Path, found: list[tuple[str, int, float]], one: int, tmp_path: Path
+) -> None:
+    (tmp_path / "cfg.yaml").write_text(f"classes: {one}\n")
+    model, wanted = MOAT(weights), sorted(row[:2] for row in found if row[1] == one)
+    for options in ({"classes": one}, {"classes": [one]}, {"cfg": str(tmp_path / "cfg.yaml")}):
+        assert sorted(row[:2] for row in rows(model.predict(str(images), **FEW, **options))) == wanted
 
 
 def test_one_class_of_a_validation(weights: Path, demo: Path, tmp_path: Path) -> None:
-    words = ["--weights", str(weights), "--data", str(demo), "--project", str(tmp_path), "--conf", "0.0001", *SMALL]
+    words = ["--weights", str(weights), "--data", str(demo), "--project", str(tmp_path), *SMALL]
     cli.val([*words, "--classes", "1"])
-    assert classes_of(tmp_path / "val" / "predictions.json") == {1}
     figures = json.loads((tmp_path / "val" / "metrics.json").read_text())
     assert [name for name, row in figures["per_class"].items() if row["boxes"]] == ["pit"]
+    assert {row["category_id"] for row in json.loads((tmp_path / "val" / "predictions.json").read_text())} <= {2}
 
 
 def test_one_class_of_a_training(demo: Path, model_yaml: Path, tmp_path: Path) -> None:

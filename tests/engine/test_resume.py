@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def begun(demo: Path, model_yaml: Path, tmp_path_factory: pytest.TempPathFactory
     """A folder with `data`, a copy of the demo set, and `runs/train`, a run on it that was stopped after an epoch."""
     folder = tmp_path_factory.mktemp("begun")
     shutil.copytree(demo.parent, folder / "data")
+    text = (folder / "data" / "data.yaml").read_text()  # which names the folder that it was drawn in
+    (folder / "data" / "data.yaml").write_text(re.sub("^path:.*$", "path: .", text, flags=re.M))
     save = Trainer.save_model
 
     def save_and_stop(self: Trainer) -> bool:

@@ -62,9 +62,7 @@ def test_without_a_font_one_line_says_what_to_install(installed: list[Path], log
     assert "~/.local/share/fonts" in log[0]
 
 
-def test_an_installed_font_that_has_the_letters_is_taken(
-    installed: list[Path], tmp_path: Path, log: list[str]
-) -> None:
+def test_an_installed_font_that_has_the_letters_is_taken(installed: list[Path], tmp_path: Path, log: list[str]) -> None:
     other = make_font(tmp_path / "Another-Regular.ttf", "\u00df")
     font = make_font(tmp_path / "Letters-Regular.ttf", NAME)
     damaged = tmp_path / "Damaged.ttf"
