@@ -50,10 +50,10 @@ def run(name: str, words: Sequence[str]) -> int:
 
 def _debugging(words: Sequence[str]) -> bool:
     """Say whether errors are let through, which holds while the command line is read too."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for place, word in enumerate(words, start=1):
         name, equals, value = word.partition("=")
         if name == "--debug":
-            return (value if equals else following).lower() != "false"
+            return (value if equals else "".join(words[place : place + 1])).lower() != "false"
     return False
 
 
