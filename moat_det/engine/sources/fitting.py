@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 class FittingBatches:
     """A source of which a file is left out, with a word, when one image of it is more than the memory holds.
 
-    A batch of several images that does not fit is the fault of the batch's size, and ends the run; so does an image
-    that is all that there is.
+    A batch of several images that does not fit is the fault of the batch's size, and ends the run; so does a source of
+    which nothing fits.
 
     Args:
         loader: The source; all of its attributes are to be had here too.
@@ -37,17 +37,25 @@ class FittingBatches:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[tuple[list[str], list[np.ndarray], list[str]]]:
-        """Give paths, images (H, W, C) and texts for the log."""
-        too_large: set[str] = set()
+        """Give paths, images (H, W, C) and texts for the log.
+
+        Raises:
+            DoesNotFit: A batch of several images, or all that there is.
+        """
+        too_large: dict[str, DoesNotFit] = {}
+        fitted = False
         for paths, images, texts in self._loader:
             if len(paths) == 1 and paths[0] in too_large:  # the next frame of a video
                 continue
             try:
                 self._check(paths, images)
             except DoesNotFit as error:
-                if len(paths) > 1 or len(getattr(self._loader, "files", ())) < 2:
+                if len(paths) > 1:
                     raise
-                too_large.add(paths[0])
+                too_large[paths[0]] = error
                 logger.warning(str(error))
             else:
+                fitted = True
                 yield paths, images, texts
+        if too_large and not fitted:
+            raise next(iter(too_large.values()))
