@@ -67,7 +67,7 @@ def clustered_interval(events: np.ndarray, trials: np.ndarray, confidence: float
 
     The exact interval at the effective number of trials (Korn and Graubard 1998): that of independent trials whose rate
     would vary as much as the clusters do, lowered for few clusters, and never above the true number. A rate of 0 or 1
-    tells nothing of how they vary: each cluster then counts as one trial, as if all in it went the same way (Kish 1965).
+    tells nothing of how they vary: then each cluster counts as one trial, as if all in it went the same way (Kish).
 
     Args:
         events: (N,) how often it happened in each cluster.
