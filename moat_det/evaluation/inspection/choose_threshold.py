@@ -1,7 +1,7 @@
 """Which threshold keeps a rate below a target, with a promise that holds for the parts that were not seen.
 
-With at least the confidence asked for, over the parts drawn, the true rate at the chosen threshold meets the target. The
-thresholds are tested one after another, from the side where the rate is lowest, and the last of those that meet the
+With at least the confidence asked for, over the parts drawn, the true rate at the chosen threshold meets the target.
+The thresholds are tested one after another, from the side where the rate is lowest, and the last of those that meet the
 target without a break is taken. As the rate moves one way, the first test of a threshold that does not meet it decides
 whether the promise breaks: no share of the error is lost to the others (fixed-sequence testing; Angelopoulos et al.,
 "Learn then test", 2021), and the same parts may choose and prove.

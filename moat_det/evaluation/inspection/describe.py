@@ -25,8 +25,8 @@ def describe(point: OperatingPoint) -> list[str]:
         )
     if point.settings.chosen_on_same_split:
         lines.append(
-            "  the model was chosen by these same images: the promise is weaker than it says; find the point on a split "
-            "that chose nothing, --split test"
+            "  the model was chosen by these same images: the promise is weaker than it says; find the point on a "
+            "split that chose nothing, --split test"
         )
     elif point.settings.chosen_on_same_split is None:
         lines.append(
@@ -36,23 +36,22 @@ def describe(point: OperatingPoint) -> list[str]:
 
 
 def _promise(point: OperatingPoint) -> list[str]:
-    assert point.threshold is not None and point.estimate is not None and point.limit is not None
-    where = f"reject from a score of {point.threshold:.4g} on"
+    where = f"reject from a score of {_number(point.threshold)} on"
     if point.review is not None:
-        where += f", review from {point.review:.4g} on"
+        where += f", review from {_number(point.review)} on"
     if point.per_class:
         where = "reject from the score of the class on"
     lines = [
         f"Operating point: {where}",
         f"  {_asked(point.target)} holds with a confidence of {point.confidence:g}: {_RATES[point.target.name]} is "
-        f"{_number(point.estimate)} of {point.units} {point.unit}, {_side(point.target)} {_number(point.limit)}"
+        f"{_number(point.estimate)} on {point.units} {point.unit}, {_side(point.target)} {_number(point.limit)}"
         + (" (the worst class)" if point.per_class else ""),
     ]
     if point.max_review is not None:
         share = point.max_review
         lines.append(
-            f"  to review go {_number(share['estimate'])} of all parts, at most {_number(share['limit'])}: both together "
-            f"hold with that confidence"
+            f"  to review go {_number(share['estimate'])} of all parts, at most {_number(share['limit'])}: both "
+            "together hold with that confidence"
         )
     return lines
 
@@ -63,10 +62,9 @@ def _out_of_reach(point: OperatingPoint) -> str:
         return f"{begin} in a class; by class:"
     if point.limit is None:
         return f"{begin}: there are no {point.unit} among the {point.parts} parts of the split; add some"
-    assert point.estimate is not None and point.nearest is not None
     near = (
-        f"the nearest is a score of {point.nearest:.4g}, where {_RATES[point.target.name]} is {_number(point.estimate)} of "
-        f"{point.units} {point.unit}, {_side(point.target)} {_number(point.limit)}"
+        f"the nearest is a score of {_number(point.nearest)}, where {_RATES[point.target.name]} is {_number(point.estimate)} "
+        f"on {point.units} {point.unit}, {_side(point.target)} {_number(point.limit)}"
     )
     return f"{begin}: {near}; {_more(point.needed, point.units, point.unit, point.settings.conf)}"
 
@@ -74,11 +72,11 @@ def _out_of_reach(point: OperatingPoint) -> str:
 def _class_line(found: ClassPoint, point: OperatingPoint) -> str:
     if found.limit is None or found.estimate is None:
         return f"no {point.unit} in the split: add some"
-    at = f"{_number(found.estimate)} of {found.units} {point.unit}, {_side(point.target)} {_number(found.limit)}"
+    at = f"{_number(found.estimate)} on {found.units} {point.unit}, {_side(point.target)} {_number(found.limit)}"
     if found.threshold is not None:
-        return f"from {found.threshold:.4g} on: {at}"
+        return f"from {_number(found.threshold)} on: {at}"
     more = _more(found.needed, found.units, point.unit, point.settings.conf)
-    return f"out of reach; from {found.nearest:.4g} on: {at}; {more}"
+    return f"out of reach; from {_number(found.nearest)} on: {at}; {more}"
 
 
 def _more(needed: int | None, have: int, unit: str, conf: float) -> str:
@@ -98,5 +96,5 @@ def _side(target: Target) -> str:
     return "at least" if target.name == "target_recall" else "at most"
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

@@ -40,20 +40,20 @@ class Evidence:
         return rates[target]()
 
     def escape(self) -> PartRate:
-        """Defective parts below the threshold."""
+        """Give the share of defective parts below the threshold."""
         return PartRate("defective parts", self.parts.scores[self.parts.defective], rises=True)
 
     def overkill(self) -> PartRate:
-        """Good parts from the threshold on."""
+        """Give the share of good parts from the threshold on."""
         return PartRate("good parts", self.parts.scores[self.good], rises=False)
 
     def missed_boxes(self) -> MissedBoxes:
-        """Boxes that no detection finds."""
+        """Give the share of boxes that no detection finds."""
         scores = np.concatenate([np.zeros(0), *(matched.found_at[0] for matched in self.matches)])
         return MissedBoxes(scores, self._parts_of([matched.objects for matched in self.matches]))
 
     def false_alarms(self) -> FalseAlarms:
-        """Detections that find no box."""
+        """Give the detections that find no box, per image."""
         scores = np.concatenate([np.zeros(0), *(matched.scores[matched.wrong[0]] for matched in self.matches)])
         parts = self._parts_of([matched.images[matched.wrong[0]] for matched in self.matches])
         return FalseAlarms(scores, parts, self.parts.image_counts)

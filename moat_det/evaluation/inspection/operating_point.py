@@ -124,8 +124,8 @@ def read_operating_point(path: str | Path) -> OperatingPoint:
         raise UserError(f"--operating-point {path}: is no operating point ({error!r}); {way_out}") from None
     if point.threshold is None:
         raise UserError(
-            f"--operating-point {path}: holds no threshold, since {point.target.name} {point.target.value:g} was out of "
-            f"reach at a confidence of {point.confidence:g}; ask moat val for less, or label more parts"
+            f"--operating-point {path}: holds no threshold, since {point.target.name} {point.target.value:g} was "
+            f"out of reach at a confidence of {point.confidence:g}; ask moat val for less, or label more parts"
         )
     return point
 

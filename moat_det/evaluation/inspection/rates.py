@@ -22,26 +22,23 @@ from moat_det.evaluation.inspection.intervals import (
 
 
 class Rate(Protocol):
-    """A rate that shall be low, which rises or falls with the threshold and does nothing else.
-
-    Attributes:
-        unit: What is drawn by chance, in the plural.
-        rises: With the threshold.
-        scores: Those at which the rate changes; 0 for what no threshold finds.
-        units: How many were drawn. Without one there is nothing to measure.
-    """
+    """A rate that shall be low, which rises or falls with the threshold and does nothing else."""
 
     @property
-    def unit(self) -> str: ...
+    def unit(self) -> str:
+        """What is drawn by chance, in the plural."""
 
     @property
-    def rises(self) -> bool: ...
+    def rises(self) -> bool:
+        """Whether it rises with the threshold."""
 
     @property
-    def scores(self) -> np.ndarray: ...
+    def scores(self) -> np.ndarray:
+        """Those at which the rate changes; 0 for what no threshold finds."""
 
     @property
-    def units(self) -> int: ...
+    def units(self) -> int:
+        """How many were drawn; without one there is nothing to measure."""
 
     def value(self, threshold: float) -> float:
         """Give the rate as measured."""

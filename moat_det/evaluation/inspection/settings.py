@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-WEIGHTS = "weights"
+SETTINGS = "settings.json"
+"""What a validation calls its file of them."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class TargetOptions:
             if getattr(self, name) and not given:
                 raise UserError(f"{_flag(name)} needs a target: add one of {', '.join(map(_flag, _PROMISES))}")
         if self.per_class and self.max_review is not None:
-            raise UserError("--per-class and --max-review: two thresholds are for all classes together; give one of both")
+            raise UserError("--per-class and --max-review: two thresholds are for all classes together; leave one out")
 
     @property
     def target(self) -> Target | None:

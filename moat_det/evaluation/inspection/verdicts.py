@@ -52,6 +52,8 @@ class _Seen:
 class Verdicts:
     """Gathers what is found in images into parts.
 
+    A frame of a video, or another picture of a file, is a part of its own where there is no group.
+
     Args:
         point: With a threshold.
     """
@@ -59,33 +61,36 @@ class Verdicts:
     def __init__(self, point: OperatingPoint) -> None:
         self._point = point
         self._parts: dict[str, _Seen] = {}
+        self._pictures: dict[str, int] = {}
 
     def add(self, name: str, scores: Iterable[float], classes: Iterable[str]) -> str:
         """Take in the detections of an image.
 
         Args:
-            name: Of the image: the path of its file below what was read, with `/`, and perhaps a number behind it.
+            name: Of the image: the path of its file below what was read, with `/`.
             scores: Of its detections.
             classes: Their classes.
 
         Returns:
-            The verdict on the image by itself.
+            The part that the image is of.
 
         Raises:
             UserError: The group of the operating point does not match the name.
         """
-        own = Verdict.PASS
-        part = self._part(name)
+        seen = self._pictures[name] = self._pictures.get(name, 0) + 1
+        name = self.part_of(name)
+        if seen > 1 and self._point.group is None:
+            name = f"{name} #{seen}"
+        part = self._parts.setdefault(name, _Seen())
         for score, label in zip(scores, classes, strict=True):
-            own = _worse(own, self._judge(score, label))
+            part.verdict = _worse(part.verdict, self._judge(score, label))
             part.score = max(part.score, score)
         part.images += 1
-        part.verdict = _worse(part.verdict, own)
-        return own.value
+        return name
 
     def add_unreadable(self, name: str) -> None:
         """Take in an image that could not be read: its part does not pass unseen."""
-        part = self._part(name)
+        part = self._parts.setdefault(self.part_of(name), _Seen())
         part.unreadable += 1
         part.verdict = _worse(part.verdict, Verdict.REVIEW)
 
@@ -94,9 +99,8 @@ class Verdicts:
         group = self._point.group
         return name if group is None else group_of(PurePosixPath(name).name, group)
 
-    def of(self, name: str) -> PartVerdict:
-        """Give the verdict on the part of an image that was seen, as far as its images were."""
-        part = self.part_of(name)
+    def of(self, part: str) -> PartVerdict:
+        """Give the verdict on a part, as far as its images were seen."""
         return self._read(part, self._parts[part])
 
     def parts(self) -> list[PartVerdict]:
@@ -106,9 +110,6 @@ class Verdicts:
     def _read(self, part: str, seen: _Seen) -> PartVerdict:
         probability = softened(seen.score, self._point.temperature)
         return PartVerdict(part, seen.verdict.value, seen.score, probability, seen.images, seen.unreadable)
-
-    def _part(self, name: str) -> _Seen:
-        return self._parts.setdefault(self.part_of(name), _Seen())
 
     def _judge(self, score: float, label: str) -> Verdict:
         point = self._point
