@@ -95,14 +95,17 @@ class ValidationFiles:
         """
         write_results(self._folder, evaluator, metrics, speed_ms)
         atomic_write_json(self._folder / SETTINGS, asdict(self._settings), indent=2)
-        self._write_operating_point(evaluator)
         if self._args.plots:
             matrix, labels = confusion_matrix(evaluator, CONFUSION_CONF), list(evaluator.labels.values())
             plot_confusion_matrix(self._folder / "confusion_matrix.png", matrix, labels, CONFUSION_CONF)
             plot_precision_recall(self._folder / "PR_curve.png", metrics)
 
-    def _write_operating_point(self, evaluator: CocoEvaluator) -> None:
-        """Write the operating point that was asked for, and say what it promises; one of before is taken away."""
+    def write_operating_point(self, evaluator: CocoEvaluator) -> None:
+        """Write the operating point that was asked for, and say what it promises; one of before is taken away.
+
+        Args:
+            evaluator: Has the ground truth and all detections.
+        """
         file = self._folder / OPERATING_POINT
         file.unlink(missing_ok=True)
         if self._options.target is None:

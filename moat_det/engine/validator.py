@@ -158,6 +158,7 @@ class Validator:
         figures = self._figures(evaluator)
         files.write(evaluator, self.coco, self.speed)
         self._report()
+        files.write_operating_point(evaluator)
         self.run_callbacks("on_val_end")
         return figures
 

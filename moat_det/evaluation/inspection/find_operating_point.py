@@ -107,8 +107,8 @@ def find_operating_point(
         else {"value": options.max_review, "estimate": found.share[0], "limit": found.share[1]},
         cost=_cost(evidence, target, found, options.confidence),
         temperature=temperature,
-        parts=len(evidence.parts),
-        defective_parts=int(evidence.parts.defective.sum()),
+        parts=len(evidence.scores),
+        defective_parts=int(evidence.defective.sum()),
         group=group,
         settings=settings,
         by_class=by_class,
@@ -131,7 +131,7 @@ def choose_thresholds(
         confidence: The probability that all that is promised holds.
         lowest: The lowest threshold there may be.
     """
-    rate, scores = evidence.rate(target.name), evidence.parts.scores
+    rate, scores = evidence.rate(target.name), evidence.scores
     if max_review is None:
         choice = choose_threshold(rate, target.most, confidence, lowest)
         return Thresholds(choice, choice.threshold)
@@ -149,7 +149,7 @@ def choose_thresholds(
         second = max(first, min(second, just_above(good.max(initial=0.0))))
         reject, review = second, first
     else:
-        found = scores[evidence.parts.defective & (scores > 0)]
+        found = scores[evidence.defective & (scores > 0)]
         second = min(first, max(second, found.min(initial=first)))
         reject, review = first, second
     limit = share.limit(second, each) if second != first else 0.0
