@@ -67,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{len(evidence.scores)} parts, {int(evidence.defective.sum())} defective, {len(evidence.found_at)} boxes; "
         f"{args.samples} samples of {args.size} parts, confidence {args.confidence:g}"
     )
-    print("| target | promise kept | with a threshold | of these kept | true rate, median | rate at the right threshold |")
+    print(
+        "| target | promise kept | with a threshold | of these kept | true rate, median | rate at the right threshold |"
+    )
     print("|---|---|---|---|---|---|")
     for words in args.target:
         options = _options(words, args)
@@ -83,9 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def simulate(
-    evidence: Evidence, options: TargetOptions, samples: int, size: int, seed: int, lowest: float
-) -> Outcome:
+def simulate(evidence: Evidence, options: TargetOptions, samples: int, size: int, seed: int, lowest: float) -> Outcome:
     """Find an operating point on each of many samples, and look what it comes to on all parts.
 
     Args:
