@@ -79,10 +79,7 @@ def average_precision(matches: Sequence[ClassMatches], counts: np.ndarray) -> np
             # Precision is only looked up where recall rises, which is at right detections.
             rises = np.flatnonzero(of_class.right[level])
             right = weights[:, rises].cumsum(axis=1)
-            if everywhere:
-                of_level = seen[:, rises]
-            else:
-                of_level = (weights * counting[level]).cumsum(axis=1)[:, rises]
+            of_level = seen[:, rises] if everywhere else (weights * counting[level]).cumsum(axis=1)[:, rises]
             figures[:, column, level] = _mean_precision(right, of_level, objects)
         figures[objects == 0, column] = np.nan
     return figures

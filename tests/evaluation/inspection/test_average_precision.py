@@ -45,7 +45,7 @@ def drawn(truth: dict[str, Any], found: list[dict[str, Any]], counts: np.ndarray
 
 
 def plain_precision(truth: dict[str, Any], found: list[dict[str, Any]]) -> np.ndarray:
-    """pycocotools' own precision, (IoU, recall, class)."""
+    """The precision of pycocotools itself, (IoU, recall, class)."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = {**truth, "annotations": [dict(a) for a in truth["annotations"]]}
@@ -109,9 +109,7 @@ def test_images_of_a_part_are_drawn_together() -> None:
     for image, name in zip(copies["images"], names, strict=True):
         image["file_name"] = name
     alone = ap_interval(match_boxes(truth, found), read_parts(truth, found), resamples=100)
-    grouped = ap_interval(
-        match_boxes(copies, predictions), read_parts(copies, predictions, group=r".+"), resamples=100
-    )
+    grouped = ap_interval(match_boxes(copies, predictions), read_parts(copies, predictions, group=r".+"), resamples=100)
     # Four pictures of each part tell no more than one.
     assert alone is not None
     np.testing.assert_allclose(grouped, alone, rtol=0, atol=1e-9)
