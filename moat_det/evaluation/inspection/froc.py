@@ -14,6 +14,7 @@ from moat_det.evaluation.inspection.intervals import (
     Interval,
     clustered_interval,
     count_interval,
+    cumulated,
     percentile_interval,
     resampled,
 )
@@ -29,7 +30,7 @@ class FrocPoint:
 
     Attributes:
         false_alarms_per_image: At most.
-        threshold: The lowest score of a detection that is shown.
+        threshold: On the scores: that of the last object which is found; 1 where none is.
         recall: With its interval.
     """
 
@@ -43,9 +44,8 @@ class Alarms:
     """The detections of all classes at one overlap, the highest score first.
 
     Attributes:
-        scores: (U,) each score that occurs once.
-        place: (D,) which of them each detection has.
-        images: (D,) the position of its image.
+        scores: (D,) of the detections.
+        images: (D,) the position of the image of each.
         right: (D,) it found an object.
         wrong: (D,) it is a false alarm.
         objects: (G,) the position of the image of each object.
@@ -53,7 +53,6 @@ class Alarms:
     """
 
     scores: np.ndarray
-    place: np.ndarray
     images: np.ndarray
     right: np.ndarray
     wrong: np.ndarray
@@ -66,10 +65,8 @@ def gather(matches: Sequence[ClassMatches]) -> Alarms:
     none, no = np.zeros(0), np.zeros(0, dtype=bool)
     scores = np.concatenate([none, *(each.scores for each in matches)])
     order = np.argsort(-scores, kind="stable")
-    unique, place = np.unique(-scores[order], return_inverse=True)
     return Alarms(
-        scores=-unique,
-        place=place,
+        scores=scores[order],
         images=np.concatenate([none, *(each.images for each in matches)]).astype(int)[order],
         right=np.concatenate([no, *(each.right[0] for each in matches)])[order],
         wrong=np.concatenate([no, *(each.wrong[0] for each in matches)])[order],
@@ -83,7 +80,7 @@ def false_alarms(alarms: Alarms, parts: Parts, threshold: float, confidence: flo
 
     The interval is Poisson's with the dispersion over the parts, see `count_interval`.
     """
-    shown = alarms.wrong & (alarms.scores[alarms.place] >= threshold)
+    shown = alarms.wrong & (alarms.scores >= threshold)
     part_of = np.array(list(parts.of_image.values()), dtype=int)
     counts = np.bincount(part_of[alarms.images[shown]], minlength=len(parts))
     return count_interval(counts, parts.image_counts, confidence)
@@ -122,12 +119,12 @@ def froc(
     at = [each for each in at if each * images >= 1]
     at = at[: int(np.searchsorted(at, given)) + 1]
     part_of = np.array(list(parts.of_image.values()), dtype=int)
-    recalls, places = _curve(alarms, np.ones((1, images), dtype=int), at)
+    recalls, thresholds = _curve(alarms, np.ones((1, images), dtype=int), at)
     drawn = [_curve(alarms, counts[:, part_of], at)[0] for counts in resampled(len(parts), resamples, seed)]
     figures = np.concatenate(drawn) if drawn else np.zeros((0, len(at)))
     points = []
-    for column, (allowed, recall, place) in enumerate(zip(at, recalls[0].tolist(), places[0].tolist(), strict=True)):
-        threshold = float(alarms.scores[place]) if place >= 0 else 1.0
+    rows = zip(at, recalls[0].tolist(), thresholds[0].tolist(), strict=True)
+    for column, (allowed, recall, threshold) in enumerate(rows):
         interval = percentile_interval(recall, figures[:, column], confidence)
         if interval is None or recall in (0, 1) or interval.low == interval.high:
             interval = recall_interval(alarms.objects, alarms.found_at >= threshold, parts, confidence)
@@ -153,19 +150,15 @@ def recall_interval(
 
 
 def _curve(alarms: Alarms, counts: np.ndarray, at: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Give recall, (R, N), and the last score that is shown, (R, N) places or -1, for splits of drawn images."""
+    """Give recall and threshold at so many false alarms per image, for splits of drawn images; (R, N) each."""
     images, objects = counts.sum(axis=1), counts[:, alarms.objects].sum(axis=1)
-    ends = np.flatnonzero(np.diff(alarms.place, append=len(alarms.scores)))  # equal scores are shown together
-    weights = counts[:, alarms.images]
-    wrong = (weights * alarms.wrong).cumsum(axis=1)[:, ends]
-    right = np.hstack([np.zeros((len(counts), 1)), (weights * alarms.right).cumsum(axis=1)[:, ends]])
-    # As many as allowed, in spite of the rounding of the product.
-    places = np.stack(
-        [
-            np.searchsorted(row, np.floor(np.asarray(at) * n + 1e-9), side="right")
-            for row, n in zip(wrong, images, strict=True)
-        ]
+    levels = np.unique(-alarms.scores[alarms.right])  # recall rises at these scores, at equal ones together
+    places = np.searchsorted(levels, -alarms.scores)
+    right, wrong = (
+        cumulated(places[chosen], alarms.images[chosen], counts, len(levels)) for chosen in (alarms.right, alarms.wrong)
     )
-    found = np.take_along_axis(right, places, axis=1)
+    allowed = np.floor(np.outer(images, at) + 1e-9)  # in spite of the rounding of the product
+    rises = np.stack([np.searchsorted(row, most, side="right") for row, most in zip(wrong, allowed, strict=True)])
+    found = np.take_along_axis(np.hstack([np.zeros((len(counts), 1), dtype=int), right]), rises, axis=1)
     recall = np.divide(found, objects[:, None], out=np.full(found.shape, np.nan), where=objects[:, None] > 0)
-    return recall, places - 1
+    return recall, np.concatenate([[1.0], -levels])[rises]
