@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from ultralytics.utils import ops
 from ultralytics.utils.metrics import ConfusionMatrix
 from ultralytics.utils.plotting import plot_images
 
+from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.output_names import OutputNames, common_folder
 from moat_det.engine.result_files import write_labels
 from moat_det.engine.results import Results
@@ -24,7 +27,13 @@ from moat_det.evaluation import (
     plot_precision_recall,
     write_results,
 )
-from moat_det.files import one_name
+from moat_det.evaluation.inspection.describe import describe
+from moat_det.evaluation.inspection.find_operating_point import find_operating_point
+from moat_det.evaluation.inspection.operating_point import OPERATING_POINT
+from moat_det.evaluation.inspection.settings import SETTINGS, Settings
+from moat_det.files import atomic_write_json, one_name
+
+logger = logging.getLogger(__name__)
 
 # Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
 CONFUSION_CONF = 0.25
@@ -42,10 +51,21 @@ class ValidationFiles:
         args: The engine's arguments: `plots`, `visualize`, `save_txt`, `save_conf`, `conf` and `max_det`.
         images: The image files of the split.
         names: Class index -> name.
+        options: Our own: `group` and the target of an operating point.
+        settings: What is measured with.
     """
 
-    def __init__(self, folder: Path, args: Any, images: Sequence[str], names: dict[int, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        args: Any,
+        images: Sequence[str],
+        names: dict[int, str],
+        options: ValidationOptions,
+        settings: Settings,
+    ) -> None:
         self._folder, self._args, self._names = folder, args, names
+        self._options, self._settings = options, settings
         self._called = OutputNames(common_folder(images))
 
     def add(self, number: int, batch: dict[str, Any], found: list[Tensor], scaled: list[Tensor]) -> None:
@@ -74,10 +94,25 @@ class ValidationFiles:
             speed_ms: Milliseconds per image of each step.
         """
         write_results(self._folder, evaluator, metrics, speed_ms)
+        atomic_write_json(self._folder / SETTINGS, asdict(self._settings), indent=2)
+        self._write_operating_point(evaluator)
         if self._args.plots:
             matrix, labels = confusion_matrix(evaluator, CONFUSION_CONF), list(evaluator.labels.values())
             plot_confusion_matrix(self._folder / "confusion_matrix.png", matrix, labels, CONFUSION_CONF)
             plot_precision_recall(self._folder / "PR_curve.png", metrics)
+
+    def _write_operating_point(self, evaluator: CocoEvaluator) -> None:
+        """Write the operating point that was asked for, and say what it promises; one of before is taken away."""
+        file = self._folder / OPERATING_POINT
+        file.unlink(missing_ok=True)
+        if self._options.target is None:
+            return
+        truth, found = evaluator.ground_truth, evaluator.predictions
+        point = find_operating_point(truth, found, self._options, self._settings, self._options.group)
+        point.write(file)
+        reached = point.threshold is not None
+        for line in describe(point):
+            logger.log(logging.INFO if reached else logging.WARNING, line)
 
     def _draw(self, number: int, batch: dict[str, Any], found: list[Tensor]) -> None:
         """Draw the images with their labels, and with the best of what was found."""

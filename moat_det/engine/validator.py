@@ -21,9 +21,11 @@ from moat_det.data.loader.loader import Loader, killed_workers_explained
 from moat_det.detector.base import BaseDetector
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
+from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.device import choose_device, compile_model, is_mixed
 from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.memory_check import MemoryCheck
+from moat_det.engine.operating_points import validation_settings
 from moat_det.engine.run_folder import claim_run
 from moat_det.engine.trained import Trained
 from moat_det.engine.validation_data import largest_batch, make_evaluator, open_split, read_data
@@ -126,6 +128,7 @@ class Validator:
         self.device = choose_device(self.args.device)
         data = None if self.dataloader is not None else read_data(self.args, model, self._trained.intensity)
         mixed = is_mixed(self.args.amp, self.args.quantize)
+        weights, imgsz = weights_digest(model), self.args.imgsz  # before the one is folded and the other rounded
         # Tensors made in inference mode have no version to tell a stale table by, so that none would be remembered.
         with torch.inference_mode(False), torch.no_grad():
             model = deepcopy(model).to(self.device).float().eval().fuse(verbose=False)
@@ -138,9 +141,14 @@ class Validator:
             shape, image = largest_batch(self.dataloader.dataset)
             windows.set(*shape[2:])
             MemoryCheck(model, windows).check(shape, torch.uint8, image, self.dataloader.dataset.sizes)
+        settings = validation_settings(
+            self.args, self.options, self._trained, self.dataloader.dataset, weights, list(model.names.values()), imgsz
+        )
         DetectionValidator._check_max_det(self.args, {self.args.split: self.dataloader.dataset})
         names = {0: ONE_CLASS} if self.args.single_cls else dict(model.names)
-        files = ValidationFiles(self.save_dir, self.args, self.dataloader.dataset.im_files, names)
+        files = ValidationFiles(
+            self.save_dir, self.args, self.dataloader.dataset.im_files, names, self.options, settings
+        )
 
         def forward(images: Tensor) -> Any:
             windows.follow(*images.shape[2:])
