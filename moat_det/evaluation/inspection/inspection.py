@@ -25,6 +25,9 @@ from moat_det.evaluation.inspection.intervals import CONFIDENCE, RESAMPLES, Inte
 from moat_det.evaluation.inspection.parts import Parts, read_parts
 from moat_det.evaluation.inspection.recall import Recall, SizeRecall, class_labels, recall_by_class, recall_by_size
 
+INSPECTION = "inspection.json"
+"""What a validation calls its file of them."""
+
 IOU = 0.5
 """The overlap at which an object is found."""
 
