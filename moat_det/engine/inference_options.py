@@ -81,7 +81,7 @@ class InferenceOptions:
         given = {name: value for name, value in given.items() if value is not None}
         if "window" in given:
             given["window"] = read_window(given["window"])
-        return cls(native, shape, **given)
+        return cls(native=native, shape=shape, **given)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,15 +26,12 @@ from moat_det.evaluation import (
     plot_precision_recall,
     write_results,
 )
-from moat_det.evaluation.inspection.describe import describe
 from moat_det.evaluation.inspection.find_operating_point import find_operating_point
 from moat_det.evaluation.inspection.inspection import INSPECTION, THRESHOLD, Inspection, inspect
 from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, OperatingPoint
 from moat_det.evaluation.inspection.plots import plot_inspection
 from moat_det.evaluation.inspection.settings import SETTINGS, Settings
 from moat_det.files import atomic_write_json, one_name
-
-logger = logging.getLogger(__name__)
 
 # Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
 CONFUSION_CONF = 0.25
@@ -87,7 +83,9 @@ class ValidationFiles:
         if self._args.plots and number < _DRAWN:
             self._draw(number, batch, found)
 
-    def write(self, evaluator: CocoEvaluator, metrics: CocoMetrics, speed_ms: Mapping[str, float]) -> Inspection:
+    def write(
+        self, evaluator: CocoEvaluator, metrics: CocoMetrics, speed_ms: Mapping[str, float]
+    ) -> tuple[Inspection, OperatingPoint | None]:
         """Write what is due at the end.
 
         Args:
@@ -96,43 +94,30 @@ class ValidationFiles:
             speed_ms: Milliseconds per image of each step.
 
         Returns:
-            What an inspector asks, at the operating point's threshold where one was asked for and found.
+            What an inspector asks, and the operating point, where one was asked for; the first holds at the threshold
+            of the second, where there is one.
         """
         write_results(self._folder, evaluator, metrics, speed_ms)
         atomic_write_json(self._folder / SETTINGS, asdict(self._settings), indent=2)
-        point = self._find_operating_point(evaluator)
-        found = None if point is None else point.threshold
-        threshold = max(THRESHOLD, self._args.conf) if found is None else found
-        inspection = inspect(
-            evaluator.ground_truth, evaluator.predictions, group=self._options.group, threshold=threshold
-        )
+        truth, found, group = evaluator.ground_truth, evaluator.predictions, self._options.group
+        point = None
+        if self._options.target is not None:
+            point = find_operating_point(truth, found, self._options, self._settings, group)
+        threshold = None if point is None else point.threshold
+        shown = max(THRESHOLD, self._args.conf) if threshold is None else threshold
+        inspection = inspect(truth, found, group=group, threshold=shown)
         atomic_write_json(self._folder / INSPECTION, inspection.to_json_dict(), indent=2)
-        self._write_operating_point(point, inspection)
+        (self._folder / OPERATING_POINT).unlink(missing_ok=True)  # one of an earlier run
+        if point is not None:
+            if (calibration := inspection.calibration) is not None:
+                point = replace(point, temperature=calibration.temperature, bias=calibration.bias)
+            point.write(self._folder / OPERATING_POINT)
         if self._args.plots:
             matrix, labels = confusion_matrix(evaluator, CONFUSION_CONF), list(evaluator.labels.values())
             plot_confusion_matrix(self._folder / "confusion_matrix.png", matrix, labels, CONFUSION_CONF)
             plot_precision_recall(self._folder / "PR_curve.png", metrics)
             plot_inspection(self._folder, inspection)
-        return inspection
-
-    def _find_operating_point(self, evaluator: CocoEvaluator) -> OperatingPoint | None:
-        if self._options.target is None:
-            return None
-        truth, found = evaluator.ground_truth, evaluator.predictions
-        return find_operating_point(truth, found, self._options, self._settings, self._options.group)
-
-    def _write_operating_point(self, point: OperatingPoint | None, inspection: Inspection) -> None:
-        """Write the operating point that was asked for, and say what it promises; one of before is taken away."""
-        file = self._folder / OPERATING_POINT
-        file.unlink(missing_ok=True)
-        if point is None:
-            return
-        if inspection.calibration is not None:
-            point = replace(point, temperature=inspection.calibration.temperature)
-        point.write(file)
-        level = logging.WARNING if point.threshold is None else logging.INFO
-        for line in describe(point):
-            logger.log(level, line)
+        return inspection, point
 
     def _draw(self, number: int, batch: dict[str, Any], found: list[Tensor]) -> None:
         """Draw the images with their labels, and with the best of what was found."""

@@ -32,7 +32,9 @@ from moat_det.engine.validation_data import largest_batch, make_evaluator, open_
 from moat_det.engine.validation_files import ValidationFiles
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.evaluation import CocoEvaluator, CocoMetrics, metrics_table
+from moat_det.evaluation.inspection.describe import describe
 from moat_det.evaluation.inspection.inspection import Inspection
+from moat_det.evaluation.inspection.operating_point import OperatingPoint
 from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.inspection.summary import summary
 
@@ -159,7 +161,7 @@ class Validator:
 
         evaluator = self._loop(names, forward, with_found=files.add)
         figures = self._figures(evaluator)
-        self._report(files.write(evaluator, self.coco, self.speed))
+        self._report(*files.write(evaluator, self.coco, self.speed))
         self.run_callbacks("on_val_end")
         return figures
 
@@ -251,7 +253,7 @@ class Validator:
         ap, ap50 = max(self.coco.AP, 0.0), max(self.coco.AP50, 0.0)
         return dict(zip(_NAMES, (self.coco.precision, self.coco.recall, ap50, ap), strict=True)) | {"fitness": ap}
 
-    def _report(self, inspection: Inspection) -> None:
+    def _report(self, inspection: Inspection, point: OperatingPoint | None) -> None:
         if self._cut:
             logger.warning(
                 f"{self._cut} of {self._seen} images had more than {self.args.max_det} detections above the score of "
@@ -260,3 +262,5 @@ class Validator:
         times = ", ".join(f"{time:.1f} ms {name}" for name, time in self.speed.items())
         tables = f"{metrics_table(self.coco)}\n\n{summary(inspection)}"
         logger.info(f"\n{tables}\n\n{times} per image\nResults in {self.save_dir}")
+        if point is not None:
+            logger.log(logging.WARNING if point.threshold is None else logging.INFO, "\n".join(describe(point)))

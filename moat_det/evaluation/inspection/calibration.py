@@ -1,6 +1,8 @@
-"""Calibration: how often a detection of some score is right, and the temperature that makes scores say so.
+"""Calibration: how often a detection of some score is right, and what makes of scores the probabilities that say so.
 
-Thresholds are on raw scores; the temperature changes only the probability that is shown.
+Thresholds are on raw scores; the calibration changes only the probability that is shown. A temperature alone moves no
+score past one half, and detectors are right far more often than their scores say: so a bias goes with it, which makes the
+two logistic calibration (Platt 1999; of detections Kueppers et al. 2020).
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from moat_det.evaluation.inspection.box_matches import ClassMatches
@@ -23,6 +25,7 @@ _BINS = 10
 _LEAST_HALF = 20  # detections, of each half: fewer tell nothing
 _EXTREME = 1e-6  # scores of 0 and 1 have no finite logit
 _TEMPERATURES = (0.05, 20.0)
+_BIASES = (-20.0, 20.0)
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,11 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The temperature that one half of the parts gave, and what it does on the other.
+    """The temperature and bias that one half of the parts gave, and what they do on the other.
 
     Attributes:
-        temperature: Above 1 where scores are too sure of themselves.
+        temperature: Divides the logit of a score; above 1 where high scores and low ones are too far apart.
+        bias: Is added to it; above 0 where detections are right more often than their scores say.
         ece_before: Expected calibration error of the scores on the other half: the mean difference between what is said
             and the share that is right, over the ranges, by their number of detections.
         ece_after: The same of the probabilities.
@@ -60,6 +64,7 @@ class Calibration:
     """
 
     temperature: float
+    bias: float
     ece_before: float
     ece_after: float
     before: tuple[Bin, ...]
@@ -68,15 +73,17 @@ class Calibration:
     shown_on: int
 
 
-def probability(scores: np.ndarray, temperature: float) -> np.ndarray:
-    """Give the probabilities that are shown for scores: the logit divided by the temperature (Guo et al. 2017)."""
-    return expit(logit(np.clip(scores, _EXTREME, 1 - _EXTREME)) / temperature)
+def calibrated(scores: np.ndarray, temperature: float, bias: float) -> np.ndarray:
+    """Give the probabilities that are shown for scores, in [0, 1]; that of a score of 0, of no detection, is 0."""
+    scores = np.asarray(scores, dtype=float)
+    shown = expit(logit(np.clip(scores, _EXTREME, 1 - _EXTREME)) / temperature + bias)
+    return np.where(scores > 0, shown, 0.0)
 
 
 def calibrate(
     matches: Sequence[ClassMatches], parts: Parts, confidence: float = CONFIDENCE, seed: int = 0
 ) -> Calibration | None:
-    """Fit the temperature on the detections of a half of the parts, and measure it on the other.
+    """Fit temperature and bias on the detections of a half of the parts, and measure them on the other.
 
     A detection is right where it finds an object of its class at the first overlap of the matches. The probabilities
     hold for parts among which defects are as frequent as here.
@@ -105,21 +112,23 @@ def calibrate(
     for of_half in (right[half], right[~half]):
         if len(of_half) < _LEAST_HALF or of_half.all() or not of_half.any():
             return None
-    temperature = _fit(scores[half], right[half])
+    temperature, bias = _fit(scores[half], right[half])
     scores, right, owners = scores[~half], right[~half], owners[~half]
     before = _bins(scores, right, owners, len(parts), confidence)
-    after = _bins(probability(scores, temperature), right, owners, len(parts), confidence)
-    return Calibration(temperature, _ece(before), _ece(after), before, after, int(half.sum()), len(scores))
+    after = _bins(calibrated(scores, temperature, bias), right, owners, len(parts), confidence)
+    return Calibration(temperature, bias, _ece(before), _ece(after), before, after, int(half.sum()), len(scores))
 
 
-def _fit(scores: np.ndarray, right: np.ndarray) -> float:
-    """Give the temperature at which the detections are likeliest."""
-    logits = logit(np.clip(scores, _EXTREME, 1 - _EXTREME)) * np.where(right, 1, -1)
+def _fit(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+    """Give the temperature and the bias at which the detections are likeliest."""
+    logits, signs = logit(np.clip(scores, _EXTREME, 1 - _EXTREME)), np.where(right, 1, -1)
 
-    def surprise(log_temperature: float) -> float:
-        return float(np.logaddexp(0, -logits / np.exp(log_temperature)).mean())
+    def surprise(chosen: np.ndarray) -> float:
+        return float(np.logaddexp(0, -signs * (logits * np.exp(-chosen[0]) + chosen[1])).mean())
 
-    return float(np.exp(minimize_scalar(surprise, bounds=np.log(_TEMPERATURES), method="bounded").x))
+    bounds = [tuple(np.log(_TEMPERATURES)), _BIASES]
+    log_temperature, bias = minimize(surprise, np.zeros(2), method="L-BFGS-B", bounds=bounds).x
+    return float(np.exp(log_temperature)), float(bias)
 
 
 def _bins(said: np.ndarray, right: np.ndarray, owners: np.ndarray, parts: int, confidence: float) -> tuple[Bin, ...]:

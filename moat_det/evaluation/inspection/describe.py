@@ -63,8 +63,8 @@ def _out_of_reach(point: OperatingPoint) -> str:
     if point.limit is None:
         return f"{begin}: there are no {point.unit} among the {point.parts} parts of the split; add some"
     near = (
-        f"the nearest is a score of {_number(point.nearest)}, where {_RATES[point.target.name]} is {_number(point.estimate)} "
-        f"on {point.units} {point.unit}, {_side(point.target)} {_number(point.limit)}"
+        f"the nearest is a score of {_number(point.nearest)}, where {_RATES[point.target.name]} is "
+        f"{_number(point.estimate)} on {point.units} {point.unit}, {_side(point.target)} {_number(point.limit)}"
     )
     return f"{begin}: {near}; {_more(point.needed, point.units, point.unit, point.settings.conf)}"
 

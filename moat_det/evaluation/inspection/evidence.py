@@ -1,4 +1,4 @@
-"""What a validation's detections and labels say of the rates that a target is about."""
+"""What a validation's detections and labels say of the rates that a target is about, part by part."""
 
 from __future__ import annotations
 
@@ -17,57 +17,62 @@ _IOU = np.array([0.5])  # that a detection needs to find a box
 
 @dataclass(frozen=True)
 class Evidence:
-    """The rates of a split, of all classes together or of one alone.
+    """The parts, boxes and false alarms of a split, of all classes together or of one alone.
 
     Attributes:
-        parts: The parts; of one class, with their score in it.
-        good: (N,) whether each part has no label at all, which of one class is less than no label of it.
-        matches: Of each class.
+        scores: (P,) of each part, as `Parts` has them.
+        defective: (P,) whether each part has a label, of one class one of it.
+        good: (P,) whether each part has no label of any class.
+        images: (P,) how many images each part has.
+        found_at: (B,) the score of the detection that finds each box; -1 where none does.
+        box_parts: (B,) the part that each box is on.
+        alarms: (A,) the scores of the detections that find no box.
+        alarm_parts: (A,) the part that each is on.
     """
 
-    parts: Parts
+    scores: np.ndarray
+    defective: np.ndarray
     good: np.ndarray
-    matches: Sequence[ClassMatches]
+    images: np.ndarray
+    found_at: np.ndarray
+    box_parts: np.ndarray
+    alarms: np.ndarray
+    alarm_parts: np.ndarray
 
     def rate(self, target: str) -> Rate:
         """Give the rate that shall be low, by the name of its target."""
         rates: dict[str, Callable[[], Rate]] = {
-            "max_escape": self.escape,
-            "max_overkill": self.overkill,
-            "target_recall": self.missed_boxes,
-            "max_false_alarms_per_image": self.false_alarms,
+            "max_escape": lambda: PartRate("defective parts", self.scores[self.defective], rises=True),
+            "max_overkill": lambda: PartRate("good parts", self.scores[self.good], rises=False),
+            "target_recall": lambda: MissedBoxes(self.found_at, self.box_parts),
+            "max_false_alarms_per_image": lambda: FalseAlarms(self.alarms, self.alarm_parts, self.images),
         }
         return rates[target]()
 
-    def escape(self) -> PartRate:
-        """Give the share of defective parts below the threshold."""
-        return PartRate("defective parts", self.parts.scores[self.parts.defective], rises=True)
+    def drawn(self, parts: np.ndarray) -> Evidence:
+        """Give the evidence of parts that were drawn, some perhaps several times.
 
-    def overkill(self) -> PartRate:
-        """Give the share of good parts from the threshold on."""
-        return PartRate("good parts", self.parts.scores[self.good], rises=False)
-
-    def missed_boxes(self) -> MissedBoxes:
-        """Give the share of boxes that no detection finds."""
-        scores = np.concatenate([np.zeros(0), *(matched.found_at[0] for matched in self.matches)])
-        return MissedBoxes(scores, self._parts_of([matched.objects for matched in self.matches]))
-
-    def false_alarms(self) -> FalseAlarms:
-        """Give the detections that find no box, per image."""
-        scores = np.concatenate([np.zeros(0), *(matched.scores[matched.wrong[0]] for matched in self.matches)])
-        parts = self._parts_of([matched.images[matched.wrong[0]] for matched in self.matches])
-        return FalseAlarms(scores, parts, self.parts.image_counts)
-
-    def _parts_of(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Give the part of each image, which are positions in the ground truth."""
-        of_image = np.fromiter(self.parts.of_image.values(), dtype=int, count=len(self.parts.of_image))
-        return of_image[np.concatenate([np.zeros(0, dtype=int), *images])]
+        Args:
+            parts: (N,) positions.
+        """
+        box_parts, boxes = _copies(self.box_parts, parts, len(self.scores))
+        alarm_parts, alarms = _copies(self.alarm_parts, parts, len(self.scores))
+        return Evidence(
+            scores=self.scores[parts],
+            defective=self.defective[parts],
+            good=self.good[parts],
+            images=self.images[parts],
+            found_at=self.found_at[boxes],
+            box_parts=box_parts,
+            alarms=self.alarms[alarms],
+            alarm_parts=alarm_parts,
+        )
 
 
 def read_evidence(
     ground_truth: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]], group: str | None = None
 ) -> Evidence:
-    """Give the rates of all classes together.
+    """Give the evidence of all classes together.
 
     Args:
         ground_truth: The COCO dictionary that a validation writes.
@@ -78,7 +83,7 @@ def read_evidence(
         UserError: As `read_parts` does.
     """
     parts = read_parts(ground_truth, predictions, group)
-    return Evidence(parts, ~parts.defective, match_boxes(ground_truth, predictions, _IOU, max_detections=None))
+    return _evidence(parts, ~parts.defective, match_boxes(ground_truth, predictions, _IOU, max_detections=None))
 
 
 def read_evidence_by_class(
@@ -87,7 +92,7 @@ def read_evidence_by_class(
     names: Sequence[str],
     group: str | None = None,
 ) -> dict[str, Evidence]:
-    """Give the rates of each class by itself, by its name; see `read_evidence`.
+    """Give the evidence of each class by itself, by its name; see `read_evidence`.
 
     Args:
         ground_truth: As there.
@@ -95,13 +100,11 @@ def read_evidence_by_class(
         names: The classes, each a name of the ground truth's categories.
         group: As there.
     """
-    overall = read_evidence(ground_truth, predictions, group)
-    matches = {matched.category_id: matched for matched in overall.matches}
+    good = ~read_parts(ground_truth, predictions, group).defective
+    matches = {each.category_id: each for each in match_boxes(ground_truth, predictions, _IOU, max_detections=None)}
     ids = category_ids(ground_truth)
     return {
-        name: Evidence(
-            read_parts(ground_truth, predictions, group, ids[name]), ~overall.parts.defective, [matches[ids[name]]]
-        )
+        name: _evidence(read_parts(ground_truth, predictions, group, ids[name]), good, [matches[ids[name]]])
         for name in names
     }
 
@@ -109,3 +112,28 @@ def read_evidence_by_class(
 def category_ids(ground_truth: Mapping[str, Any]) -> dict[str, int]:
     """Give the id of each category by its name."""
     return {str(category["name"]): category["id"] for category in ground_truth["categories"]}
+
+
+def _evidence(parts: Parts, good: np.ndarray, matches: Sequence[ClassMatches]) -> Evidence:
+    part_of = np.fromiter(parts.of_image.values(), dtype=int, count=len(parts.of_image))
+    nothing = np.zeros(0, dtype=int)
+    return Evidence(
+        scores=parts.scores,
+        defective=parts.defective,
+        good=good,
+        images=parts.image_counts,
+        found_at=np.concatenate([np.zeros(0), *(each.found_at[0] for each in matches)]),
+        box_parts=part_of[np.concatenate([nothing, *(each.objects for each in matches)])],
+        alarms=np.concatenate([np.zeros(0), *(each.scores[each.wrong[0]] for each in matches)]),
+        alarm_parts=part_of[np.concatenate([nothing, *(each.images[each.wrong[0]] for each in matches)])],
+    )
+
+
+def _copies(owners: np.ndarray, drawn: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give for things that parts own, once for each time that their part was drawn, the draw and which thing it is."""
+    order = np.argsort(owners, kind="stable")
+    counts = np.bincount(owners, minlength=parts)
+    starts = np.cumsum(counts) - counts
+    own = counts[drawn]
+    within = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
+    return np.repeat(np.arange(len(drawn)), own), order[np.repeat(starts[drawn], own) + within]

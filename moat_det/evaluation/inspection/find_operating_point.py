@@ -47,7 +47,6 @@ def find_operating_point(
     options: TargetOptions,
     settings: Settings,
     group: str | None = None,
-    temperature: float = 1.0,
 ) -> OperatingPoint:
     """Find the thresholds that meet a target at the least cost.
 
@@ -60,7 +59,6 @@ def find_operating_point(
         options: With a target.
         settings: What the validation measured with.
         group: What makes images one part, as `read_parts` takes it.
-        temperature: For the file.
 
     Returns:
         The point; its threshold is None where the target is out of reach.
@@ -106,9 +104,10 @@ def find_operating_point(
         if found.share is None or options.max_review is None
         else {"value": options.max_review, "estimate": found.share[0], "limit": found.share[1]},
         cost=_cost(evidence, target, found, options.confidence),
-        temperature=temperature,
-        parts=len(evidence.parts),
-        defective_parts=int(evidence.parts.defective.sum()),
+        temperature=1.0,
+        bias=0.0,
+        parts=len(evidence.scores),
+        defective_parts=int(evidence.defective.sum()),
         group=group,
         settings=settings,
         by_class=by_class,
@@ -131,7 +130,7 @@ def choose_thresholds(
         confidence: The probability that all that is promised holds.
         lowest: The lowest threshold there may be.
     """
-    rate, scores = evidence.rate(target.name), evidence.parts.scores
+    rate, scores = evidence.rate(target.name), evidence.scores
     if max_review is None:
         choice = choose_threshold(rate, target.most, confidence, lowest)
         return Thresholds(choice, choice.threshold)
@@ -149,7 +148,7 @@ def choose_thresholds(
         second = max(first, min(second, just_above(good.max(initial=0.0))))
         reject, review = second, first
     else:
-        found = scores[evidence.parts.defective & (scores > 0)]
+        found = scores[evidence.defective & (scores > 0)]
         second = min(first, max(second, found.min(initial=first)))
         reject, review = first, second
     limit = share.limit(second, each) if second != first else 0.0

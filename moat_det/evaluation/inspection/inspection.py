@@ -197,6 +197,7 @@ def _calibration(found: Calibration | None) -> dict[str, Any] | None:
         return None
     return {
         "temperature": found.temperature,
+        "bias": found.bias,
         "ece_before": found.ece_before,
         "ece_after": found.ece_after,
         "fitted_on": found.fitted_on,

@@ -87,7 +87,7 @@ def _draw_reliability(calibration: Calibration) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     shown = (
         ("Scores", calibration.before, calibration.ece_before),
-        (f"Probabilities, temperature {calibration.temperature:.2f}", calibration.after, calibration.ece_after),
+        ("Calibrated", calibration.after, calibration.ece_after),
     )
     for axes, (name, bins, error) in zip(panels, shown, strict=True):
         _dress(axes)
@@ -115,8 +115,12 @@ def _draw_reliability(calibration: Calibration) -> Figure:
         axes.set(xlabel="Said of detections", title=f"{name}: ECE {error:.1%}")
         axes.xaxis.set_major_formatter(PercentFormatter(1))
     panels[0].set_ylabel("Right at IoU 0.5")
-    panels[0].legend(loc="upper left", frameon=False)
-    figure.suptitle(f"Reliability on {_count(calibration.after)} detections of the half that did not fit", fontsize=11)
+    panels[1].legend(loc="upper left", frameon=False)
+    figure.suptitle(
+        f"Reliability on {_count(calibration.after)} detections of the half of the parts that fitted nothing "
+        f"(temperature {calibration.temperature:.2f}, bias {calibration.bias:+.2f})",
+        fontsize=11,
+    )
     return figure
 
 

@@ -39,8 +39,8 @@ def summary(inspection: Inspection) -> str:
     ]
     if calibration is not None:
         lines.append(
-            f"scores are off by {100 * calibration.ece_before:.1f} % on average (ECE), "
-            f"at temperature {calibration.temperature:.2f} by {100 * calibration.ece_after:.1f} %"
+            f"scores are {100 * calibration.ece_before:.1f} % from the share of right detections on average (ECE), "
+            f"calibrated ones {100 * calibration.ece_after:.1f} %"
         )
     return "\n".join(line for line in lines if line)
 
