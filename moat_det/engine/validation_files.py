@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,12 @@ from moat_det.evaluation import (
     plot_precision_recall,
     write_results,
 )
-from moat_det.evaluation.inspection.describe import describe
 from moat_det.evaluation.inspection.find_operating_point import find_operating_point
-from moat_det.evaluation.inspection.operating_point import OPERATING_POINT
+from moat_det.evaluation.inspection.inspection import INSPECTION, THRESHOLD, Inspection, inspect
+from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, OperatingPoint
+from moat_det.evaluation.inspection.plots import plot_inspection
 from moat_det.evaluation.inspection.settings import SETTINGS, Settings
 from moat_det.files import atomic_write_json, one_name
-
-logger = logging.getLogger(__name__)
 
 # Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
 CONFUSION_CONF = 0.25
@@ -85,37 +83,41 @@ class ValidationFiles:
         if self._args.plots and number < _DRAWN:
             self._draw(number, batch, found)
 
-    def write(self, evaluator: CocoEvaluator, metrics: CocoMetrics, speed_ms: Mapping[str, float]) -> None:
+    def write(
+        self, evaluator: CocoEvaluator, metrics: CocoMetrics, speed_ms: Mapping[str, float]
+    ) -> tuple[Inspection, OperatingPoint | None]:
         """Write what is due at the end.
 
         Args:
             evaluator: Has the ground truth and all detections.
             metrics: The figures that it computed.
             speed_ms: Milliseconds per image of each step.
+
+        Returns:
+            What an inspector asks, and the operating point, where one was asked for; the first holds at the threshold
+            of the second, where there is one.
         """
         write_results(self._folder, evaluator, metrics, speed_ms)
         atomic_write_json(self._folder / SETTINGS, asdict(self._settings), indent=2)
+        truth, found, group = evaluator.ground_truth, evaluator.predictions, self._options.group
+        point = None
+        if self._options.target is not None:
+            point = find_operating_point(truth, found, self._options, self._settings, group)
+        threshold = None if point is None else point.threshold
+        shown = max(THRESHOLD, self._args.conf) if threshold is None else threshold
+        inspection = inspect(truth, found, group=group, threshold=shown)
+        atomic_write_json(self._folder / INSPECTION, inspection.to_json_dict(), indent=2)
+        (self._folder / OPERATING_POINT).unlink(missing_ok=True)  # one of an earlier run
+        if point is not None:
+            if (calibration := inspection.calibration) is not None:
+                point = replace(point, temperature=calibration.temperature, bias=calibration.bias)
+            point.write(self._folder / OPERATING_POINT)
         if self._args.plots:
             matrix, labels = confusion_matrix(evaluator, CONFUSION_CONF), list(evaluator.labels.values())
             plot_confusion_matrix(self._folder / "confusion_matrix.png", matrix, labels, CONFUSION_CONF)
             plot_precision_recall(self._folder / "PR_curve.png", metrics)
-
-    def write_operating_point(self, evaluator: CocoEvaluator) -> None:
-        """Write the operating point that was asked for, and say what it promises; one of before is taken away.
-
-        Args:
-            evaluator: Has the ground truth and all detections.
-        """
-        file = self._folder / OPERATING_POINT
-        file.unlink(missing_ok=True)
-        if self._options.target is None:
-            return
-        truth, found = evaluator.ground_truth, evaluator.predictions
-        point = find_operating_point(truth, found, self._options, self._settings, self._options.group)
-        point.write(file)
-        reached = point.threshold is not None
-        for line in describe(point):
-            logger.log(logging.INFO if reached else logging.WARNING, line)
+            plot_inspection(self._folder, inspection)
+        return inspection, point
 
     def _draw(self, number: int, batch: dict[str, Any], found: list[Tensor]) -> None:
         """Draw the images with their labels, and with the best of what was found."""

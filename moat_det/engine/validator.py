@@ -32,6 +32,11 @@ from moat_det.engine.validation_data import largest_batch, make_evaluator, open_
 from moat_det.engine.validation_files import ValidationFiles
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.evaluation import CocoEvaluator, CocoMetrics, metrics_table
+from moat_det.evaluation.inspection.describe import describe
+from moat_det.evaluation.inspection.inspection import Inspection
+from moat_det.evaluation.inspection.operating_point import OperatingPoint
+from moat_det.evaluation.inspection.parts import read_parts
+from moat_det.evaluation.inspection.summary import summary
 
 logger = logging.getLogger(__name__)
 
@@ -156,9 +161,7 @@ class Validator:
 
         evaluator = self._loop(names, forward, with_found=files.add)
         figures = self._figures(evaluator)
-        files.write(evaluator, self.coco, self.speed)
-        self._report()
-        files.write_operating_point(evaluator)
+        self._report(*files.write(evaluator, self.coco, self.speed))
         self.run_callbacks("on_val_end")
         return figures
 
@@ -181,9 +184,7 @@ class Validator:
         Returns:
             The evaluator, which has the detections.
         """
-        if self._evaluator is None:
-            self._evaluator = make_evaluator(self.dataloader.dataset, names, self.options.annotations)
-        evaluator = self._evaluator
+        evaluator = self._evaluator = self._evaluator or self._make_evaluator(names)
         evaluator.reset()
         self._seen = self._cut = 0
         timers = {name: Profile(device=self.device) for name in ("preprocess", "inference", "postprocess")}
@@ -208,6 +209,12 @@ class Validator:
                 with_found(number, batch, found, scaled)
             self.run_callbacks("on_val_batch_end")
         self.speed = {name: timer.t / max(self._seen, 1) * 1e3 for name, timer in timers.items()}
+        return evaluator
+
+    def _make_evaluator(self, names: dict[int, str]) -> CocoEvaluator:
+        """Make it with the ground truth, whose images must be of parts."""
+        evaluator = make_evaluator(self.dataloader.dataset, names, self.options.annotations)
+        read_parts(evaluator.ground_truth, [], self.options.group)  # before hours of detecting, not after
         return evaluator
 
     def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -246,11 +253,14 @@ class Validator:
         ap, ap50 = max(self.coco.AP, 0.0), max(self.coco.AP50, 0.0)
         return dict(zip(_NAMES, (self.coco.precision, self.coco.recall, ap50, ap), strict=True)) | {"fitness": ap}
 
-    def _report(self) -> None:
+    def _report(self, inspection: Inspection, point: OperatingPoint | None) -> None:
         if self._cut:
             logger.warning(
                 f"{self._cut} of {self._seen} images had more than {self.args.max_det} detections above the score of "
                 f"{self.args.conf}: the best {self.args.max_det} were kept; raise --max-det to keep more"
             )
         times = ", ".join(f"{time:.1f} ms {name}" for name, time in self.speed.items())
-        logger.info(f"\n{metrics_table(self.coco)}\n\n{times} per image\nResults in {self.save_dir}")
+        tables = f"{metrics_table(self.coco)}\n\n{summary(inspection)}"
+        logger.info(f"\n{tables}\n\n{times} per image\nResults in {self.save_dir}")
+        if point is not None:
+            logger.log(logging.WARNING if point.threshold is None else logging.INFO, "\n".join(describe(point)))

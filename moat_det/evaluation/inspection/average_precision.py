@@ -12,6 +12,7 @@ from moat_det.evaluation.inspection.intervals import (
     CONFIDENCE,
     RESAMPLES,
     Interval,
+    cumulated,
     percentile_interval,
     resampled,
 )
@@ -71,19 +72,13 @@ def average_precision(matches: Sequence[ClassMatches], counts: np.ndarray) -> np
     figures = np.full((len(counts), len(matches), ious), np.nan)
     for column, of_class in enumerate(matches):
         objects = counts[:, of_class.objects].sum(axis=1)
-        weights = counts[:, of_class.images]
-        counting = of_class.right | of_class.wrong
-        everywhere = counting.all()
-        seen = weights.cumsum(axis=1) if everywhere else weights
         for level in range(ious):
             # Precision is only looked up where recall rises, which is at right detections.
             rises = np.flatnonzero(of_class.right[level])
-            right = weights[:, rises].cumsum(axis=1)
-            if everywhere:
-                of_level = seen[:, rises]
-            else:
-                of_level = (weights * counting[level]).cumsum(axis=1)[:, rises]
-            figures[:, column, level] = _mean_precision(right, of_level, objects)
+            counting = np.flatnonzero(of_class.right[level] | of_class.wrong[level])
+            right = counts[:, of_class.images[rises]].cumsum(axis=1)
+            seen = cumulated(np.searchsorted(rises, counting), of_class.images[counting], counts, len(rises))
+            figures[:, column, level] = _mean_precision(right, seen, objects)
         figures[objects == 0, column] = np.nan
     return figures
 

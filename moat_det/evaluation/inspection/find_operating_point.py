@@ -47,7 +47,6 @@ def find_operating_point(
     options: TargetOptions,
     settings: Settings,
     group: str | None = None,
-    temperature: float = 1.0,
 ) -> OperatingPoint:
     """Find the thresholds that meet a target at the least cost.
 
@@ -60,7 +59,6 @@ def find_operating_point(
         options: With a target.
         settings: What the validation measured with.
         group: What makes images one part, as `read_parts` takes it.
-        temperature: For the file.
 
     Returns:
         The point; its threshold is None where the target is out of reach.
@@ -106,7 +104,8 @@ def find_operating_point(
         if found.share is None or options.max_review is None
         else {"value": options.max_review, "estimate": found.share[0], "limit": found.share[1]},
         cost=_cost(evidence, target, found, options.confidence),
-        temperature=temperature,
+        temperature=1.0,
+        bias=0.0,
         parts=len(evidence.scores),
         defective_parts=int(evidence.defective.sum()),
         group=group,

@@ -62,7 +62,8 @@ class OperatingPoint:
         cost: The rate that pays for the target: its `name`, `value`, `low` and `high`, two-sided; None where there is
             nothing to measure.
         by_class: With a target of each class by itself, what the parts show of each.
-        temperature: By which the shown probability is softened; thresholds are on raw scores.
+        temperature: Divides the logit of a score for the probability that is shown; thresholds are on raw scores.
+        bias: Is added to it.
         parts: How many parts were measured.
         defective_parts: How many of them were defective.
         group: What makes images one part; None: each is one.
@@ -83,6 +84,7 @@ class OperatingPoint:
     max_review: dict[str, float] | None
     cost: dict[str, Any] | None
     temperature: float
+    bias: float
     parts: int
     defective_parts: int
     group: str | None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 
+import numpy as np
+
 from moat_det.data.groups import group_of
+from moat_det.evaluation.inspection.calibration import calibrated
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
 
 
@@ -28,7 +30,7 @@ class PartVerdict:
         part: The name of its image, or what its images share.
         verdict: One of the three words.
         score: The highest of any detection; 0 without one.
-        probability: The score with the temperature of the operating point.
+        probability: That its best detection is right, by the calibration of the operating point.
         images: How many of its images were seen.
         unreadable: How many could not be read.
     """
@@ -108,7 +110,7 @@ class Verdicts:
         return [self._read(part, seen) for part, seen in self._parts.items()]
 
     def _read(self, part: str, seen: _Seen) -> PartVerdict:
-        probability = softened(seen.score, self._point.temperature)
+        probability = float(calibrated(np.array(seen.score), self._point.temperature, self._point.bias))
         return PartVerdict(part, seen.verdict.value, seen.score, probability, seen.images, seen.unreadable)
 
     def _judge(self, score: float, label: str) -> Verdict:
@@ -117,13 +119,6 @@ class Verdicts:
         if score >= point.per_class.get(label, point.threshold):
             return Verdict.REJECT
         return Verdict.REVIEW if point.review is not None and score >= point.review else Verdict.PASS
-
-
-def softened(score: float, temperature: float) -> float:
-    """Give the probability that a score stands for: its logit, divided by the temperature."""
-    if not 0 < score < 1:
-        return score
-    return 1 / (1 + math.exp(-math.log(score / (1 - score)) / temperature))
 
 
 def _worse(one: Verdict, other: Verdict) -> Verdict:

@@ -45,7 +45,7 @@ def drawn(truth: dict[str, Any], found: list[dict[str, Any]], counts: np.ndarray
 
 
 def plain_precision(truth: dict[str, Any], found: list[dict[str, Any]]) -> np.ndarray:
-    """Pycocotools' own precision, (IoU, recall, class)."""
+    """The precision of pycocotools itself, (IoU, recall, class)."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = {**truth, "annotations": [dict(a) for a in truth["annotations"]]}
