@@ -1,7 +1,7 @@
 """Copy a dataset and make some of its labels wrong, to measure what `moat check-labels` finds of them.
 
-A label is removed, moved so that it overlaps its old place by less than half, or given another class. What was done stands
-in `spoilt.json` of the copy.
+A label is removed, moved so that it overlaps its old place by less than half, or given another class. What was done
+stands in `spoilt.json` of the copy.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def spoil(
 
     Returns:
         The images with the new labels, and for each label that is wrong now its `file_name`, `kind`, `class` and `bbox`
-        (x y w h in pixels), and `new_class` and `new_bbox` where it was not removed. A box that fills its image cannot be
-        moved, and is removed.
+        (x y w h in pixels), and `new_class` and `new_bbox` where it was not removed. A box that fills its
+        image cannot be moved, and is removed.
     """
     owners = [(i, k) for i, image in enumerate(images) for k in range(len(image.classes)) if not image.ignored[k]]
     chosen = random.permutation(len(owners))[: round(share * len(owners))].tolist()
