@@ -47,6 +47,7 @@ def read_json(file: Path, folder: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder}: no folder of a validation, it has no {file.name}; give that of a moat val") from None
+        message = f"{folder}: no folder of a validation, it has no {file.name}; give that of a moat val"
+        raise UserError(message) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read ({error}); run moat val again") from None
