@@ -23,7 +23,7 @@ from moat_det.data.sizes.shape import round_up
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
-from moat_det.engine.inference_options import InferenceOptions
+from moat_det.engine.inference_options import DetectionOptions
 from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.output_names import OutputNames
 from moat_det.engine.quiet import will_draw
@@ -38,6 +38,7 @@ from moat_det.engine.sources.shape_batches import ShapeBatches
 from moat_det.engine.trained import Trained
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
+from moat_det.evaluation.inspection.verdicts import Verdicts
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Predictor(DetectionPredictor):
     Attributes:
         unreadable: The files of the last run that could not be read.
         names: What the outputs of the last run are called.
+        verdicts: On the parts of the last run; None without an operating point.
 
     Args:
         cfg: The engine's defaults.
@@ -64,17 +66,18 @@ class Predictor(DetectionPredictor):
     dataset: Any
     unreadable: list[Path]
     names: OutputNames
+    verdicts: Verdicts | None = None
 
     def __init__(
         self,
         cfg: Any = DEFAULT_CFG,
         overrides: dict[str, Any] | None = None,
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
-        options: InferenceOptions | None = None,
+        options: DetectionOptions | None = None,
         trained: Trained | None = None,
     ) -> None:
         super().__init__(cfg, overrides, _callbacks)
-        self.options = options or InferenceOptions()
+        self.options = options or DetectionOptions()
         self._trained = trained or Trained()
         self._claimed = False
 
@@ -126,6 +129,7 @@ class Predictor(DetectionPredictor):
         self.names = OutputNames(getattr(self.dataset, "root", None))
         self._crops = CropFiles(self.save_dir / "crops")
         self._pictures: dict[str, int] = {}
+        self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
         # Files whose batches need no cutting stay with the engine's loader, which on a GPU reads ahead.
         uncut = self.args.batch == 1 or isinstance(self._sizes, FixedSize)
         if not self.source_type.tensor and not (isinstance(self.dataset, ImageFiles) and uncut):
@@ -202,7 +206,17 @@ class Predictor(DetectionPredictor):
         """Bring the boxes (N, 6) of each image into its own pixels."""
         images = zip(preds, self._places, orig_imgs, self.batch[0], strict=True)
         names = self.model.names
-        return [Results(x, path, names, boxes=in_file(found, place, x.shape)) for found, place, x, path in images]
+        results = [Results(x, path, names, boxes=in_file(found, place, x.shape)) for found, place, x, path in images]
+        if self.verdicts is not None:
+            for result in results:
+                self._judge(self.verdicts, result)
+        return results
+
+    def _judge(self, verdicts: Verdicts, result: Results) -> None:
+        """Say what becomes of the part that an image is of, as far as its images were seen."""
+        classes = [result.names[int(label)] for label in result.boxes.cls]
+        result.part = verdicts.add(self.names.relative(result.path), result.boxes.conf.tolist(), classes)
+        result.verdict = verdicts.of(result.part).verdict
 
     def _warn_of_cuts(self, found: list[int]) -> None:
         """Say which images have more detections than `max_det`; of a video, once."""
@@ -219,6 +233,9 @@ class Predictor(DetectionPredictor):
         if event == "on_predict_end":
             files = getattr(self.dataset, "files", [])
             self.unreadable = [Path(file) for file in files if file not in self._seen_files]
+            if self.verdicts is not None:
+                for path in self.unreadable:
+                    self.verdicts.add_unreadable(self.names.relative(str(path)))
         super().run_callbacks(event)
 
     def write_results(self, i: int, p: Path, im: Tensor, s: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ultralytics.utils import ops
 from ultralytics.utils.metrics import ConfusionMatrix
 from ultralytics.utils.plotting import plot_images
 
+from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.output_names import OutputNames, common_folder
 from moat_det.engine.result_files import write_labels
 from moat_det.engine.results import Results
@@ -24,7 +26,12 @@ from moat_det.evaluation import (
     plot_precision_recall,
     write_results,
 )
-from moat_det.files import one_name
+from moat_det.evaluation.inspection.find_operating_point import find_operating_point
+from moat_det.evaluation.inspection.inspection import INSPECTION, THRESHOLD, Inspection, inspect
+from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, OperatingPoint
+from moat_det.evaluation.inspection.plots import plot_inspection
+from moat_det.evaluation.inspection.settings import SETTINGS, Settings
+from moat_det.files import atomic_write_json, one_name
 
 # Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
 CONFUSION_CONF = 0.25
@@ -42,10 +49,21 @@ class ValidationFiles:
         args: The engine's arguments: `plots`, `visualize`, `save_txt`, `save_conf`, `conf` and `max_det`.
         images: The image files of the split.
         names: Class index -> name.
+        options: Our own: `group` and the target of an operating point.
+        settings: What is measured with.
     """
 
-    def __init__(self, folder: Path, args: Any, images: Sequence[str], names: dict[int, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        args: Any,
+        images: Sequence[str],
+        names: dict[int, str],
+        options: ValidationOptions,
+        settings: Settings,
+    ) -> None:
         self._folder, self._args, self._names = folder, args, names
+        self._options, self._settings = options, settings
         self._called = OutputNames(common_folder(images))
 
     def add(self, number: int, batch: dict[str, Any], found: list[Tensor], scaled: list[Tensor]) -> None:
@@ -65,19 +83,41 @@ class ValidationFiles:
         if self._args.plots and number < _DRAWN:
             self._draw(number, batch, found)
 
-    def write(self, evaluator: CocoEvaluator, metrics: CocoMetrics, speed_ms: Mapping[str, float]) -> None:
+    def write(
+        self, evaluator: CocoEvaluator, metrics: CocoMetrics, speed_ms: Mapping[str, float]
+    ) -> tuple[Inspection, OperatingPoint | None]:
         """Write what is due at the end.
 
         Args:
             evaluator: Has the ground truth and all detections.
             metrics: The figures that it computed.
             speed_ms: Milliseconds per image of each step.
+
+        Returns:
+            What an inspector asks, and the operating point, where one was asked for; the first holds at the threshold
+            of the second, where there is one.
         """
         write_results(self._folder, evaluator, metrics, speed_ms)
+        atomic_write_json(self._folder / SETTINGS, asdict(self._settings), indent=2)
+        truth, found, group = evaluator.ground_truth, evaluator.predictions, self._options.group
+        point = None
+        if self._options.target is not None:
+            point = find_operating_point(truth, found, self._options, self._settings, group)
+        threshold = None if point is None else point.threshold
+        shown = max(THRESHOLD, self._args.conf) if threshold is None else threshold
+        inspection = inspect(truth, found, group=group, threshold=shown)
+        atomic_write_json(self._folder / INSPECTION, inspection.to_json_dict(), indent=2)
+        (self._folder / OPERATING_POINT).unlink(missing_ok=True)  # one of an earlier run
+        if point is not None:
+            if (calibration := inspection.calibration) is not None:
+                point = replace(point, temperature=calibration.temperature, bias=calibration.bias)
+            point.write(self._folder / OPERATING_POINT)
         if self._args.plots:
             matrix, labels = confusion_matrix(evaluator, CONFUSION_CONF), list(evaluator.labels.values())
             plot_confusion_matrix(self._folder / "confusion_matrix.png", matrix, labels, CONFUSION_CONF)
             plot_precision_recall(self._folder / "PR_curve.png", metrics)
+            plot_inspection(self._folder, inspection)
+        return inspection, point
 
     def _draw(self, number: int, batch: dict[str, Any], found: list[Tensor]) -> None:
         """Draw the images with their labels, and with the best of what was found."""

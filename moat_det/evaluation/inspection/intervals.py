@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.stats import beta, chi2, norm, t
 
 CONFIDENCE = 0.95
@@ -120,7 +121,7 @@ def count_interval(counts: np.ndarray, exposure: np.ndarray, confidence: float =
     return Interval(events / units, float(low) * dispersion / units, float(high) * dispersion / units)
 
 
-def resampled(parts: int, resamples: int = RESAMPLES, seed: int = 0, at_once: int = 64) -> Iterator[np.ndarray]:
+def resampled(parts: int, resamples: int = RESAMPLES, seed: int = 0, at_once: int = 128) -> Iterator[np.ndarray]:
     """Draw as many parts as there are, with replacement, again and again (Efron 1979).
 
     Args:
@@ -136,6 +137,24 @@ def resampled(parts: int, resamples: int = RESAMPLES, seed: int = 0, at_once: in
     rng = np.random.default_rng(seed)
     for start in range(0, resamples, at_once):
         yield rng.multinomial(parts, np.full(parts, 1 / parts), size=min(at_once, resamples - start))
+
+
+def cumulated(places: np.ndarray, images: np.ndarray, counts: np.ndarray, length: int) -> np.ndarray:
+    """Count things up to each of some places, for splits in which each image lies so many times.
+
+    Args:
+        places: (N,) the place of each thing; those at `length` and above are left out.
+        images: (N,) the image of each thing.
+        counts: (R, images) how often each image is in the split.
+        length: How many places there are.
+
+    Returns:
+        (R, length) how many things there are at a place and before it.
+    """
+    kept = places < length
+    shape = (length, counts.shape[1])
+    things = csr_array((np.ones(int(kept.sum()), dtype=np.int64), (places[kept], images[kept])), shape=shape)
+    return (things @ counts.T).cumsum(axis=0).T
 
 
 def percentile_interval(value: float, figures: np.ndarray, confidence: float = CONFIDENCE) -> Interval | None:
