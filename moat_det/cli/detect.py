@@ -117,7 +117,7 @@ COMMAND = Command(
         "detect --weights runs/train/weights/best.pt --source images/",
         "detect --weights best.pt --source 'images/*.png' --conf 0.4 scratch=0.6 --save-txt --save-csv",
         "detect --weights best.pt --source scans/ --imgsz native --max-pixels 30000000",
-        "detect --weights best.pt --source parts/ --operating-point runs/val/operating_point.json --save-csv",
+        "detect --weights best.pt --source parts/ --operating-point operating_point.json",
     ),
     engine=EngineHelp(
         main={"source": "file, folder, glob (in quotes), list file, video, or camera number", "imgsz": IMGSZ},
