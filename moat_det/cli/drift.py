@@ -49,6 +49,8 @@ class DriftOptions:
 def _run(arguments: Arguments) -> int:
     options, group = arguments.take(DriftOptions), arguments.take(Grouping).group
     read_validation(options.run)
+    if not options.source.exists():
+        raise UserError(f"--source {options.source}: no such folder or list of images")
     threshold = options.threshold if options.threshold is not None else _threshold(options.run)
     reference = read_sample(options.run, threshold, group)
     out = options.out or claim_folder(Path("runs/drift"))
