@@ -65,9 +65,13 @@ def test_the_probability_of_a_larger_value_counts_ties_half() -> None:
 
 def test_brightness_and_sharpness_of_pictures() -> None:
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 100, (64, 80, 3)).astype(np.uint8)
+    picture = np.repeat(rng.integers(0, 100, (64, 80, 1)), 3, axis=2).astype(np.uint8)
     bright, sharp = appearance(picture)
     assert bright == pytest.approx(picture.mean(), abs=1e-3)
+    assert appearance(picture[..., :1]) == appearance(np.repeat(picture[..., :1], 5, axis=2)) == (bright, sharp)
+    assert sharp == pytest.approx(cv2.Laplacian(picture[..., 0], cv2.CV_64F).var(), rel=1e-6)
+    green = np.array([[[0, 200, 0]]], np.uint8)
+    assert appearance(green)[0] == pytest.approx(0.587 * 200, abs=1)  # as bright as it looks
     assert appearance(picture + 50)[0] == pytest.approx(bright + 50, abs=1e-3)
     assert appearance(picture + 50)[1] == pytest.approx(sharp, rel=1e-4)
     assert appearance(cv2.GaussianBlur(picture, (0, 0), 2))[1] < sharp / 10
