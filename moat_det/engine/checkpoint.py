@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ class Checkpoint:
         training: What resuming needs (epoch, raw weights, optimizer, ...); None once the training has ended.
         channels: Bands of the images.
         intensity: How images of more than 8 bits became the input, as `Intensity.to_dict` gives it.
+        chosen_on: As `Trained` has it.
     """
 
     config: dict[str, Any]
@@ -50,6 +52,7 @@ class Checkpoint:
     channels: int = 3
     # Files of format 1 say nothing: their models were trained on the high byte.
     intensity: dict[str, Any] = field(default_factory=Intensity("full").to_dict)
+    chosen_on: str | None = None  # files from before operating points do not say
 
     @property
     def trained(self) -> Trained:
@@ -58,7 +61,7 @@ class Checkpoint:
         if size is not None:
             height, width = (size, size) if isinstance(size, int) else size
             size = height, width
-        return Trained(size, Intensity.from_dict(self.intensity))
+        return Trained(size, Intensity.from_dict(self.intensity), self.chosen_on)
 
     def build(self) -> BaseDetector:
         """Give the model with its weights, float32, on the CPU, in evaluation mode.
@@ -131,6 +134,15 @@ def _is_ours(content: Any) -> bool:
 def load_model(path: str | Path) -> BaseDetector:
     """Give the model of the checkpoint at `path`; raises `UserError` as `load_checkpoint` does."""
     return load_checkpoint(path).build()
+
+
+def weights_digest(model: BaseDetector) -> str:
+    """Give what tells a model's weights from others, in whatever file they are."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def newest_run(project: Path) -> Path:

@@ -28,7 +28,8 @@ from moat_det.detector.detector import Detector
 from moat_det.engine.arguments import check_classes, check_overrides, check_training_batch, settle, training_defaults
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
-from moat_det.engine.inference_options import InferenceOptions, ValidationOptions
+from moat_det.engine.inference_options import DetectionOptions, ValidationOptions
+from moat_det.engine.operating_points import take_operating_point
 from moat_det.engine.predictor import Predictor, runs_callback_of
 from moat_det.engine.quiet import will_draw
 from moat_det.engine.run_checkpoints import lasting_source
@@ -40,6 +41,7 @@ from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoMetrics
+from moat_det.evaluation.inspection.verdicts import PartVerdict
 from moat_det.files import naming
 from moat_det.options import options_of
 from moat_det.paths import expand_home
@@ -70,7 +72,7 @@ class MOAT(Model):
     def __init__(self, model: str | Path = DEFAULT_BACKBONE) -> None:
         self._config: dict[str, Any] = {}
         self.trained = Trained()
-        self._inference = InferenceOptions()  # those of the predictor that is made next
+        self._inference = DetectionOptions()  # those of the predictor that is made next
         self._predicting = RLock()
         self._stream: ReferenceType[Any] | None = None  # the iterator that has the predictor
         super().__init__(str(expand_home(model)), task="detect")
@@ -193,6 +195,8 @@ class MOAT(Model):
         options = ValidationOptions.take(args)
         if not args.get("data"):
             raise UserError("validation needs data, a dataset YAML")
+        if options.per_class and args.get("single_cls"):
+            raise UserError("--per-class: with --single-cls all classes are one; leave one of the two out")
         will_draw(self.model.names.values())
         validator = Validator(args, callbacks=self.callbacks, options=options, trained=self.trained)
         validator(model=self.model)
@@ -210,16 +214,20 @@ class MOAT(Model):
             stream: Give an iterator, which holds one result at a time, instead of a list.
             predictor: A predictor class instead of ours.
             **kwargs: Any prediction argument of the engine; `imgsz`, as `val` takes it, and the others of
-                `InferenceOptions`; `conf`, the least score, or {"scratch": 0.6}, that of some classes by their names,
-                or a list of both.
+                `DetectionOptions`; `conf`, the least score, or {"scratch": 0.6}, that of some classes by their names,
+                or a list of both. With `operating_point`, each result has a `part` and a `verdict`: "pass", "review" or
+                "reject", of a stream as far as the part's images were seen.
 
         Raises:
             UserError: An argument or the source is not in order, or an image needs more memory than there is.
         """
-        kwargs = _with_settings(kwargs, InferenceOptions)
+        kwargs = _with_settings(kwargs, DetectionOptions)
         check_classes(kwargs.get("classes"), self.model.names)
+        point = None
+        if kwargs.get("operating_point") is not None:
+            point, kwargs = take_operating_point(kwargs, self.model, self.trained)
         kwargs = {"imgsz": self.overrides.get("imgsz", DEFAULT_CFG.imgsz), **kwargs}  # that of the training
-        options = InferenceOptions.take(kwargs)
+        options = replace(DetectionOptions.take(kwargs), point=point)
         thresholds = Thresholds.read(kwargs.pop("conf", None))
         if thresholds.single is None:
             options = replace(options, class_conf=thresholds.of_classes(self.model.names))
@@ -239,7 +247,21 @@ class MOAT(Model):
                 self._inference, self.predictor = options, None
             results = super().predict(source, stream, predictor, **{**kwargs, **self._place(kwargs)})
             self._stream = ref(results) if stream else None
+            if point is not None and not stream:
+                self._settle_verdicts(results)
             return results
+
+    @property
+    def verdicts(self) -> list[PartVerdict]:
+        """The verdict on each part of the last prediction with an operating point, as far as its images were seen."""
+        seen = getattr(self.predictor, "verdicts", None)  # a predictor of the user's may have none
+        return [] if seen is None else seen.parts()
+
+    def _settle_verdicts(self, results: list[Results]) -> None:
+        """Say of each image what becomes of its part, of which the last image may have decided."""
+        verdicts = {found.part: found.verdict for found in self.verdicts}
+        for result in results:
+            result.verdict = verdicts[result.part]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out of copies and pickles what belongs to calls that run."""
@@ -261,9 +283,15 @@ class MOAT(Model):
         if self.model.is_fused():
             raise UserError(f"{filename}: a folded model cannot be saved; save before fuse(), or load the weights anew")
         names, args = dict(self.model.names), {"amp": True, **self.overrides}
-        channels, intensity = self.model.yaml["channels"], self.trained.intensity.to_dict()
         Checkpoint(
-            self._config, names, self.model.state_dict(), args, metrics={}, channels=channels, intensity=intensity
+            self._config,
+            names,
+            self.model.state_dict(),
+            args,
+            metrics={},
+            channels=self.model.yaml["channels"],
+            intensity=self.trained.intensity.to_dict(),
+            chosen_on=self.trained.chosen_on,
         ).save(expand_home(filename))
 
     def load(self, weights: str | Path = "best.pt") -> MOAT:

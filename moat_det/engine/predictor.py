@@ -24,7 +24,7 @@ from moat_det.data.sizes.shape import round_up
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
-from moat_det.engine.inference_options import InferenceOptions
+from moat_det.engine.inference_options import DetectionOptions
 from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.output_names import OutputNames
 from moat_det.engine.quiet import will_draw
@@ -40,6 +40,7 @@ from moat_det.engine.sources.shape_batches import ShapeBatches
 from moat_det.engine.trained import Trained
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
+from moat_det.evaluation.inspection.verdicts import Verdicts
 from moat_det.messages import as_given, one_line
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Predictor(DetectionPredictor):
     Attributes:
         unreadable: The files of the last run that could not be read.
         names: What the outputs of the last run are called.
+        verdicts: On the parts of the last run; None without an operating point.
 
     Args:
         cfg: The engine's defaults.
@@ -74,17 +76,18 @@ class Predictor(DetectionPredictor):
     dataset: Any
     unreadable: list[Path]
     names: OutputNames
+    verdicts: Verdicts | None = None
 
     def __init__(
         self,
         cfg: Any = DEFAULT_CFG,
         overrides: dict[str, Any] | None = None,
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
-        options: InferenceOptions | None = None,
+        options: DetectionOptions | None = None,
         trained: Trained | None = None,
     ) -> None:
         super().__init__(cfg, overrides, _callbacks)
-        self.options = options or InferenceOptions()
+        self.options = options or DetectionOptions()
         self._trained = trained or Trained()
         self._claimed = False
 
@@ -138,6 +141,7 @@ class Predictor(DetectionPredictor):
         self.names = OutputNames(getattr(self.dataset, "root", None))
         self._crops = CropFiles(self.save_dir / "crops")
         self._pictures: dict[str, int] = {}
+        self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
         if self.source_type.tensor:
             return
         # Files whose batches need no cutting stay with the engine's loader, which on a GPU reads ahead; but at their
@@ -236,7 +240,17 @@ class Predictor(DetectionPredictor):
         """Bring the boxes (N, 6) of each image into its own pixels."""
         images = zip(preds, self._places, orig_imgs, self.batch[0], strict=True)
         names = self.model.names
-        return [Results(x, path, names, boxes=in_file(found, place, x.shape)) for found, place, x, path in images]
+        results = [Results(x, path, names, boxes=in_file(found, place, x.shape)) for found, place, x, path in images]
+        if self.verdicts is not None:
+            for result in results:
+                self._judge(self.verdicts, result)
+        return results
+
+    def _judge(self, verdicts: Verdicts, result: Results) -> None:
+        """Say what becomes of the part that an image is of, as far as its images were seen."""
+        classes = [result.names[int(label)] for label in result.boxes.cls]
+        result.part = verdicts.add(self.names.relative(result.path), result.boxes.conf.tolist(), classes)
+        result.verdict = verdicts.of(result.part).verdict
 
     def _warn_of_cuts(self, found: list[int]) -> None:
         """Say which images have more detections than `max_det`; of a video, once."""
@@ -253,6 +267,9 @@ class Predictor(DetectionPredictor):
         if event == "on_predict_end":
             files = getattr(self.dataset, "files", [])
             self.unreadable = [Path(file) for file in files if file not in self._seen_files]
+            if self.verdicts is not None:
+                for path in self.unreadable:
+                    self.verdicts.add_unreadable(self.names.relative(str(path)))
         outer = getattr(_running, "tables", ())
         _running.tables = (*outer, self.callbacks)
         try:

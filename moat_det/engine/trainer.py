@@ -185,8 +185,13 @@ class Trainer(DetectionTrainer):
             self.save_dir,
             callbacks=self.callbacks,
             options=ValidationOptions(shape=self._options.shape),
-            trained=Trained(self._shape, self.data["intensity"]),
+            trained=Trained(self._shape, self.data["intensity"], self.chosen_on),
         )
+
+    @property
+    def chosen_on(self) -> str:
+        """What chooses the best epoch, as `Trained` has it."""
+        return self.test_loader.dataset.index.images_digest() if self.args.val else ""
 
     def build_optimizer(
         self,

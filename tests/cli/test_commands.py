@@ -70,7 +70,7 @@ def test_help_lists_all_that_a_command_takes(name: str, capsys: pytest.CaptureFi
     assert f"usage: moat {name}" in text
     words = set(text.replace(",", " ").split())
     assert {option.flag for option in load_command(name).known.values()} <= words
-    taken_too = {"show-batch": "train", "mine-negatives": "detect"}
+    taken_too = {"show-batch": "train", "check-labels": "train", "mine-negatives": "detect"}
     if name in taken_too:
         not_begun = {"resume"} if name == "show-batch" else set()  # a run that goes on begins with no batch of its own
         assert set(load_command(taken_too[name]).known) - not_begun < set(load_command(name).known)
