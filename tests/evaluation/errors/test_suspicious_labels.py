@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from moat_det.evaluation.errors import suspicious_labels
 
 Box = list[float]
