@@ -14,6 +14,7 @@ COMMANDS = {
     "val": "Measure a trained detector: the COCO mAP by pycocotools.",
     "detect": "Detect defects in images or videos; draw and write what is found.",
     "check": "Look for everything that may be wrong with a dataset, and recommend how to train it.",
+    "check-labels": "Rank the labels that are probably wrong, by what models detect.",
     "convert": "Write a dataset in another format, and split it.",
     "show-batch": "Draw the training images as the model will see them: augmented, with their boxes.",
     "mine-negatives": "List the good images on which a model fires, to train on them.",
