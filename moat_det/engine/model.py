@@ -195,6 +195,8 @@ class MOAT(Model):
         options = ValidationOptions.take(args)
         if not args.get("data"):
             raise UserError("validation needs data, a dataset YAML")
+        if options.per_class and args.get("single_cls"):
+            raise UserError("--per-class: with --single-cls all classes are one; leave one of the two out")
         will_draw(self.model.names.values())
         validator = Validator(args, callbacks=self.callbacks, options=options, trained=self.trained)
         validator(model=self.model)

@@ -59,7 +59,7 @@ def validation_settings(
         position=options.position,
         rect=bool(args.rect),
         iou=args.iou,
-        agnostic_nms=bool(args.agnostic_nms),
+        agnostic_nms=bool(args.agnostic_nms or args.single_cls),
         max_det=args.max_det,
         augment=bool(args.augment),
         quantize=args.quantize,

@@ -71,11 +71,12 @@ def match_boxes(
     """
     position = {image["id"]: number for number, image in enumerate(ground_truth["images"])}
     category_ids = [category["id"] for category in ground_truth["categories"]]
+    known = set(category_ids)
     # Counted from 1, since pycocotools takes an id of 0 for no match.
     objects = [
         {**entry, "id": number, "iscrowd": int(bool(entry.get("iscrowd")))}
         for number, entry in enumerate(ground_truth["annotations"], 1)
-        if entry["image_id"] in position and entry["category_id"] in set(category_ids)
+        if entry["image_id"] in position and entry["category_id"] in known
     ]
     found = [entry for entry in predictions if entry["image_id"] in position]
     most = max(Counter((entry["image_id"], entry["category_id"]) for entry in found).values(), default=0)
@@ -90,8 +91,8 @@ def match_boxes(
     count = len(position)
     columns = [position[image_id] for image_id in evaluation.params.imgIds]
     by_class = {
-        category_id: list(zip(columns, evaluation.evalImgs[start : start + count], strict=True))
-        for category_id, start in zip(evaluation.params.catIds, range(0, len(evaluation.evalImgs), count), strict=True)
+        category_id: list(zip(columns, evaluation.evalImgs[place * count : (place + 1) * count], strict=True))
+        for place, category_id in enumerate(evaluation.params.catIds)
     }
     counted: dict[int, list[dict[str, Any]]] = {category_id: [] for category_id in category_ids}
     for entry in objects:

@@ -1,8 +1,8 @@
 """Calibration: how often a detection of some score is right, and what makes of scores the probabilities that say so.
 
 Thresholds are on raw scores; the calibration changes only the probability that is shown. A temperature alone moves no
-score past one half, and detectors are right far more often than their scores say: so a bias goes with it, which makes the
-two logistic calibration (Platt 1999; of detections Kueppers et al. 2020).
+score past one half, and detectors are right far more often than their scores say: a bias goes with it, so that it is
+logistic calibration (Platt 1999; of detections Kueppers et al. 2020).
 """
 
 from __future__ import annotations

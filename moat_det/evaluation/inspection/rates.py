@@ -177,9 +177,20 @@ class FalseAlarms:
         """How many parts there are."""
         return len(self.images)
 
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores that rise, and the part of each."""
+        order = np.argsort(self.scores)
+        return self.scores[order], self.parts[order]
+
+    def _alarms(self, threshold: float) -> np.ndarray:
+        """Give the part of each false alarm."""
+        scores, parts = self._sorted
+        return parts[np.searchsorted(scores, threshold) :]
+
     def value(self, threshold: float) -> float:
         """Give the number per image."""
-        return float((self.scores >= threshold).sum() / self.images.sum())
+        return len(self._alarms(threshold)) / float(self.images.sum())
 
     def limit(self, threshold: float, confidence: float, units: int | None = None) -> float:
         """Give the upper limit of the number per image."""
@@ -190,7 +201,7 @@ class FalseAlarms:
         return self._interval(threshold, confidence) if self.units else None
 
     def _interval(self, threshold: float, confidence: float, units: int | None = None) -> Interval:
-        counts, images = np.bincount(self.parts, self.scores >= threshold, minlength=self.units), self.images
+        counts, images = np.bincount(self._alarms(threshold), minlength=self.units), self.images
         if units is not None:
             counts, images = np.resize(counts, units), np.resize(images, units)
         found = count_interval(counts, images, confidence)
