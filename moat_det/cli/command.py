@@ -18,6 +18,8 @@ COMMANDS = {
     "convert": "Write a dataset in another format, and split it.",
     "show-batch": "Draw the training images as the model will see them: augmented, with their boxes.",
     "mine-negatives": "List the good images on which a model fires, to train on them.",
+    "agreement": "Measure how well inspectors, and the model, agree about the same parts.",
+    "drift": "Tell whether new images, and what is found in them, are still like those of a validation.",
     "classify": "Name what is in pictures, with a MOAT classifier.",
     "weights": "Write the weights of a backbone as .safetensors, bit for bit.",
     "benchmark": "Measure time and peak memory of detectors, or of attention alone.",

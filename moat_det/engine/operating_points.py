@@ -17,12 +17,12 @@ from moat_det.errors import UserError
 from moat_det.evaluation.inspection.operating_point import OperatingPoint, read_operating_point
 from moat_det.evaluation.inspection.settings import Settings
 
-# What a user may set in both, by its name in the file; all others say what the thresholds are of.
-_SETTINGS = {
+SETTINGS_OF_ARGUMENTS = {
     **{name: name for name in ("imgsz", "max_pixels", "window", "position", "rect", "iou", "agnostic_nms", "max_det")},
     **{name: name for name in ("augment", "quantize")},
     "only": "classes",
 }
+"""What a user may set in validation and prediction, by its name in the file; all others say what thresholds are of."""
 
 
 def validation_settings(
@@ -97,7 +97,7 @@ def take_operating_point(
             "point of these with moat val"
         )
     taken = dict(given)
-    for name, argument in _SETTINGS.items():
+    for name, argument in SETTINGS_OF_ARGUMENTS.items():
         wanted, own = getattr(settings, name), given.get(argument)
         if own is not None and _plain(argument, own) != wanted:
             flag = "--" + argument.replace("_", "-")

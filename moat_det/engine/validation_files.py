@@ -26,6 +26,7 @@ from moat_det.evaluation import (
     plot_precision_recall,
     write_results,
 )
+from moat_det.evaluation.drift import APPEARANCE, appearance
 from moat_det.evaluation.inspection.find_operating_point import find_operating_point
 from moat_det.evaluation.inspection.inspection import INSPECTION, THRESHOLD, Inspection, inspect
 from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, OperatingPoint
@@ -65,6 +66,7 @@ class ValidationFiles:
         self._folder, self._args, self._names = folder, args, names
         self._options, self._settings = options, settings
         self._called = OutputNames(common_folder(images))
+        self._seen: dict[str, tuple[float, float]] = {}
 
     def add(self, number: int, batch: dict[str, Any], found: list[Tensor], scaled: list[Tensor]) -> None:
         """Write what is due of a batch.
@@ -76,6 +78,7 @@ class ValidationFiles:
             scaled: The same in pixels of the file.
         """
         for index, image in enumerate(batch["im_file"]):
+            self._seen[image] = appearance(_without_padding(index, batch))
             if self._args.plots and self._args.visualize:
                 self._draw_matches(index, batch, found[index])
             if self._args.save_txt:
@@ -99,6 +102,7 @@ class ValidationFiles:
         """
         write_results(self._folder, evaluator, metrics, speed_ms)
         atomic_write_json(self._folder / SETTINGS, asdict(self._settings), indent=2)
+        self._write_appearance(evaluator)
         truth, found, group = evaluator.ground_truth, evaluator.predictions, self._options.group
         point = None
         if self._options.target is not None:
@@ -118,6 +122,13 @@ class ValidationFiles:
             plot_precision_recall(self._folder / "PR_curve.png", metrics)
             plot_inspection(self._folder, inspection)
         return inspection, point
+
+    def _write_appearance(self, evaluator: CocoEvaluator) -> None:
+        """Write how bright and sharp each image was, which `moat drift` compares new ones with."""
+        ids = [evaluator.image_id(Path(image)) for image in self._seen]
+        brightness, sharpness = zip(*self._seen.values(), strict=True) if self._seen else ((), ())
+        content = {"image_id": ids, "brightness": brightness, "sharpness": sharpness}
+        atomic_write_json(self._folder / APPEARANCE, content)
 
     def _draw(self, number: int, batch: dict[str, Any], found: list[Tensor]) -> None:
         """Draw the images with their labels, and with the best of what was found."""
@@ -150,3 +161,10 @@ class ValidationFiles:
         """Write the detections in YOLO's format, to a file named by the image's path below the split's folder."""
         result = Results(np.zeros(shape, dtype=np.uint8), path=image, names=self._names, boxes=scaled)
         write_labels(self._folder / "labels" / f"{self._called.base(image)}.txt", result, self._args.save_conf)
+
+
+def _without_padding(index: int, batch: dict[str, Any]) -> np.ndarray:
+    """Give an image of a batch, (H, W, C) uint8, as it was scaled for the model."""
+    place, (height, width) = batch["placement"][index], batch["ori_shape"][index]
+    bottom, right = place.top + round(height * place.scale_y), place.left + round(width * place.scale_x)
+    return batch["img"][index, :, place.top : bottom, place.left : right].permute(1, 2, 0).cpu().numpy()

@@ -140,6 +140,10 @@ class CocoEvaluator:
             for index, box, score in zip(classes.tolist(), boxes.tolist(), scores.tolist(), strict=True)
         ]
 
+    def image_id(self, path: Path) -> int:
+        """Give the id of an image; raises `KeyError` where the path is not part of the ground truth."""
+        return self._image_ids[path]
+
     @property
     def predictions(self) -> list[dict[str, Any]]:
         """The detections in the COCO results format, by image id, hence the same for every order of updates.
