@@ -94,8 +94,15 @@ def draw_parts(rng: Rng, count: int, distance: float) -> Parts:
     return Parts(names, scores, defective, {number: number for number in range(count)})
 
 
-def cases(parts: int, resamples: int, seed: int) -> list[Case]:
-    """Give the intervals to measure, for splits of so many parts; the truths are those of a large population."""
+def cases(parts: int, resamples: int, seed: int, everything: int = _POPULATION) -> list[Case]:
+    """Give the intervals to measure.
+
+    Args:
+        parts: Of each simulation.
+        resamples: Of each bootstrap.
+        seed: Of the parts that stand for all.
+        everything: How many these are; their figures are the truth.
+    """
     exact = LEAST_EXACT, 1.0
     listed = []
     for distance in (2.0, 3.5):
@@ -114,12 +121,12 @@ def cases(parts: int, resamples: int, seed: int) -> list[Case]:
                 exact,
             ),
         ]
-    population = draw_split(np.random.default_rng(seed + 1), _POPULATION)
-    everything = gather(population.matches)
-    ap = float(mean_ap(average_precision(population.matches, np.ones((1, _POPULATION), dtype=int)))[0])
-    recall = float((everything.found_at >= _THRESHOLD).mean())
-    alarms = float((everything.wrong & (everything.scores >= _THRESHOLD)).sum() / _POPULATION)
-    (at,) = froc(everything, population.parts, resamples=0, at=(_ALARMS,))
+    population = draw_split(np.random.default_rng(seed + 1), everything)
+    shown = gather(population.matches)
+    ap = float(mean_ap(average_precision(population.matches, np.ones((1, everything), dtype=int)))[0])
+    recall = float((shown.found_at >= _THRESHOLD).mean())
+    alarms = float((shown.wrong & (shown.scores >= _THRESHOLD)).sum() / everything)
+    (at,) = froc(shown, population.parts, resamples=0, at=(_ALARMS,))
     listed += [
         Case(
             f"recall of boxes {recall:.3f}: Korn-Graubard", recall, lambda rng: _recall(draw_split(rng, parts)), exact

@@ -119,6 +119,8 @@ def simulate(evidence: Evidence, options: TargetOptions, samples: int, size: int
 def _best(evidence: Evidence, target: Target, lowest: float) -> float:
     """Give the rate nearest to the target that meets it; NaN where none does."""
     rate = evidence.rate(target.name)
+    if not rate.units:
+        return np.nan
     scores = np.unique(rate.scores[rate.scores > 0]).tolist()
     values = [rate.value(score) for score in [lowest, *scores, *map(just_above, scores)] if score >= lowest]
     return target.shown(max((value for value in values if value <= target.most), default=np.nan))

@@ -108,6 +108,7 @@ class ValidationOptions(InferenceOptions, TargetOptions):
     Attributes:
         annotations: A COCO JSON to measure against, instead of the dataset's labels.
         group: What makes images one part, as `read_parts` takes it; None: each is one.
+        report: Also sort the errors, and make a page of all.
     """
 
     annotations: str | None = option(None, "COCO JSON to validate against; images are matched by file name")
@@ -117,6 +118,7 @@ class ValidationOptions(InferenceOptions, TargetOptions):
         "'^(board\\d+)_'",
         metavar="REGEX",
     )
+    report: bool = option(False, "also write errors.json, each false alarm and each miss by its kind")
 
     def __post_init__(self) -> None:
         """Check the values."""

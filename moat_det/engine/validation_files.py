@@ -27,6 +27,7 @@ from moat_det.evaluation import (
     write_results,
 )
 from moat_det.evaluation.drift import APPEARANCE, appearance
+from moat_det.evaluation.errors import write_errors
 from moat_det.evaluation.inspection.find_operating_point import find_operating_point
 from moat_det.evaluation.inspection.inspection import INSPECTION, THRESHOLD, Inspection, inspect
 from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, OperatingPoint
@@ -116,6 +117,8 @@ class ValidationFiles:
             if (calibration := inspection.calibration) is not None:
                 point = replace(point, temperature=calibration.temperature, bias=calibration.bias)
             point.write(self._folder / OPERATING_POINT)
+        if self._options.report:
+            write_errors(self._folder, truth, found, shown)
         if self._args.plots:
             matrix, labels = confusion_matrix(evaluator, CONFUSION_CONF), list(evaluator.labels.values())
             plot_confusion_matrix(self._folder / "confusion_matrix.png", matrix, labels, CONFUSION_CONF)

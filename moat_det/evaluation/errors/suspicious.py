@@ -5,6 +5,7 @@ The kinds are those of ObjectLab (Tkachenko et al. 2023, arXiv 2309.00832) and l
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ SUSPICIONS = {
 """Kinds of suspicious labels."""
 
 _LEAST = 0.05  # suspicion from which on one is listed
+_WRONG = 0.01  # share of a class's labels that are taken to be wrong in each way, before anything is known
 
 
 def suspicious_labels(ground_truth: Mapping[str, Any], predictions: Sequence[Sequence[Entry]]) -> list[dict[str, Any]]:
@@ -34,6 +36,10 @@ def suspicious_labels(ground_truth: Mapping[str, Any], predictions: Sequence[Seq
     label is not supported; and a label that no detection of any model supports, as much as the labels of its class
     usually are. Each label, and each place without one, is listed once: as not found only where nothing contradicts it
     at least half as strongly.
+
+    What model and labels often disagree about says little of a single label: where every fifth scratch is detected
+    beside its label, the place of scratches is a matter of taste, or of a weak model. So a suspicion counts by how rare
+    its kind is in its class: as s / (1 + f / 0.01), f being the sum of these suspicions for each label of the class.
 
     Args:
         ground_truth: The COCO dictionary that a validation writes.
@@ -57,8 +63,20 @@ def suspicious_labels(ground_truth: Mapping[str, Any], predictions: Sequence[Seq
     entries: list[dict[str, Any]] = []
     for k, of_image in enumerate(zip(*models, strict=True)):
         entries += _of_image(of_image, [trust[k] for trust in credible], support[k], usual, names)
-    entries.sort(key=lambda entry: -entry["suspicion"])
+    _weigh_by_rarity(entries, Counter(names[label["category_id"]] for label in ground_truth["annotations"]))
+    entries = [entry for entry in entries if entry["suspicion"] >= _LEAST]
+    entries.sort(key=lambda entry: (-entry["suspicion"], -(entry["score"] or 0)))
     return [{"rank": rank, **entry} for rank, entry in enumerate(entries, 1)]
+
+
+def _weigh_by_rarity(entries: Sequence[dict[str, Any]], labels: Mapping[str, int]) -> None:
+    """Lower the suspicions of kinds that are frequent in their class, of which there are so many labels."""
+    total: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for entry in entries:
+        total[entry["kind"], entry["class"]] += entry["suspicion"]
+    for entry in entries:
+        frequency = total[entry["kind"], entry["class"]] / max(labels[entry["class"]], 1)
+        entry["suspicion"] = round(entry["suspicion"] / (1 + frequency / _WRONG), 4)
 
 
 def _credibility(images: Sequence[ImageMatches]) -> list[np.ndarray]:
@@ -124,7 +142,7 @@ def _of_image(
             best[label] = _entry("not_found", suspicion, image, entry, None, None, 0.0, names)
         else:  # which says more
             contradicted["suspicion"] = max(contradicted["suspicion"], round(suspicion, 4))
-    return [entry for entry in [*best.values(), *missing] if entry["suspicion"] >= _LEAST]
+    return [*best.values(), *missing]
 
 
 def _joined(models: Sequence[ImageMatches], credible: Sequence[np.ndarray]) -> list[tuple[Entry, float]]:
@@ -132,12 +150,13 @@ def _joined(models: Sequence[ImageMatches], credible: Sequence[np.ndarray]) -> l
 
     Returns:
         The detection of the highest score of each, and how credible it is: the mean over the models, 0 of one that has
-        none there.
+        none there that is credible enough to be listed.
     """
     entries = [
         (entry, k, trust)
         for k, matches in enumerate(models)
         for entry, trust in zip(matches.found, credible[k], strict=True)
+        if trust >= _LEAST
     ]
     entries.sort(key=lambda item: -item[0]["score"])
     joined: list[tuple[Entry, float]] = []
