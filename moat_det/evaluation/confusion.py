@@ -76,7 +76,9 @@ def confusion_matrix(evaluator: Measured, conf: float = 0.25, iou: float = 0.5) 
     return matrix
 
 
-def _overlaps(detections: Sequence[Mapping[str, Any]], objects: Sequence[Mapping[str, Any]], crowd: list[bool]) -> np.ndarray:
+def _overlaps(
+    detections: Sequence[Mapping[str, Any]], objects: Sequence[Mapping[str, Any]], crowd: list[bool]
+) -> np.ndarray:
     """Give the IoU of detections and objects; over the detection's area alone for crowd regions. (D, G)."""
     if not detections or not objects:
         return np.zeros((len(detections), len(objects)))

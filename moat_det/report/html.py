@@ -24,7 +24,7 @@ class Table:
 
     Attributes:
         caption: What it shows, a plain text.
-        header: A text for each column.
+        header: A text for each column; none where the rows speak for themselves.
         rows: Their cells, shown as `str` gives them.
     """
 

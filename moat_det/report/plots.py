@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _VEGA_LITE = "6.4"
 _CONFIG = {
     "font": "system-ui, sans-serif",
-    "axis": {"labelFontSize": 12, "titleFontSize": 12, "gridColor": "#e4e8ec", "labelColor": "#1b1f24"},
-    "legend": {"labelFontSize": 12, "titleFontSize": 12, "orient": "bottom", "columns": 2, "labelLimit": 220},
+    "axis": {"labelFontSize": 12, "titleFontSize": 12, "gridColor": "#e4e8ec", "labelColor": "#1b1f24", "tickCount": 6},
+    "legend": {"labelFontSize": 12, "titleFontSize": 12, "orient": "bottom", "columns": 1, "labelLimit": 300},
     "view": {"stroke": None},
     "range": {"category": list(LINE_COLOURS)},
 }
@@ -41,7 +41,9 @@ class Plot:
     table: Table
 
 
-def specification(layers: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
+def specification(
+    layers: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], **more: Any
+) -> dict[str, Any]:
     """Give a specification as wide as its place: layers over rows of data."""
     return {
         "$schema": f"https://vega.github.io/schema/vega-lite/v{_VEGA_LITE}.json",
@@ -82,4 +84,4 @@ def vega() -> str:
     """Give the script that draws: Vega, Vega-Lite and their embedding, 0.9 MB."""
     from vl_convert import javascript_bundle  # takes memory, and pages without plots need none of it
 
-    return str(javascript_bundle(vl_version=_VEGA_LITE))
+    return str(javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_VEGA_LITE))

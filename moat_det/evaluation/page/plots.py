@@ -61,7 +61,10 @@ def _score_plot(parts: Parts) -> Plot:
         "field": "rate",
         "type": "nominal",
         "title": None,
-        "scale": {"domain": list(kinds), "range": [VERMILLION, BLUE]},
+        "scale": {
+            "domain": [kind for kind, scores in kinds.items() if len(scores)],
+            "range": [colour for colour, scores in zip((VERMILLION, BLUE), kinds.values(), strict=True) if len(scores)],
+        },
     }
     tips = [
         {"field": "rate", "title": "rate"},
@@ -153,7 +156,11 @@ def _froc_plot(points: Sequence[Mapping[str, Any]]) -> Plot:
     near = under_pointer("false_alarms_per_image", tips, y=y, color={"value": GREEN})
     near["encoding"]["x"] = x
     rows = [
-        (p["false_alarms_per_image"], *(_percent(p[name]) for name in ("recall", "low", "high")), f"{p['threshold']:.3f}")
+        (
+            p["false_alarms_per_image"],
+            *(_percent(p[name]) for name in ("recall", "low", "high")),
+            f"{p['threshold']:.3f}",
+        )
         for p in points
     ]
     return Plot(
@@ -210,7 +217,9 @@ def _precision_plot(rows: Sequence[Mapping[str, Any]]) -> Plot:
         "Precision against recall",
         "Of each class, at IoU 0.5: how many detections are right where so many boxes are found.",
         specification([line, under_pointer("recall", tips, y=y, color=colour)], rows),
-        Table("Precision where recall reaches 25, 50, 75 and 90 %", ["class", "recall", "precision", "threshold"], table),
+        Table(
+            "Precision where recall reaches 25, 50, 75 and 90 %", ["class", "recall", "precision", "threshold"], table
+        ),
     )
 
 
@@ -237,7 +246,12 @@ def _reliability_plot(calibration: Mapping[str, Any]) -> Plot:
         {"field": "detections", "type": "quantitative"},
     ]
     table = [
-        (kind, row["detections"], _percent(row["probability"]), *(_percent(row[name]) for name in ("value", "low", "high")))
+        (
+            kind,
+            row["detections"],
+            _percent(row["probability"]),
+            *(_percent(row[name]) for name in ("value", "low", "high")),
+        )
         for kind, bins in kinds.items()
         for row in bins
     ]

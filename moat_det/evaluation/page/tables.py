@@ -38,7 +38,7 @@ def data_table(ground_truth: Mapping[str, Any], inspection: Mapping[str, Any] | 
         group = f", images grouped by {inspection['group']}" if inspection["group"] else ""
         rows.append(("parts", f"{inspection['parts']}{group}"))
         rows += [("defective parts", bad), ("good parts", inspection["parts"] - bad)]
-    return Table("The data", ["", ""], rows)
+    return Table("The data", [], rows)
 
 
 def model_table(settings: Mapping[str, Any]) -> Table:
@@ -47,7 +47,7 @@ def model_table(settings: Mapping[str, Any]) -> Table:
         (title, _shown(settings[name])) for name, title in _SETTINGS.items() if settings.get(name) is not None
     ]
     chosen = {True: "yes: its figures are too good", False: "no", None: "not known"}[settings["chosen_on_same_split"]]
-    return Table("The model and its settings", ["", ""], [*rows, ("weights chosen on the same images", chosen)])
+    return Table("The model and its settings", [], [*rows, ("weights chosen on the same images", chosen)])
 
 
 def _shown(value: object) -> object:
@@ -68,9 +68,9 @@ def figures_table(inspection: Mapping[str, Any]) -> Table:
     rows = []
     for name, (title, share) in names.items():
         found = inspection.get(name)
-        cells = ("cannot be measured here", "", "")
+        cells = ["not measurable", "", ""]
         if found is not None:
-            cells = tuple(f"{found[end]:.1%}" if share else f"{found[end]:.3g}" for end in ("value", "low", "high"))
+            cells = [f"{found[end]:.1%}" if share else f"{found[end]:.3f}" for end in ("value", "low", "high")]
         rows.append((title, *cells))
     confidence, threshold = inspection["confidence"], inspection["threshold"]
     caption = f"At threshold {threshold:.3g}, with {confidence:.0%} intervals"
@@ -101,7 +101,14 @@ def size_table(inspection: Mapping[str, Any]) -> Table:
     for row in inspection["recall_by_size"]:
         to = "" if row["to_side"] is None else f"{row['to_side']:.0f}"
         ends = ["-" if row[end] is None else f"{row[end]:.1%}" for end in ("value", "low", "high")]
-        rows.append((row["name"], f"{row['from_side']:.0f} to {to}" if to else f"from {row['from_side']:.0f}", row["objects"], *ends))
+        rows.append(
+            (
+                row["name"],
+                f"{row['from_side']:.0f} to {to}" if to else f"from {row['from_side']:.0f}",
+                row["objects"],
+                *ends,
+            )
+        )
     return Table("By size, the root of a box's area", ["size", "pixels", "boxes", "found", "from", "to"], rows)
 
 
