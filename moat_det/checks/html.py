@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from moat_det.report.pictures import draw_boxes
 
 _PICTURES = 6  # of each kind of fault
 _LINES = 50
+_FIRST = 5  # kinds of faults above all
 _SIDE = 260  # pixels
 _CLOSE = 24  # pixels: what is smaller on a picture is shown from near too
 _SAME = 0.5  # pixels: a marked box is one of the labels, and has its class
@@ -68,7 +70,9 @@ def html_report(check: Check) -> str:
         Path(__file__).with_name("page.html"),
         title=f"Check of {Path(check.data['yaml_file']).name}",
         verdict=_VERDICTS[check.severity],
-        todo=[line.replace(root, "") for line in todo],
+        todo=todo[:_FIRST],
+        more=len(todo[_FIRST:]),
+        mend=_mend(check),
         recommendations=check.recommendations,
         command=command(check.data, check.recommendations),
         root=check.data["path"],
@@ -99,6 +103,13 @@ def _section(kind: str, faults: list[Fault], owners: Mapping[str, list[Sample]],
     lines = [_caption(fault, root) for fault in faults[:_LINES]]
     about = KINDS[kind]
     return _Section(about.severity.name.lower(), about.title, about.advice, len(faults), figures, lines)
+
+
+def _mend(check: Check) -> str | None:
+    """Give the command that writes a corrected copy, where there is something to correct."""
+    if check.severity == Severity.NOTE:
+        return None
+    return shlex.join(["moat", "check", "--data", check.data["yaml_file"], "--fix", "corrected"])
 
 
 def _caption(fault: Fault, root: str) -> str:
