@@ -16,7 +16,7 @@ class CompareOptions:
     """What to compare, and where to write."""
 
     runs: list[str] = option(
-        ..., "folders of moat val; the others are compared with the first", metavar="FOLDER ...", positional=True
+        ..., "folders of moat val; the others are compared with the first", metavar="RUN", positional=True
     )
     threshold: float | None = option(None, "one for all, instead of that of each validation")
     out: Path | None = option(
@@ -52,6 +52,6 @@ COMMAND = Command(
     options=(CompareOptions, Grouping),
     about="Each figure with the interval of its difference, by paired bootstrap over the parts: where it leaves out 0, "
     "a run is better or worse, else they cannot be told apart.",
-    usage="FOLDER FOLDER ... [--threshold 0.3]",
+    usage="RUN RUN ... [--threshold 0.3]",
     examples=("compare runs/val runs/val-2", "compare runs/val runs/val-2 --threshold 0.3 --out comparison"),
 )

@@ -164,13 +164,13 @@ def compare(
     thresholds = [float(fact.get("threshold", THRESHOLD)) if threshold is None else threshold for fact in facts]
     measured = [_Run(truth, found, group, at) for found, at in zip(models, thresholds, strict=True)]
     parts = measured[0].parts
-    values = [run.figures(np.ones((1, len(parts)), dtype=int)) for run in measured]
+    values = [each.figures(np.ones((1, len(parts)), dtype=int)) for each in measured]
     drawn: list[dict[str, list[np.ndarray]]] = [{name: [] for name in HIGHER_IS_BETTER} for _ in runs]
     with tqdm(total=resamples, desc="comparing", unit="sample", leave=False, disable=None) as progress:
         for counts in resampled(len(parts), resamples):
-            for run, kept in zip(measured, drawn, strict=True):
-                for name, figures in run.figures(counts).items():
-                    kept[name].append(figures)
+            for each, kept in zip(measured, drawn, strict=True):
+                for name, found in each.figures(counts).items():
+                    kept[name].append(found)
             progress.update(len(counts))
     units = {"escape": int(parts.defective.sum()), "overkill": int((~parts.defective).sum())}
     compared = []
@@ -180,8 +180,8 @@ def compare(
             value = float(values[number][name][0] - values[0][name][0])
             spread = np.concatenate(drawn[number][name]) - np.concatenate(drawn[0][name])
             differences[name] = _difference(value, spread, higher, confidence, units.get(name))
-        figures = {name: _finite(found[0]) for name, found in values[number].items()}
-        compared.append(Compared(str(run.folder), thresholds[number], figures, differences))
+        own = {name: _finite(found[0]) for name, found in values[number].items()}
+        compared.append(Compared(str(run.folder), thresholds[number], own, differences))
     return Comparison(
         len(parts.of_image), len(parts), int(parts.defective.sum()), group, confidence, resamples, compared
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from moat_det.evaluation.compare import HIGHER_IS_BETTER, Compared, Comparison
 from moat_det.report.html import Table, render
@@ -82,7 +83,7 @@ def _plot(number: int, run: Compared, table: Table) -> Plot:
     }
     low = {"field": "low", "type": "quantitative", "title": "difference"}
     encoding = {"y": y, "color": colour, "tooltip": tips}
-    layers = [
+    layers: list[dict[str, Any]] = [
         {"data": {"values": [{}]}, "mark": {"type": "rule", "color": "#57606a"}, "encoding": {"x": {"datum": 0}}},
         {"mark": {"type": "rule", "size": 3}, "encoding": {**encoding, "x": low, "x2": {"field": "high"}}},
         {
