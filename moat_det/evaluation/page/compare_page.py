@@ -21,7 +21,7 @@ def compare_page(comparison: Comparison) -> str:
         for name in HIGHER_IS_BETTER
     ]
     thresholds = ("threshold", *(f"{run.threshold:.3g}" for run in comparison.runs))
-    differences = [_table(run, first) for run in others]
+    differences = [_table(run, first, comparison.confidence) for run in others]
     return render(
         Path(__file__).with_name("compare.html"),
         title="Comparison of validations",
@@ -52,7 +52,7 @@ def _sentence(run: Compared, first: Compared) -> str:
     )
 
 
-def _table(run: Compared, first: Compared) -> Table:
+def _table(run: Compared, first: Compared, confidence: float) -> Table:
     rows = []
     for name in HIGHER_IS_BETTER:
         found = run.differences[name]
@@ -60,14 +60,14 @@ def _table(run: Compared, first: Compared) -> Table:
         if found is not None:
             cells = (f"{found.value:+.4f}", f"{found.low:+.4f}", f"{found.high:+.4f}", found.verdict)
         rows.append((_title(name), *cells))
-    return Table(f"{run.run} less {first.run}", ["figure", "difference", "from", "to", "verdict"], rows)
+    return Table(f"{run.run} less {first.run}, with {confidence:.0%} intervals", ["figure", "difference", "from", "to", "verdict"], rows)
 
 
 def _plot(number: int, run: Compared, table: Table) -> Plot:
     rows = [
         {"figure": _title(name), "value": found.value, "low": found.low, "high": found.high, "verdict": found.verdict}
         for name, found in run.differences.items()
-        if found is not None
+        if found is not None and name != "false_alarms_per_image"  # no share: it would need an axis of its own
     ]
     tips = [
         {"field": "figure"},
@@ -91,5 +91,5 @@ def _plot(number: int, run: Compared, table: Table) -> Plot:
             "encoding": {**encoding, "x": {"field": "value", "type": "quantitative"}},
         },
     ]
-    description = f"Differences of {table.caption} with their intervals; one that leaves out 0 is told apart."
+    description = f"{table.caption}: the difference of each rate; an interval that leaves out 0 is told apart."
     return Plot(f"difference{number}", "Differences with intervals", description, specification(layers, rows), table)
