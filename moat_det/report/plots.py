@@ -49,7 +49,7 @@ def specification(
         "$schema": f"https://vega.github.io/schema/vega-lite/v{_VEGA_LITE}.json",
         "width": "container",
         "height": 260,
-        "autosize": {"type": "fit", "contains": "padding"},
+        "autosize": {"type": "fit-x", "contains": "padding"},
         "config": _CONFIG,
         "data": {"values": list(rows)},
         "layer": list(layers),
