@@ -16,7 +16,7 @@ from moat_det.evaluation.errors.pictures import boxes_of, read_rgb
 from moat_det.report.evidence import truth_beside_found
 from moat_det.report.html import jpeg_uri, size_of
 
-_BUDGET = 5_000_000  # bytes of pictures on a page
+_BUDGET = 4_000_000  # bytes of pictures on a page
 _EACH = 8  # pictures of a kind and class
 _SUSPICIOUS = 24
 _SIDE = 220  # pixels of truth and detection each
