@@ -153,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         difference = float(np.abs(ours - theirs).max())
         largest = max(largest, difference)
         for by, numbers, last in (("moat_det", ours, ""), ("pycocotools", theirs, f"{difference:g}")):
-            print(f"| {name} | {by} | {' | '.join(f'{number:.6f}' for number in numbers)} | {last} |")
+            print(f"| {name} | {by} | {' | '.join(f'{number:.4f}' for number in numbers)} | {last} |")
     return int(largest > 0)
 
 

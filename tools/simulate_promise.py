@@ -129,7 +129,8 @@ def _best(evidence: Evidence, target: Target, lowest: float) -> float:
 def _options(words: str, args: argparse.Namespace) -> TargetOptions:
     name, _, value = words.partition("=")
     try:
-        options = TargetOptions(**{name: float(value)}, max_review=args.max_review, confidence=args.confidence)
+        given: dict[str, Any] = {name: float(value)}
+        options = TargetOptions(**given, max_review=args.max_review, confidence=args.confidence)
     except (TypeError, ValueError):
         raise UserError(f"--target {words}: write it like max_escape=0.1") from None
     if options.target is None:

@@ -111,7 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("--share must be in [0, 1] and --seed 0 or more")
     data = load_dataset(arguments.data)
     random = np.random.default_rng(arguments.seed)
-    splits, log = {}, []
+    splits: dict[str, list[LabelledImage]] = {}
+    log: list[dict[str, Any]] = []
     for split in SPLITS:
         if paths := split_paths(data, split):
             images = list(open_index(paths, data["names"], **reading(data)).images())

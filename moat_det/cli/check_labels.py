@@ -89,7 +89,7 @@ def _run(arguments: Arguments) -> None:
 
 
 def _read_splits(data: DatasetConfig) -> dict[str, list[LabelledImage]]:
-    splits = {}
+    splits: dict[str, list[LabelledImage]] = {}
     for split in SPLITS:
         paths = split_paths(data, split)
         if paths and all(Path(path).exists() for path in paths):  # a test split need not be there

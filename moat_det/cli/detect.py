@@ -71,16 +71,19 @@ def _run(arguments: Arguments) -> int:
             if as_json or as_csv:
                 files.add(result, predictor.names.relative(result.path))
     finally:  # what was found until then is not lost
-        folder: Path = predictor.claim_folder() if images and (as_json or as_csv) else predictor.save_dir
-        if files is not None:
+        parts = [] if predictor.verdicts is None else predictor.verdicts.parts()
+        seen = bool(images or parts)  # parts that cannot be read have a verdict too
+        folder: Path = predictor.claim_folder() if seen and (as_json or as_csv) else predictor.save_dir
+        if seen:
+            files = files or DetectionFiles(predictor.verdicts)
             _write(files, folder, as_json, as_csv, with_verdicts=predictor.verdicts is not None)
     if predictor.unreadable:
         named = some([str(path) for path in predictor.unreadable], 5)
         logger.warning(f"{len(predictor.unreadable)} unreadable file(s) were skipped: {named}")
-    if images == 0:
+    if not seen:
         raise UserError(f"--source {engine['source']}: none of its images can be read")
     logger.info(f"{found} detections in {images} images{f'; results in {folder}' if folder.is_dir() else ''}")
-    return 0 if predictor.verdicts is None else _report(predictor.verdicts.parts())
+    return 0 if predictor.verdicts is None else _report(parts)
 
 
 def _write(files: DetectionFiles, folder: Path, as_json: bool, as_csv: bool, with_verdicts: bool) -> None:
@@ -117,7 +120,7 @@ COMMAND = Command(
         "detect --weights runs/train/weights/best.pt --source images/",
         "detect --weights best.pt --source 'images/*.png' --conf 0.4 scratch=0.6 --save-txt --save-csv",
         "detect --weights best.pt --source scans/ --imgsz native --max-pixels 30000000",
-        "detect --weights best.pt --source parts/ --operating-point runs/val/operating_point.json --save-csv",
+        "detect --weights best.pt --source parts/ --operating-point operating_point.json",
     ),
     engine=EngineHelp(
         main={"source": "file, folder, glob (in quotes), list file, video, or camera number", "imgsz": IMGSZ},

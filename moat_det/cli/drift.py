@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from moat_det.cli.command import Arguments, Command
 from moat_det.cli.shared import Grouping
 from moat_det.errors import UserError
-from moat_det.evaluation.drift import drift, drift_table, plot_drift, read_sample
+from moat_det.evaluation.drift import APPEARANCE, drift, drift_table, plot_drift, read_sample
 from moat_det.evaluation.drift.change import LEAST_CHANGE, LEVEL
 from moat_det.evaluation.inspection.inspection import THRESHOLD
 from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, read_operating_point
 from moat_det.evaluation.validation_folder import read_validation
 from moat_det.files import atomic_write_json, check_writable, claim_folder
 from moat_det.options import option
+
+logger = logging.getLogger(__name__)
 
 CHANGED = 5
 """The exit code where something has changed."""
@@ -49,6 +52,8 @@ class DriftOptions:
 def _run(arguments: Arguments) -> int:
     options, group = arguments.take(DriftOptions), arguments.take(Grouping).group
     read_validation(options.run)
+    if not options.source.exists():
+        raise UserError(f"--source {options.source}: no such folder or list of images")
     threshold = options.threshold if options.threshold is not None else _threshold(options.run)
     reference = read_sample(options.run, threshold, group)
     out = options.out or claim_folder(Path("runs/drift"))
@@ -59,6 +64,9 @@ def _run(arguments: Arguments) -> int:
 
         new = validate_without_labels(options.run, str(options.source), options.weights, out, options.device)
     sample = read_sample(new, threshold, group)
+    for folder in (options.run, new):
+        if not (folder / APPEARANCE).exists():
+            logger.warning(f"{folder} has no {APPEARANCE}: brightness and sharpness are not compared; validate it anew")
     content = drift(reference, sample, options.level, options.least_change)
     sources = {"run": str(options.run), "source": str(options.source), "threshold": threshold}
     atomic_write_json(out / "drift.json", {**content, "sources": sources}, indent=1)

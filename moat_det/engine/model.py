@@ -249,7 +249,7 @@ class MOAT(Model):
     @property
     def verdicts(self) -> list[PartVerdict]:
         """The verdict on each part of the last prediction with an operating point, as far as its images were seen."""
-        seen = None if self.predictor is None else self.predictor.verdicts
+        seen = getattr(self.predictor, "verdicts", None)  # a predictor of the user's may have none
         return [] if seen is None else seen.parts()
 
     def _settle_verdicts(self, results: list[Results]) -> None:

@@ -150,6 +150,8 @@ def test_exit_codes(weights: Path, validated: Path, images: Path, middle: float,
     assert [detect(weights, images, point) for point in (passed, review, reject)] == [4, 4, 3]
     assert detect(weights, images, passed, "--save-csv", "--name", "broken") == 4
     assert verdicts(tmp_path / "broken")["broken.png"] == "review"
+    assert detect(weights, images / "broken.png", passed, "--save-csv", "--name", "alone") == 4
+    assert verdicts(tmp_path / "alone") == {"broken.png": "review"}
 
 
 def test_thresholds_of_classes(

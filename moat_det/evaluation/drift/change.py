@@ -39,7 +39,7 @@ def drift(
     Returns:
         `changed`; `level` and `least_change`; `reference_parts` and `new_parts`; `detectable`, the least distance that
         so many parts can show; and `measures` by name, of those that both samples have: `distance`, `p` (corrected),
-        the medians `reference` and `new`, `larger`, the probability that a new value is larger than one of the
+        the means `reference` and `new`, `larger`, the probability that a new value is larger than one of the
         reference (a tie counts half), and `changed`.
     """
     names = [name for name in MEASURES if name in reference and name in new]
@@ -49,8 +49,8 @@ def drift(
         name: {
             "distance": float(tests[name].statistic),
             "p": corrected[name],
-            "reference": float(np.median(reference[name])),
-            "new": float(np.median(new[name])),
+            "reference": float(np.mean(reference[name])),
+            "new": float(np.mean(new[name])),
             "larger": _larger(reference[name], new[name]),
             "changed": bool(corrected[name] < level and tests[name].statistic >= least_change),
         }
@@ -89,11 +89,11 @@ def drift_table(content: Mapping[str, Any]) -> str:
     """Give what `drift` found as aligned plain text."""
     rows = [["", "reference", "new", "distance", "p", ""]]
     for name, found in content["measures"].items():
-        medians = (f"{found[key]:.4g}" for key in ("reference", "new"))
+        means = (f"{found[key]:.4g}" for key in ("reference", "new"))
         mark = "changed" if found["changed"] else ""
-        rows.append([name, *medians, f"{found['distance']:.2f}", f"{found['p']:.2g}", mark])
+        rows.append([name, *means, f"{found['distance']:.2f}", f"{found['p']:.2g}", mark])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [f"{content['new_parts']} new parts against {content['reference_parts']} of the validation: medians", ""]
+    lines = [f"{content['new_parts']} new parts against {content['reference_parts']} of the validation: means", ""]
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if content["detectable"] > content["least_change"]:
         lines += ["", f"so few parts show only changes of {content['detectable']:.0%} of them or more: give more"]

@@ -69,7 +69,7 @@ def find_errors(
         kinds, about = sort_alarms(matches)
         scores = np.array([entry["score"] for entry in matches.found])
         above = scores >= threshold
-        for detection in np.flatnonzero(above & (kinds >= 0)):
+        for detection in np.flatnonzero(above & (kinds >= 0)).tolist():
             entry = matches.found[detection]
             target = matches.objects[about[detection]] if about[detection] >= 0 else None
             iou = matches.ious[detection, about[detection]] if target else 0.0
