@@ -32,6 +32,8 @@ from moat_det.options import option
 from moat_det.report.pictures import sheet
 
 _COLUMNS = 3
+# Options that need no training.
+_WITHOUT_TRAINING = {"data", "runs", "top", "project", "name", "exist_ok", "debug"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def _check(given: Mapping[str, Any]) -> None:
         raise UserError("moat check-labels needs --data, the dataset YAML whose labels to check")
     if given.get("resume"):
         raise UserError("--resume: moat check-labels begins anew; --runs takes the validations that a run left")
+    if given.get("runs") and (odd := sorted(given.keys() - _WITHOUT_TRAINING)):
+        raise UserError(f"--{odd[0].replace('_', '-')}: with --runs nothing is trained; leave it out")
     assert train.COMMAND.check
     train.COMMAND.check(given)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -12,7 +15,9 @@ import yaml
 from moat_det.data.images.find import list_images
 from moat_det.engine.model import MOAT
 from moat_det.engine.operating_points import SETTINGS_OF_ARGUMENTS
+from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
+from moat_det.evaluation.inspection.inspection import INSPECTION
 from moat_det.evaluation.inspection.settings import SETTINGS, Settings
 from moat_det.evaluation.validation_folder import read_json
 
@@ -28,7 +33,7 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
         device: Of the engine; None chooses.
 
     Returns:
-        The new folder.
+        The new folder: with the detections, not the figures.
 
     Raises:
         UserError: The run, the weights or the source are not in order.
@@ -63,5 +68,20 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
         data = Path(temporary, "new.yaml")
         data.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
         place = {"project": str(folder), "name": "new", "plots": False, "device": device}
-        model.val(data=str(data), split="val", conf=settings.conf, **given, **place)
+        with _without_figures(folder / "new"):
+            model.val(data=str(data), split="val", conf=settings.conf, **given, **place)
     return folder / "new"
+
+
+@contextmanager
+def _without_figures(folder: Path) -> Iterator[None]:
+    """Neither say nor keep the figures of a validation, which are wrong where no image has labels."""
+    log = logging.getLogger(Validator.__module__)
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        for name in ("metrics.json", INSPECTION):
+            (folder / name).unlink(missing_ok=True)

@@ -61,6 +61,7 @@ def test_the_label_that_was_lost_is_the_first(tmp_path: Path, monkeypatch: pytes
         (["--runs", "gone"], "gone: no folder of a validation"),
         (["--runs", "val", "other"], "has other labels of"),
         (["--runs", "val", "--top", "0"], "--top 0: give 1 or more"),
+        (["--runs", "val", "--epochs", "3"], "--epochs: with --runs nothing is trained"),
         (["--resume"], "--resume: moat check-labels begins anew"),
     ],
 )

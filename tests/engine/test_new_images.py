@@ -31,6 +31,8 @@ def test_new_images_are_looked_at_as_the_validation_looked(
     # The very images of the validation: nothing differs.
     assert all(found["distance"] == 0 for found in content["measures"].values())
     assert set(content["measures"]) == {"score", "defects", "brightness", "sharpness"}
+    assert "overkill" not in capsys.readouterr().out  # of images without labels nobody knows it
+    assert not {"metrics.json", "inspection.json"} & {file.name for file in Path("same/new").iterdir()}
     kept, new = (json.loads((Path(folder) / "settings.json").read_text()) for folder in ("runs/val", "same/new"))
     assert {key for key in kept if kept[key] != new[key]} <= {"split", "chosen_on_same_split", "weights_file"}
 
