@@ -12,9 +12,19 @@ from typing import NamedTuple
 import pytest
 
 _SWITCHES = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --enable-logging=stderr --v=0 --virtual-time-budget=10000"
-).split()
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--v=0",
+    "--virtual-time-budget=10000",
+    "--dump-dom",
+)
 
 
 class Opened(NamedTuple):
@@ -40,7 +50,7 @@ def open_page(file: Path, profile: Path, fragment: str = "", width: int = 1280) 
     # No name is found, so that a request to anywhere fails, and is said on the console.
     network = ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={profile}", f"--window-size={width},2000"]
     done = subprocess.run(
-        [chromium, *_SWITCHES, *network, "--dump-dom", address], capture_output=True, text=True, timeout=120, check=True
+        [chromium, *_SWITCHES, *network, address], capture_output=True, text=True, timeout=120, check=True
     )
     reader = _Reader()
     reader.feed(done.stdout)

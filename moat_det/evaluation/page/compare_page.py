@@ -60,7 +60,11 @@ def _table(run: Compared, first: Compared, confidence: float) -> Table:
         if found is not None:
             cells = (f"{found.value:+.4f}", f"{found.low:+.4f}", f"{found.high:+.4f}", found.verdict)
         rows.append((_title(name), *cells))
-    return Table(f"{run.run} less {first.run}, with {confidence:.0%} intervals", ["figure", "difference", "from", "to", "verdict"], rows)
+    return Table(
+        f"{run.run} less {first.run}, with {confidence:.0%} intervals",
+        ["figure", "difference", "from", "to", "verdict"],
+        rows,
+    )
 
 
 def _plot(number: int, run: Compared, table: Table) -> Plot:
