@@ -5,9 +5,12 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 from typing import Any
 
 _LONGEST_NAME = 4096  # characters, the longest path that Linux opens
+_LONGEST_LINE = 400  # characters of a text in a message
+_LONGEST_WORD = 80  # characters of a value
 
 
 def nearest(word: str, choices: Iterable[Any], cutoff: float = 0.6) -> str | None:
@@ -29,11 +32,47 @@ def some(words: Sequence[str], limit: int, separator: str = ", ") -> str:
 
 
 def shown(value: Any) -> str:
-    """Give a value as Python writes it, however large or deep it is: cut to a few words, in one line."""
+    """Give a value as Python writes it, however large or deep it is: cut to a few words, in one line.
+
+    Of arrays, tensors and bytes the size is given.
+    """
     try:
-        return reprlib.repr(value)
+        return " ".join(_Short().repr(value).split())
     except ValueError:  # a whole number of thousands of digits
         return f"a huge {type(value).__name__}"
+
+
+def as_given(value: Any) -> str:
+    """Give what a user wrote: a text, a path or a number as it is, anything else as `shown` does."""
+    plain = isinstance(value, (str, PurePath)) or (isinstance(value, (int, float)) and not isinstance(value, bool))
+    try:
+        return one_line(value) if plain else shown(value)
+    except ValueError:  # a whole number of thousands of digits
+        return shown(value)
+
+
+def one_line(text: Any) -> str:
+    """Give a text, such as the reason that a library names, in one line; an endless one ends at a word and in dots."""
+    words = " ".join(str(text).split())
+    if len(words) <= _LONGEST_LINE:
+        return words
+    head = words[:_LONGEST_LINE]
+    return f"{head.rpartition(' ')[0] or head} ..."
+
+
+class _Short(reprlib.Repr):
+    """Short forms of values, those of arrays and bytes without their content."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = _LONGEST_WORD
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        if isinstance(x, (bytes, bytearray, memoryview)):
+            return f"{len(x)} bytes"
+        if hasattr(x, "shape") and hasattr(x, "dtype"):
+            return f"{type(x).__name__} {tuple(x.shape)} of {x.dtype}"
+        return super().repr_instance(x, level)
 
 
 def is_plain(value: Any) -> bool:

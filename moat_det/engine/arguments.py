@@ -12,6 +12,7 @@ from ultralytics.cfg import check_cfg
 from ultralytics.utils import DEFAULT_CFG_DICT, DEFAULT_CFG_PATH
 
 from moat_det.errors import UserError
+from moat_det.messages import as_given
 from moat_det.options import Option, hint, read_types
 from moat_det.paths import cfg_dir, expand_home
 
@@ -90,11 +91,11 @@ def settle(given: Mapping[str, Any]) -> dict[str, Any]:
         try:
             _checked(name, value)
         except (TypeError, ValueError) as error:
-            raise UserError(f"--{name.replace('_', '-')} {value}: {error}") from None
+            raise UserError(f"--{name.replace('_', '-')} {as_given(value)}: {error}") from None
     for name, least in _LEAST.items():
         value = settled.get(name)
         if isinstance(value, (int, float)) and value < least:
-            raise UserError(f"--{name.replace('_', '-')} {value}: must be {least} or more")
+            raise UserError(f"--{name.replace('_', '-')} {as_given(value)}: must be {least} or more")
     return settled
 
 
@@ -105,7 +106,7 @@ def check_batch(batch: Any) -> None:
         UserError: It is no whole number above 0.
     """
     if batch is not None and (type(batch) is not int or batch < 1):
-        raise UserError(f"--batch {batch}: must be a whole number of images, 1 or more")
+        raise UserError(f"--batch {as_given(batch)}: must be a whole number of images, 1 or more")
 
 
 def check_training_batch(batch: Any) -> None:
@@ -117,7 +118,8 @@ def check_training_batch(batch: Any) -> None:
     whole = type(batch) is int and (batch >= 1 or batch == -1)
     if batch is not None and not whole and not (isinstance(batch, float) and 0 < batch < 1):
         raise UserError(
-            f"--batch {batch}: must be a number of images, 1 or more; or -1, or a share of the GPU's memory such as 0.7"
+            f"--batch {as_given(batch)}: must be a number of images, 1 or more; or -1, or a share of the GPU's memory "
+            "such as 0.7"
         )
 
 
@@ -141,7 +143,7 @@ def _class_numbers(values: Iterable[Any]) -> list[int]:
 
 
 def _spelled(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return " ".join(map(as_given, value)) if isinstance(value, (list, tuple)) else as_given(value)
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -21,6 +21,7 @@ from moat_det.detector.build import build_model
 from moat_det.engine.trained import Trained
 from moat_det.errors import UserError
 from moat_det.files import atomic_path
+from moat_det.messages import one_line
 
 FORMAT = "moat_det checkpoint 2"
 _READABLE = {FORMAT, "moat_det checkpoint 1"}
@@ -72,7 +73,7 @@ class Checkpoint:
         try:
             model.load_state_dict(self.weights)
         except RuntimeError as error:
-            raise UserError(f"the weights do not fit their configuration: {str(error).splitlines()[0]}") from None
+            raise UserError(f"the weights do not fit their configuration: {one_line(error)}") from None
         return model.float().eval()
 
     def save(self, path: str | Path) -> None:

@@ -12,7 +12,6 @@ from threading import RLock
 from typing import Any
 from weakref import ReferenceType, ref
 
-import yaml
 from ultralytics.engine.model import Model
 from ultralytics.engine.results import Results
 from ultralytics.utils import DEFAULT_CFG
@@ -22,6 +21,7 @@ from moat_det.data.augment import load_preset
 from moat_det.data.config import load_dataset
 from moat_det.data.loader.loader import killed_workers_explained
 from moat_det.data.sizes.imgsz import NATIVE, take_training_shape
+from moat_det.data.strict_yaml import read_yaml
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model, find_config, with_window
 from moat_det.detector.detector import Detector
@@ -339,9 +339,9 @@ def _with_settings(kwargs: dict[str, Any], kind: type) -> dict[str, Any]:
     if file is None:
         return settle(given)
     try:
-        settings = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"--cfg {file}: cannot be read as YAML: {error}") from None
+        settings = read_yaml(Path(file))
+    except UserError as error:
+        raise UserError(f"--cfg {error}") from None
     if not isinstance(settings, dict):
         raise UserError(f"--cfg {file}: must hold a mapping of arguments, such as 'epochs: 50'")
     check_overrides(settings, own)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from moat_det.data.images.find import list_images
+from moat_det.data.images.find import find_split
 from moat_det.engine.model import MOAT
 from moat_det.engine.operating_points import SETTINGS_OF_ARGUMENTS
 from moat_det.engine.validator import Validator
@@ -48,7 +48,7 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
     model = MOAT(checkpoint)
     if list(model.model.names.values()) != settings.classes:
         raise UserError(f"{checkpoint}: knows other classes than {run}; give the weights that were validated")
-    images = list_images(source)
+    images = sorted(set(find_split(source).images))
     coco = {
         "images": [{"id": number, "file_name": path} for number, path in enumerate(images, 1)],
         "annotations": [],

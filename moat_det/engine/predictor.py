@@ -39,6 +39,7 @@ from moat_det.engine.trained import Trained
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.verdicts import Verdicts
+from moat_det.messages import as_given, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -108,9 +109,9 @@ class Predictor(DetectionPredictor):
                 opened = open_source(source, intensity, self.model.channels, self.args.batch, self.args.vid_stride)
                 super().setup_source(opened, stride)
         except (FileNotFoundError, ConnectionError, TypeError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = one_line(error) or type(error).__name__
             raise UserError(
-                f"--source {source}: {reason}; give an image, folder, glob, list file, video or camera"
+                f"--source {as_given(source)}: {reason}; give an image, folder, glob, list file, video or camera"
             ) from None
         # Cameras that are read together are one batch: where they have several shapes, each is padded to the square.
         cameras = {tuple(shape[:2]) for shape in self.dataset.shape} if self.source_type.stream else set()
@@ -118,7 +119,9 @@ class Predictor(DetectionPredictor):
         self._sizes = self.options.sizes(max(self.imgsz), largest_stride, rect)
         moving = self.source_type.stream or self.source_type.screenshot or any(getattr(self.dataset, "video_flag", []))
         if moving and self.model.channels not in {1, 3}:
-            raise UserError(f"--source {source}: videos and cameras have no {self.model.channels} bands; give images")
+            raise UserError(
+                f"--source {as_given(source)}: videos and cameras have no {self.model.channels} bands; give images"
+            )
         self._places: Sequence[Placement] = []  # of the images of the batch
         if any(getattr(self.args, name) for name in _WRITE):
             self.claim_folder()

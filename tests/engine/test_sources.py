@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from ultralytics.data.build import check_source
 from ultralytics.data.utils import IMG_FORMATS, VID_FORMATS
 
+from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from moat_det.engine.sources.files import list_files
+from moat_det.engine.sources.files import list_files, list_pictures
+from moat_det.engine.sources.in_memory import ImageItems
 from moat_det.engine.sources.open import _is_live
+from moat_det.errors import UserError
 
 
 @pytest.fixture
@@ -76,3 +81,21 @@ def test_pages_are_live_and_files_behind_a_url_are_not() -> None:
 def test_our_suffixes_are_those_that_the_engine_reads_and_more() -> None:
     assert IMAGE_SUFFIXES > IMG_FORMATS
     assert VIDEO_SUFFIXES == VID_FORMATS
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_pages_of_a_file_of_a_list_are_told(tmp_path: Path, log: list[str], kind: type) -> None:
+    pages = [Image.new("L", (20, 20), value) for value in (0, 200)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    items = ImageItems([kind(tmp_path / "a.tif")], Intensity(), channels=3, batch=1)
+    assert [names for names, _, _ in items] == [[str(tmp_path / "a.tif")]]
+    assert [line for line in log if "holds 2 pictures" in line]
+
+
+def test_what_looks_at_pictures_alone_names_videos(folder: Path, log: list[str]) -> None:
+    assert list_pictures("*") == [str(folder / "a.JPG"), str(folder / "b.png")]
+    assert [line for line in log if "videos: 1 .mp4" in line]
+    assert [line for line in log if f"1 folder(s) such as {folder / 'deep'}" in line]
+    for source, message in (("clip.mp4", "no images in it"), ("gone", "no such folder"), ("x*", "no images in it")):
+        with pytest.raises(UserError, match=f"--source {re.escape(source)}: {message}"):
+            list_pictures(source)

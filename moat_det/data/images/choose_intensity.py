@@ -11,13 +11,14 @@ from tqdm import tqdm
 
 from moat_det.data.images.header import large_images, read_header
 from moat_det.data.images.intensity import Intensity, ranges
-from moat_det.data.images.read import read_image
+from moat_det.data.images.read import read_image, read_input
 from moat_det.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 SAMPLED_IMAGES = 100
 SAMPLED_PIXELS = 40_000
+_TRIED_IMAGES = 20
 # The user's window is worth a warning where it leaves fewer levels, or cuts off more pixels.
 _FEW_LEVELS = 128
 _LARGE_SHARE = 0.01
@@ -59,6 +60,31 @@ def choose_intensity(given: Intensity, files: Sequence[Path], channels: int = 3,
         return chosen
     _warn_of_loss(given, pixels, prefix)
     return given
+
+
+def check_intensity(intensity: Intensity, files: Sequence[str], deep: int, channels: int = 3) -> None:
+    """Make sure, before work begins, that the first images of more than 8 bits can be mapped.
+
+    Args:
+        intensity: What they are to be mapped by.
+        files: The images, in the order in which they are looked at.
+        deep: How many of them have more than 8 bits.
+        channels: Bands of the model's input.
+
+    Raises:
+        UserError: One cannot, such as floating samples by "full"; the message names it.
+    """
+    left = min(deep, _TRIED_IMAGES)
+    with large_images():
+        for file in files if left else ():
+            try:
+                if read_header(file).deep:
+                    read_input(file, intensity, channels)
+                    left -= 1
+            except OSError:
+                continue  # the scan has said so
+            if not left:
+                return
 
 
 def _sample(files: Sequence[Path], channels: int, prefix: str) -> Iterator[np.ndarray]:

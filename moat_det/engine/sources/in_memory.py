@@ -19,7 +19,9 @@ from moat_det.data.images.header import large_images
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
 from moat_det.engine.output_names import common_folder
+from moat_det.engine.sources.pages import tell_pictures
 from moat_det.errors import UserError
+from moat_det.messages import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class ImageItems(LoadPilAndNumpy):
         """Give the image, or why there is none."""
         try:
             if _is_path(item):
+                tell_pictures(item, self._channels)
                 return read_input(item, self._intensity, self._channels)
             return self._single_check(self._in_8_bits(item), self._channels)
         except OSError as error:
@@ -101,7 +104,7 @@ class ImageItems(LoadPilAndNumpy):
                 raise
             return str(error).removeprefix(f"{item}: ")
         except (TypeError, ValueError) as error:
-            raise UserError(f"image {index + 1} of the source: {str(error).splitlines()[0]}") from None
+            raise UserError(f"image {index + 1} of the source: {one_line(error)}") from None
 
     def _in_8_bits(self, item: Any) -> Any:
         """Bring an array, a picture, or what a URL leads to, to 8 bits."""
