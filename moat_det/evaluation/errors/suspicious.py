@@ -39,7 +39,8 @@ def suspicious_labels(ground_truth: Mapping[str, Any], predictions: Sequence[Seq
 
     What model and labels often disagree about says little of a single label: where every fifth scratch is detected
     beside its label, the place of scratches is a matter of taste, or of a weak model. So a suspicion counts by how rare
-    its kind is in its class: as s / (1 + f / 0.01), f being the sum of these suspicions for each label of the class.
+    its kind is in its class: as s / (1 + f / 0.01), f being the sum of the other suspicions of the kind for each
+    label of the class.
 
     Args:
         ground_truth: The COCO dictionary that a validation writes.
@@ -75,7 +76,8 @@ def _weigh_by_rarity(entries: Sequence[dict[str, Any]], labels: Mapping[str, int
     for entry in entries:
         total[entry["kind"], entry["class"]] += entry["suspicion"]
     for entry in entries:
-        frequency = total[entry["kind"], entry["class"]] / max(labels[entry["class"]], 1)
+        others = total[entry["kind"], entry["class"]] - entry["suspicion"]
+        frequency = others / max(labels[entry["class"]], 1)
         entry["suspicion"] = round(entry["suspicion"] / (1 + frequency / _WRONG), 4)
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 
 from moat_det.evaluation.errors import suspicious_labels
 
@@ -51,7 +50,7 @@ def test_what_two_models_see_counts_more_than_what_one_does() -> None:
     both = {"image_id": 2, "category_id": 1, "bbox": [20, 200, 40, 40], "score": 0.9}
     ranked = suspicious_labels(truth, [[*predictions, alone, both], [*predictions, both]])
     found = {entry["image_id"]: entry for entry in ranked if entry["kind"] == "missing"}
-    assert found[2]["suspicion"] == pytest.approx(2 * found[1]["suspicion"], rel=0.05)
+    assert found[2]["suspicion"] > 1.8 * found[1]["suspicion"]
     # A label that one of two models finds is no suspect: that of image 1 is found by the second alone.
     first = [entry for entry in predictions if (entry["image_id"], entry["category_id"]) != (1, 2)]
     ranked = suspicious_labels(truth, [first, predictions])
