@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.checks.faults import KINDS, Fault, Severity
 from moat_det.checks.fingerprint import scale_to
@@ -22,6 +21,7 @@ from moat_det.checks.samples import Sample
 from moat_det.data.images.header import large_images
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
+from moat_det.progress import progress
 from moat_det.report.html import Table, jpeg_uri, png_uri, render
 from moat_det.report.palette import BOX_COLOURS
 from moat_det.report.pictures import draw_boxes
@@ -61,7 +61,7 @@ def html_report(check: Check) -> str:
     kinds = check.by_kind()
     sections = [
         _section(kind, faults, owners, check.data["channels"], root)
-        for kind, faults in tqdm(kinds.items(), "Drawing", unit="kind", disable=None)
+        for kind, faults in progress(kinds.items(), "Drawing", unit="kind")
     ]
     names = check.data["names"].items()
     counts = check.counts.values()

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from ultralytics.cfg import get_cfg
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils.ops import Profile
@@ -37,6 +36,7 @@ from moat_det.evaluation.inspection.inspection import Inspection
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
 from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.inspection.summary import summary
+from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ class Validator:
         self._seen = self._cut = 0
         timers = {name: Profile(device=self.device) for name in ("preprocess", "inference", "postprocess")}
         self.run_callbacks("on_val_start")
-        for number, batch in enumerate(tqdm(self.dataloader, "validating", unit="batch", leave=False, disable=None)):
+        for number, batch in enumerate(progress(self.dataloader, "validating", unit="batch", leave=False)):
             self.run_callbacks("on_val_batch_start")
             with timers["preprocess"]:
                 batch = self.preprocess(batch)

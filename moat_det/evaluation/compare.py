@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
-from tqdm import tqdm
 
 from moat_det.errors import UserError
 from moat_det.evaluation.errors.join_runs import join_runs
@@ -27,6 +26,7 @@ from moat_det.evaluation.inspection.intervals import (
 )
 from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.validation_folder import Validation, read_json
+from moat_det.progress import progress
 
 HIGHER_IS_BETTER = {
     "AP": True,
@@ -166,12 +166,12 @@ def compare(
     parts = measured[0].parts
     values = [each.figures(np.ones((1, len(parts)), dtype=int)) for each in measured]
     drawn: list[dict[str, list[np.ndarray]]] = [{name: [] for name in HIGHER_IS_BETTER} for _ in runs]
-    with tqdm(total=resamples, desc="comparing", unit="sample", leave=False, disable=None) as progress:
+    with progress(None, "comparing", resamples, unit="sample", leave=False) as shown:
         for counts in resampled(len(parts), resamples):
             for each, kept in zip(measured, drawn, strict=True):
                 for name, found in each.figures(counts).items():
                     kept[name].append(found)
-            progress.update(len(counts))
+            shown.update(len(counts))
     units = {"escape": int(parts.defective.sum()), "overkill": int((~parts.defective).sum())}
     compared = []
     for number, run in enumerate(runs):

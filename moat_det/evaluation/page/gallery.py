@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from tqdm import tqdm
-
 from moat_det.data.images.intensity import Intensity
 from moat_det.evaluation.errors.overlaps import Entry
 from moat_det.evaluation.errors.pictures import boxes_of, read_rgb
+from moat_det.progress import progress
 from moat_det.report.evidence import truth_beside_found
 from moat_det.report.html import jpeg_uri, size_of
 
@@ -99,7 +98,7 @@ class Gallery:
 
     def _draw(self, entries: Sequence[Mapping[str, Any]], what: str) -> Iterator[Picture]:
         used = 0
-        for entry in tqdm(entries, desc=what, unit="picture", leave=False, disable=None):
+        for entry in progress(entries, what, unit="picture", leave=False):
             try:
                 image = read_rgb(self._paths[entry["image_id"]], self._intensity, self._channels)
             except (KeyError, OSError):
