@@ -20,6 +20,7 @@ COMMANDS = {
     "mine-negatives": "List the good images on which a model fires, to train on them.",
     "agreement": "Measure how well inspectors, and the model, agree about the same parts.",
     "drift": "Tell whether new images, and what is found in them, are still like those of a validation.",
+    "compare": "Set validations side by side: whether a model is better, as a difference with an interval.",
     "classify": "Name what is in pictures, with a MOAT classifier.",
     "weights": "Write the weights of a backbone as .safetensors, bit for bit.",
     "benchmark": "Measure time and peak memory of detectors, or of attention alone.",

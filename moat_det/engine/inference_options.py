@@ -118,7 +118,9 @@ class ValidationOptions(InferenceOptions, TargetOptions):
         "'^(board\\d+)_'",
         metavar="REGEX",
     )
-    report: bool = option(False, "also write errors.json, each false alarm and each miss by its kind")
+    report: bool = option(
+        False, "also write report.html, a page for people, and errors.json, each false alarm and each miss by its kind"
+    )
 
     def __post_init__(self) -> None:
         """Check the values."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 from ultralytics.utils import ops
 from ultralytics.utils.metrics import ConfusionMatrix
 
+from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.engine.batch_plots import plot_batch
 from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.output_names import OutputNames, common_folder
@@ -33,6 +34,7 @@ from moat_det.evaluation.inspection.inspection import INSPECTION, THRESHOLD, Ins
 from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, OperatingPoint
 from moat_det.evaluation.inspection.plots import plot_inspection
 from moat_det.evaluation.inspection.settings import SETTINGS, Settings
+from moat_det.evaluation.page.page import write_page
 from moat_det.files import atomic_write_json, one_name
 
 # Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
@@ -49,7 +51,7 @@ class ValidationFiles:
     Args:
         folder: Of the run.
         args: The engine's arguments: `plots`, `visualize`, `save_txt`, `save_conf`, `conf` and `max_det`.
-        images: The image files of the split.
+        dataset: The split's: its image files, and how they are read.
         names: Class index -> name.
         options: Our own: `group` and the target of an operating point.
         settings: What is measured with.
@@ -59,14 +61,14 @@ class ValidationFiles:
         self,
         folder: Path,
         args: Any,
-        images: Sequence[str],
+        dataset: DetectionDataset,
         names: dict[int, str],
         options: ValidationOptions,
         settings: Settings,
     ) -> None:
         self._folder, self._args, self._names = folder, args, names
-        self._options, self._settings = options, settings
-        self._called = OutputNames(common_folder(images))
+        self._options, self._settings, self._dataset = options, settings, dataset
+        self._called = OutputNames(common_folder(dataset.im_files))
         self._seen: dict[str, tuple[float, float]] = {}
 
     def add(self, number: int, batch: dict[str, Any], found: list[Tensor], scaled: list[Tensor]) -> None:
@@ -119,6 +121,8 @@ class ValidationFiles:
             point.write(self._folder / OPERATING_POINT)
         if self._options.report:
             write_errors(self._folder, truth, found, shown)
+            paths = {evaluator.image_id(Path(image)): image for image in self._dataset.im_files}
+            write_page(self._folder, paths, self._dataset.intensity, self._dataset.channels)
         if self._args.plots:
             matrix, labels = confusion_matrix(evaluator, CONFUSION_CONF), list(evaluator.labels.values())
             plot_confusion_matrix(self._folder / "confusion_matrix.png", matrix, labels, CONFUSION_CONF)

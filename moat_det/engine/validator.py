@@ -151,9 +151,7 @@ class Validator:
         )
         DetectionValidator._check_max_det(self.args, {self.args.split: self.dataloader.dataset})
         names = {0: ONE_CLASS} if self.args.single_cls else dict(model.names)
-        files = ValidationFiles(
-            self.save_dir, self.args, self.dataloader.dataset.im_files, names, self.options, settings
-        )
+        files = ValidationFiles(self.save_dir, self.args, self.dataloader.dataset, names, self.options, settings)
 
         def forward(images: Tensor) -> Any:
             windows.follow(*images.shape[2:])

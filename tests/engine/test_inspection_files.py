@@ -27,6 +27,9 @@ def test_val_writes_and_says_the_figures_of_parts(
     assert written["parts"] < written["images"] == 12
     assert (folder / "FROC_curve.png").is_file()
     assert (folder / "errors.json").is_file()
+    page = (folder / "report.html").read_text()
+    assert "the folder lacks" not in page
+    assert page.count("data:image/jpeg") > 0
     assert any(f"{written['parts']} groups of images as parts" in message for message in caplog.messages)
 
 
@@ -36,6 +39,7 @@ def test_without_report_no_errors_are_sorted(trained: Path, demo: Path, tmp_path
     folder = tmp_path / "val"
     assert (folder / "inspection.json").is_file()
     assert not (folder / "errors.json").exists()
+    assert not (folder / "report.html").exists()
     assert not list(folder.glob("*.png"))
 
 

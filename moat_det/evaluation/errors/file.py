@@ -13,6 +13,9 @@ from moat_det.evaluation.errors.overlaps import BACKGROUND_IOU, FOUND_IOU, Entry
 from moat_det.evaluation.errors.suspicious import suspicious_labels
 from moat_det.files import atomic_write_json
 
+ERRORS = "errors.json"
+"""What a validation calls its file of them."""
+
 
 def error_analysis(
     ground_truth: Mapping[str, Any], predictions: Sequence[Entry], threshold: float = 0.25
@@ -60,5 +63,5 @@ def write_errors(
         OSError: It cannot be written.
     """
     content = error_analysis(ground_truth, predictions, threshold)
-    atomic_write_json(folder / "errors.json", content, indent=1)
+    atomic_write_json(folder / ERRORS, content, indent=1)
     return content

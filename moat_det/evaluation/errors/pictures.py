@@ -48,21 +48,26 @@ def draw_suspicious(
     pictures = []
     for entry in tqdm(entries, desc="drawing", unit="picture", leave=False, disable=None):
         try:
-            with large_images():
-                image = read_input(paths[entry["image_id"]], intensity, channels)
+            image = read_rgb(paths[entry["image_id"]], intensity, channels)
         except OSError:
             continue
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.shape[2] == 3 else np.repeat(image[..., :1], 3, axis=2)
         missing = entry["kind"] == "missing"
-        truth = _marks(labels, entry["image_id"], None if missing else (entry["bbox"], entry["class"]), names)
+        truth = boxes_of(labels, entry["image_id"], None if missing else (entry["bbox"], entry["class"]), names)
         contradicts = (entry["bbox"], entry["class"]) if missing else (entry["other_bbox"], entry["other_class"])
-        seen = _marks(found, entry["image_id"], contradicts if contradicts[0] else None, names)
+        seen = boxes_of(found, entry["image_id"], contradicts if contradicts[0] else None, names)
         title = f"{entry['rank']}  {_TITLES[entry['kind']]}  {entry['suspicion']:.2f}  {entry['file_name']}"
         pictures.append(truth_beside_found(image, truth, seen, title))
     return pictures
 
 
-def _marks(
+def read_rgb(path: str, intensity: Intensity, channels: int) -> np.ndarray:
+    """Read an image as people see it, (H, W, 3) uint8 RGB; raises OSError where it cannot be read."""
+    with large_images():
+        image = read_input(path, intensity, channels)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.shape[2] == 3 else np.repeat(image[..., :1], 3, axis=2)
+
+
+def boxes_of(
     entries: Sequence[Entry], image_id: int, marked: tuple[Sequence[float], str] | None, names: Mapping[int, str]
 ) -> Marks:
     """Give the boxes of an image, the marked one first; what overlaps it and is of its class is left out."""
