@@ -19,6 +19,7 @@ COMMANDS = {
     "mine-negatives": "List the good images on which a model fires, to train on them.",
     "classify": "Name what is in pictures, with a MOAT classifier.",
     "weights": "Write the weights of a backbone as .safetensors, bit for bit.",
+    "bench": "Compare the accuracy of detectors: models x datasets x seeds, on test splits.",
     "benchmark": "Measure time and peak memory of detectors, or of attention alone.",
     "demo": "Draw the demo set: parts with defects, YOLO labels and COCO annotations.",
 }
