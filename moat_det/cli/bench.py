@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from moat_det.benchmark.accuracy import process
+from moat_det.benchmark.accuracy.costs import Cost, cost_of
+from moat_det.benchmark.accuracy.plot import plot
+from moat_det.benchmark.accuracy.report import entries, write
 from moat_det.benchmark.accuracy.runs import Run, plan
 from moat_det.benchmark.accuracy.sets import make_sets
+from moat_det.benchmark.sliced import check_installed
 from moat_det.cli.command import Arguments, Command, EngineHelp
 from moat_det.cli.shared import Grouping
 from moat_det.errors import UserError
@@ -38,29 +45,49 @@ class BenchOptions:
     models: list[str] = option(..., "backbones by name, model YAMLs, or models of the engine: yolo11n", metavar="M ...")
     out: Path = option(..., "folder for splits, runs and tables; what is there is kept and used", metavar="FOLDER")
     seeds: list[int] = option([0, 1], "of the trainings", metavar="N ...")
+    sliced: int | None = option(None, "test also in tiles of N pixels, each image at its own size (SAHI)", metavar="N")
+    times: bool = option(True, "measure time and memory of an image; false leaves them to a later call")
     split_seed: int = option(0, "of the tenth of train that chooses the checkpoint, where the data has no test split")
 
     def __post_init__(self) -> None:
         """Check the values."""
         if min([*self.seeds, self.split_seed]) < 0:
             raise UserError("--seeds and --split-seed must be 0 or more")
+        if self.sliced is not None and (self.sliced < 32 or self.sliced % 32):
+            raise UserError(f"--sliced {self.sliced}: must be a multiple of 32, the models' largest stride")
 
 
 def _run(arguments: Arguments) -> int:
     options, group = arguments.take(BenchOptions), arguments.take(Grouping).group
+    if options.sliced is not None:
+        check_installed()
+    ways = [None] if options.sliced is None else [None, options.sliced]
     sets = make_sets(options.data, options.out / "sets", group, options.split_seed)
     runs = plan(options.models, sets, options.seeds, arguments.engine, options.out / "runs")
-    failed = 0
     for number, run in enumerate(runs, 1):
-        failed += not _complete(run, f"[{number}/{len(runs)}] {run.label}")
-    return int(failed > 0)
+        print(f"[{number}/{len(runs)}] {run.label}: {run.state}", file=sys.stderr, flush=True)
+        if run.state == "trained" or process.train(run):
+            for tiles in ways:
+                if run.metrics(tiles) is None:
+                    process.test(run, tiles)
+    found = entries(runs, ways, _costs(runs, ways, options))
+    print(write(options.out, found, sets, arguments.engine, arguments.words), end="")
+    plot(options.out / "bench.png", found)
+    print(f"\nResults in {options.out}")
+    return int(any(result is None for entry in found for result in entry.results.values()))
 
 
-def _complete(run: Run, title: str) -> bool:
-    """Train and test what is not yet; gives whether all of it is there."""
-    state = run.state
-    print(f"{title}: {state}", file=sys.stderr, flush=True)
-    return (state == "trained" or process.train(run)) and (run.metrics(None) is not None or process.test(run))
+def _costs(
+    runs: Sequence[Run], ways: Sequence[int | None], options: BenchOptions
+) -> dict[tuple[str, str, int | None], Cost]:
+    """Give what each model costs on each set, of those that are trained."""
+    threads = int(os.environ["OMP_NUM_THREADS"].split(",")[0])
+    trained = {(run.model, run.set.name): run for run in runs if run.state == "trained"}
+    jobs = [(key, run, tiles) for key, run in trained.items() for tiles in ways]
+    return {
+        (*key, tiles): cost_of(run, tiles, threads, options.out / "costs", options.times)
+        for key, run, tiles in tqdm(jobs, desc="measuring time and memory", unit="model", disable=None)
+    }
 
 
 def _check(given: Mapping[str, Any]) -> None:

@@ -35,8 +35,12 @@ def train(run: Run) -> bool:
     return _moat("train", words)
 
 
-def test(run: Run) -> bool:
-    """Measure the best checkpoint on whole images of the test; gives whether it ended well."""
+def test(run: Run, tiles: int | None) -> bool:
+    """Measure the best checkpoint on the test, whole or in tiles of so many pixels; gives whether it ended well."""
+    return _test_whole(run) if tiles is None else _test_sliced(run, tiles)
+
+
+def _test_whole(run: Run) -> bool:
     place = {name: value for name, value in run.arguments.items() if name in {"device", "workers", "verbose"}}
     folder = run.test_folder(None)
     words = {
@@ -52,14 +56,28 @@ def test(run: Run) -> bool:
     return _moat("val", words)
 
 
+def _test_sliced(run: Run, tiles: int) -> bool:
+    folder = run.test_folder(tiles)
+    job = {
+        "weights": str(run.best),
+        "data": str(run.set.yaml_file),
+        "tile": tiles,
+        "folder": str(folder),
+        "device": run.arguments.get("device"),
+    }
+    file = folder / "job.json"
+    atomic_write_json(file, job, indent=2)
+    return _python("-m", "moat_det.benchmark.accuracy.sliced", str(file))
+
+
 def _moat(command: str, arguments: Mapping[str, Any]) -> bool:
     """Run a command of `moat`; what it prints goes to standard error, since the tables alone are the result."""
     words = [command, *(f"--{name.replace('_', '-')}={_spelled(value)}" for name, value in arguments.items())]
     logger.info(f"moat {shlex.join(words)}")
-    return python("-m", "moat_det", *words)
+    return _python("-m", "moat_det", *words)
 
 
-def python(*words: str) -> bool:
+def _python(*words: str) -> bool:
     """Run Python with these words; gives whether it ended well."""
     return subprocess.run([sys.executable, *words], stdout=sys.stderr, check=False).returncode == 0
 

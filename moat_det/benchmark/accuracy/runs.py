@@ -61,7 +61,7 @@ class Run:
     @property
     def folder(self) -> Path:
         """Where it is trained."""
-        return self.root / self.set.name / f"{short_name(self.model)}-seed{self.seed}-{_digest(self.settings)}"
+        return self.root / self.set.name / f"{short_name(self.model)}-seed{self.seed}-{digest(self.settings)}"
 
     @property
     def last(self) -> Path:
@@ -83,7 +83,7 @@ class Run:
     def test_folder(self, tiles: int | None) -> Path:
         """Give the folder of its test, on whole images or in tiles of so many pixels."""
         how = "test" if tiles is None else f"test-sliced-{tiles}"
-        return self.folder / f"{how}-{_digest(self.set.identity['test'])}"
+        return self.folder / f"{how}-{digest(self.set.identity['test'])}"
 
     def metrics(self, tiles: int | None) -> dict[str, Any] | None:
         """Give the figures of its test; None where it is not tested yet."""
@@ -91,7 +91,9 @@ class Run:
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
-def plan(models: Sequence[str], sets: Sequence[BenchSet], seeds: Sequence[int], recipe: Mapping[str, Any], root: Path) -> list[Run]:
+def plan(
+    models: Sequence[str], sets: Sequence[BenchSet], seeds: Sequence[int], recipe: Mapping[str, Any], root: Path
+) -> list[Run]:
     """Give the runs in their order: all models on all sets with the first seed, then with the next.
 
     Raises:
@@ -106,5 +108,6 @@ def short_name(model: str) -> str:
     return path.stem if path.suffix in {".yaml", ".yml"} else path.name
 
 
-def _digest(content: Any) -> str:
+def digest(content: Any) -> str:
+    """Give eight hexadecimal digits that tell content of JSON's types from other content."""
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=4).hexdigest()

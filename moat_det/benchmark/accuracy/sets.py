@@ -148,6 +148,6 @@ def _warn_of_shared_groups(made: BenchSet, group: str) -> None:
     }
     if shared := sorted(groups["test"] & (groups["train"] | groups["val"])):
         logger.warning(
-            f"{made.name}: {len(shared)} groups have images in the test and in the training, such as {some(shared, 3)}; "
-            f"the figures are too high for new parts; split the set anew with moat convert --split --group"
+            f"{made.name}: {len(shared)} groups have images in the test and in the training, such as "
+            f"{some(shared, 3)}: the figures are too high for new parts; split the set with moat convert --split --group"
         )
