@@ -63,23 +63,42 @@ class SlicedDetector:
         names: Class index -> name.
         tile: Side of the tiles in pixels.
         conf: Least score of a detection.
+        **merging: SAHI's arguments, such as `postprocess_type`, where its defaults do not hold.
 
     Raises:
         UserError: SAHI is missing.
     """
 
     def __init__(
-        self, detect: Callable[[np.ndarray], list[list[float]]], names: Mapping[int, str], tile: int, conf: float
+        self,
+        detect: Callable[[np.ndarray], list[list[float]]],
+        names: Mapping[int, str],
+        tile: int,
+        conf: float,
+        **merging: Any,
     ) -> None:
         check_installed()
-        self._tile = tile
+        self._arguments = {"slice_height": tile, "slice_width": tile, "verbose": 0, **merging}
         self._adapter = _adapter(detect, names, conf)
 
     def __call__(self, image: np.ndarray) -> Any:
         """Detect in an image (H, W, 3), uint8; gives SAHI's result, which has an `object_prediction_list`."""
         from sahi.predict import get_sliced_prediction
 
-        return get_sliced_prediction(image, self._adapter, slice_height=self._tile, slice_width=self._tile, verbose=0)
+        return get_sliced_prediction(image, self._adapter, **self._arguments)
+
+
+def count_passes(height: int, width: int, tile: int) -> int:
+    """Give how often a model looks at an image of so many pixels: at each tile, and at the whole if there are several.
+
+    Raises:
+        UserError: SAHI is missing.
+    """
+    check_installed()
+    from sahi.slicing import get_slice_bboxes
+
+    tiles = len(get_slice_bboxes(height, width, slice_height=tile, slice_width=tile))
+    return tiles + (tiles > 1)
 
 
 def _adapter(detect: Callable[[np.ndarray], list[list[float]]], names: Mapping[int, str], conf: float) -> Any:

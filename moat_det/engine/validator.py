@@ -46,6 +46,7 @@ class Validator:
         coco: The figures of the last run.
         speed: Milliseconds per image of each step in the last run.
         metrics: The names of the figures, as `keys`, where the engine's trainer looks for them.
+        plots: Pictures, where the engine's loggers look for them: none.
 
     Args:
         args: The engine's arguments.
@@ -77,6 +78,7 @@ class Validator:
         self.options = options or ValidationOptions()
         self.speed: dict[str, float] = {}
         self.metrics = SimpleNamespace(keys=list(_NAMES))
+        self.plots: dict[Path, Any] = {}
         self.device = torch.device("cpu")
         self._trained = trained or Trained()
         self._workers = args.get("workers")  # the engine's default says nothing

@@ -13,6 +13,7 @@ from moat_det.benchmark.accuracy.runs import Run, digest, short_name
 from moat_det.benchmark.cases import DTYPES, NONE, WHOLE, DetectorCase, config_name
 from moat_det.benchmark.flops import count_flops
 from moat_det.benchmark.runner import run_case
+from moat_det.benchmark.sliced import count_passes
 from moat_det.data.sizes.shape import Shape
 from moat_det.detector.build import find_config
 from moat_det.detector.peers import is_peer
@@ -29,11 +30,11 @@ _REPEATS = 5
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model costs on images of one shape.
+    """What a model costs on an image: of the shape that it was trained at, or in tiles, of the test's median shape.
 
     Attributes:
         parameters: Of the model as it is trained.
-        flops: Floating-point operations of an image of that shape (see `count_flops`).
+        flops: Floating-point operations of an image (see `count_flops`), in tiles of all its tiles.
         seconds: Median time of an image from bytes to boxes before their suppression, or in tiles with all that belongs
             to it; None where it was not measured.
         memory_mib: What it needs at its peak, beside the model itself; None where it was not measured.
@@ -77,7 +78,8 @@ def cost_of(run: Run, tiles: int | None, threads: int, folder: Path, timed: bool
     if known is None:
         model = checkpoint.build()
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        known = Cost(parameters, count_flops(model, *shape, checkpoint.channels))
+        passes = 1 if tiles is None else count_passes(*run.set.size, tiles)
+        known = Cost(parameters, passes * count_flops(model, *shape, checkpoint.channels))
     if timed:
         busy = _machine_is_busy()
         row = run_case(case, _REPEATS, threads)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
@@ -27,7 +26,7 @@ def plot(path: Path, entries: Sequence[Entry]) -> None:
         return
     sets = list(dict.fromkeys(entry.set for entry in drawn))
     models = list(dict.fromkeys(entry.model for entry in drawn))
-    colours = dict(zip(models, matplotlib.color_sequences["tab10"] * (1 + len(models) // 10), strict=False))
+    colours = {model: f"C{number % 10}" for number, model in enumerate(models)}
     figure = Figure(figsize=(_SIDE * 1.3 * len(sets), _SIDE), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
         for entry in (entry for entry in drawn if entry.set == name):
@@ -47,7 +46,7 @@ def plot(path: Path, entries: Sequence[Entry]) -> None:
         figure.savefig(temporary, dpi=120)
 
 
-def _draw(axes: Axes, entry: Entry, colour: tuple[float, float, float]) -> None:
+def _draw(axes: Axes, entry: Entry, colour: str) -> None:
     assert entry.cost is not None
     assert entry.cost.seconds is not None
     milliseconds, values = 1e3 * entry.cost.seconds, entry.values("AP")

@@ -132,7 +132,7 @@ def _jsons(folder: Path, parts: Mapping[str, Sequence[LabelledImage]], names: Ma
 def _describe(name: str, data: DatasetConfig, test_from: str) -> BenchSet:
     indices = {split: _index(data, split) for split in SPLITS}
     height, width = (int(side) for side in np.median(indices["test"].shapes, axis=0))
-    identity = {split: index.identity() for split, index in indices.items()}
+    identity: dict[str, dict[str, int | str]] = {split: index.identity() for split, index in indices.items()}
     return BenchSet(name, Path(data["yaml_file"]), identity, test_from, (height, width))
 
 
@@ -149,5 +149,5 @@ def _warn_of_shared_groups(made: BenchSet, group: str) -> None:
     if shared := sorted(groups["test"] & (groups["train"] | groups["val"])):
         logger.warning(
             f"{made.name}: {len(shared)} groups have images in the test and in the training, such as "
-            f"{some(shared, 3)}: the figures are too high for new parts; split the set with moat convert --split --group"
+            f"{some(shared, 3)}: the figures are too high for new parts; split anew with moat convert --split --group"
         )

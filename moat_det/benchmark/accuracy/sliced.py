@@ -54,10 +54,11 @@ def measure_sliced(
     evaluator = CocoEvaluator(coco_ground_truth(images, names), number_images(paths), number_categories(names), names)
 
     def detect(image: np.ndarray) -> list[list[float]]:
-        found = model.predict(image, imgsz=tile, conf=LEAST_SCORE, device=device, verbose=False)[0].boxes.data
-        return found.tolist()
+        (result,) = model.predict(image, imgsz=tile, conf=LEAST_SCORE, device=device, verbose=False)
+        return result.boxes.data.tolist()
 
-    detector = SlicedDetector(detect, names, tile, LEAST_SCORE)
+    # With as many weak detections SAHI takes these by itself, and says so at each image.
+    detector = SlicedDetector(detect, names, tile, LEAST_SCORE, postprocess_type="NMS", postprocess_match_metric="IOU")
     seconds = 0.0
     for path in tqdm(paths, desc=f"tiles of {tile} px", unit="image", disable=None):
         image = read_input(path, model.trained.intensity)
