@@ -32,7 +32,7 @@ def _forgiving(stream: TextIO) -> TextIO:
     with suppress(OSError):
         stream.flush()
     return io.TextIOWrapper(
-        io.BufferedWriter(cast("io.FileIO", _Pipe(raw))),
+        io.BufferedWriter(cast("io.FileIO", _Pipe(raw, stream))),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=True,
@@ -42,8 +42,11 @@ def _forgiving(stream: TextIO) -> TextIO:
 class _Pipe(io.RawIOBase):
     """Hands bytes on until nobody reads them any more."""
 
-    def __init__(self, raw: io.RawIOBase) -> None:
+    def __init__(self, raw: io.RawIOBase, stream: TextIO) -> None:
         self._raw, self._gone = raw, False
+        self._stream = (
+            stream  # which closes `raw` once nobody holds it, as where another library replaces sys.__stdout__
+        )
 
     def write(self, content: bytes | memoryview) -> int | None:  # type: ignore[override]
         """Write; gives how many bytes were, or seem to have been."""

@@ -35,8 +35,8 @@ class Integration:
         module: Of the engine's callbacks, below `ultralytics.utils.callbacks`.
         package: That it imports.
         install: What pip installs.
-        offline: Variables of the environment that keep it from the network; the user's own values stay.
         note: Where it writes, and what lets it send.
+        offline: Variables of the environment that keep it from the network; the user's own values stay.
     """
 
     module: str

@@ -99,6 +99,8 @@ def plan(
     Raises:
         UserError: There is no such model.
     """
+    for model in models:
+        find_config(config_name(model))  # a mistake in the last one shall not wait for the others
     return [Run(model, each, seed, recipe, root) for seed in seeds for each in sets for model in models]
 
 

@@ -95,6 +95,7 @@ def _name(source: str) -> str:
 def _split(name: str, data: DatasetConfig, folder: Path, group: str | None, seed: int) -> BenchSet:
     """Cut the choosing part off `train`, and write lists of the two parts and a YAML."""
     index = _index(data, "train")
+    index.report.log("train: ")
     images = list(index.images())
     names = [image.path if group is None else os.path.basename(image.path) for image in images]
     chosen = choose_train(names, 1 - CHOOSING_SHARE, group, seed)
