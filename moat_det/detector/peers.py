@@ -64,18 +64,18 @@ class TransformerPeer(Peer, RTDETRDetectionModel):
         self,
         x: Tensor,
         profile: bool = False,
-        batch: dict[str, Any] | None = None,
         augment: bool = False,
         embed: list[int] | None = None,
+        batch: dict[str, Any] | None = None,
     ) -> Any:
         """Detect in `x` (B, C, H, W), uint8 or floating in [0, 1].
 
         Args:
             x: The images.
             profile: Print the time of each layer.
-            batch: The objects that training shows the decoder with noise.
             augment: Has no effect, as in the engine.
             embed: Layers whose features are wanted instead.
+            batch: The objects that training shows the decoder with noise.
 
         Returns:
             In training what the losses take. Else predictions (B, 4 + nc, A) as a dense head gives them, one for each
