@@ -21,3 +21,19 @@ def test_a_reader_that_goes_away_does_not_stop_the_work() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, "\\u5212\\u75d5 \\udcfc\n", "done\n")
+
+
+_DROPPING = """
+import gc, sys
+from moat_det.cli.runner import end_well
+def work():
+    sys.__stdout__ = sys.__stderr__ = None
+    gc.collect()
+    print('still there')
+sys.exit(end_well('name', work, debug=False))
+"""
+
+
+def test_a_library_that_drops_the_first_streams_closes_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", _DROPPING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "still there\n", "")
