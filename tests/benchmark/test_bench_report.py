@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from moat_det.benchmark.accuracy.costs import Cost
 from moat_det.benchmark.accuracy.plot import plot
@@ -98,9 +99,20 @@ def test_the_plot_has_a_panel_for_each_set_and_a_point_for_each_model(
         return annotate(self, text, *args, **kwargs)
 
     monkeypatch.setattr(Axes, "annotate", note)
+    ticks: list[list[str]] = []
+    savefig = Figure.savefig
+
+    def look(self: Figure, *args: Any, **kwargs: Any) -> None:
+        savefig(self, *args, **kwargs)
+        for axes in self.axes:
+            low, high = axes.get_xlim()
+            ticks.append([text.get_text() for text in axes.get_xticklabels() if low < text.get_position()[0] < high])
+
+    monkeypatch.setattr(Figure, "savefig", look)
     tiled = Entry("tiny_moat0", "boards", 64, {0: result(0.4)}, COST)
     plot(tmp_path / "bench.png", [*ENTRIES, tiled])
     assert sorted(text for _, text in drawn) == ["tiny_moat0", "tiny_moat0, tiles of 64", "yolo11n"]
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+    assert all(len(labels) >= 2 for labels in ticks), "an axis without numbers"
     plot(tmp_path / "none.png", [ENTRIES[2]])
     assert not (tmp_path / "none.png").exists()

@@ -8,7 +8,7 @@ from statistics import mean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from moat_det.benchmark.accuracy.report import Entry
 from moat_det.files import atomic_path
@@ -38,9 +38,12 @@ def plot(path: Path, entries: Sequence[Entry]) -> None:
             ylabel="AP",
             title=name,
         )
+        times = [1e3 * entry.cost.seconds for entry in drawn if entry.set == name and entry.cost and entry.cost.seconds]
+        axes.set_xlim(min(times) / 1.5, max(times) * 2.5)  # with room for the name beside the last point
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.margins(0.25, 0.15)
+        axes.margins(y=0.15)
         axes.grid(which="both", alpha=0.3)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
