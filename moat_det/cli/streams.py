@@ -10,6 +10,9 @@ from typing import TextIO, cast
 
 # Of a pipe whose reader went away; the second one is Windows' word for it.
 _GONE = {errno.EPIPE, errno.EINVAL}
+_first: list[
+    TextIO
+] = []  # streams, each of which closes its file once nobody holds it: libraries replace sys.__stdout__
 
 
 def make_forgiving() -> None:
@@ -31,8 +34,9 @@ def _forgiving(stream: TextIO) -> TextIO:
         return stream
     with suppress(OSError):
         stream.flush()
+    _first.append(stream)
     return io.TextIOWrapper(
-        io.BufferedWriter(cast("io.FileIO", _Pipe(raw, stream))),
+        io.BufferedWriter(cast("io.FileIO", _Pipe(raw))),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=True,
