@@ -10,9 +10,8 @@ from typing import TextIO, cast
 
 # Of a pipe whose reader went away; the second one is Windows' word for it.
 _GONE = {errno.EPIPE, errno.EINVAL}
-_first: list[
-    TextIO
-] = []  # streams, each of which closes its file once nobody holds it: libraries replace sys.__stdout__
+# Each closes its file once nobody holds it, and there are libraries that replace sys.__stdout__.
+_first: list[TextIO] = []
 
 
 def make_forgiving() -> None:
@@ -46,11 +45,8 @@ def _forgiving(stream: TextIO) -> TextIO:
 class _Pipe(io.RawIOBase):
     """Hands bytes on until nobody reads them any more."""
 
-    def __init__(self, raw: io.RawIOBase, stream: TextIO) -> None:
+    def __init__(self, raw: io.RawIOBase) -> None:
         self._raw, self._gone = raw, False
-        self._stream = (
-            stream  # which closes `raw` once nobody holds it, as where another library replaces sys.__stdout__
-        )
 
     def write(self, content: bytes | memoryview) -> int | None:  # type: ignore[override]
         """Write; gives how many bytes were, or seem to have been."""

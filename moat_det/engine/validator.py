@@ -27,9 +27,9 @@ from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.run_folder import claim_run
 from moat_det.engine.trained import Trained
 from moat_det.engine.validation_data import largest_batch, make_evaluator, open_split, read_data
-from moat_det.engine.validation_files import CONFUSION_CONF, ValidationFiles
+from moat_det.engine.validation_files import ValidationFiles, confusion_for_loggers
 from moat_det.engine.window_chooser import WindowChooser
-from moat_det.evaluation import CocoEvaluator, CocoMetrics, confusion_matrix, metrics_table
+from moat_det.evaluation import CocoEvaluator, CocoMetrics, metrics_table
 
 logger = logging.getLogger(__name__)
 
@@ -240,8 +240,7 @@ class Validator:
     def confusion_matrix(self) -> SimpleNamespace:
         """Give the counts of the last run as `matrix` and the classes as `names`, where the engine's loggers look."""
         assert self._evaluator is not None
-        names = dict(enumerate(self._evaluator.labels.values()))
-        return SimpleNamespace(matrix=confusion_matrix(self._evaluator, CONFUSION_CONF), names=names)
+        return confusion_for_loggers(self._evaluator)
 
     def _figures(self, evaluator: CocoEvaluator) -> dict[str, float]:
         self.coco = evaluator.compute()
