@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ultralytics.engine.trainer import BaseTrainer
 
+from moat_det.engine.validation_files import CONFUSION_CONF
 from moat_det.errors import UserError
+from moat_det.evaluation import CocoEvaluator, confusion_matrix
 from moat_det.messages import suggest
 
 logger = logging.getLogger(__name__)
@@ -100,6 +103,12 @@ def check_loggers(names: Sequence[str]) -> None:
             package, install = INTEGRATIONS[name].package, INTEGRATIONS[name].install
         if name != CSV and not _is_installed(package):
             raise UserError(f"--log {name}: {package} is not installed: pip install {install}")
+
+
+def confusion_for_loggers(evaluator: CocoEvaluator) -> SimpleNamespace:
+    """Give the confusion matrix with the attributes of the engine's, which its loggers ask for."""
+    names = dict(enumerate(evaluator.labels.values()))
+    return SimpleNamespace(matrix=confusion_matrix(evaluator, CONFUSION_CONF), names=names)
 
 
 class Loggers:

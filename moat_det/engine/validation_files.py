@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -111,9 +110,3 @@ class ValidationFiles:
         """Write the detections in YOLO's format, to a file named by the image's path below the split's folder."""
         result = Results(np.zeros(shape, dtype=np.uint8), path=image, names=self._names, boxes=scaled)
         write_labels(self._folder / "labels" / f"{self._called.base(image)}.txt", result, self._args.save_conf)
-
-
-def confusion_for_loggers(evaluator: CocoEvaluator) -> SimpleNamespace:
-    """Give the confusion matrix with the attributes of the engine's, which its loggers ask for."""
-    names = dict(enumerate(evaluator.labels.values()))
-    return SimpleNamespace(matrix=confusion_matrix(evaluator, CONFUSION_CONF), names=names)

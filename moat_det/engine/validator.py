@@ -23,11 +23,12 @@ from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
 from moat_det.engine.device import choose_device, compile_model, is_mixed
 from moat_det.engine.inference_options import ValidationOptions
+from moat_det.engine.loggers import confusion_for_loggers
 from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.run_folder import claim_run
 from moat_det.engine.trained import Trained
 from moat_det.engine.validation_data import largest_batch, make_evaluator, open_split, read_data
-from moat_det.engine.validation_files import ValidationFiles, confusion_for_loggers
+from moat_det.engine.validation_files import ValidationFiles
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.evaluation import CocoEvaluator, CocoMetrics, metrics_table
 

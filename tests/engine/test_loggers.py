@@ -13,6 +13,7 @@ import pytest
 import ultralytics.utils.callbacks
 
 from moat_det import MOAT
+from moat_det.detector.build import build_model, find_config
 from moat_det.engine import loggers
 from moat_det.engine.loggers import INTEGRATIONS, Loggers, check_loggers
 from moat_det.engine.train_options import TrainOptions
@@ -160,3 +161,19 @@ def test_the_engine_has_the_integrations() -> None:
     folder = Path(ultralytics.utils.callbacks.__file__).parent
     missing = [name for name, integration in INTEGRATIONS.items() if not (folder / f"{integration.module}.py").exists()]
     assert not missing
+
+
+def test_a_validation_has_what_the_engines_loggers_ask_for(
+    make_set: Callable[[dict[str, str | None]], Path], tmp_path: Path
+) -> None:
+    data = make_set({"a.png": "0 0.5 0.5 0.5 0.5\n", "b.png": ""})
+    model = MOAT("tiny_moat0")
+    model.model = build_model(find_config("tiny_moat0"), 3, dict(enumerate(["scratch", "pit", "stain"])))
+    validators: list[Any] = []
+    model.add_callback("on_val_end", validators.append)
+    model.val(data=str(data), imgsz=32, project=str(tmp_path), plots=False, workers=0, conf=0.9)
+    (validator,) = validators
+    assert validator.confusion_matrix.names == {0: "scratch", 1: "pit", 2: "stain"}
+    assert validator.confusion_matrix.matrix.tolist() == [[0] * 4, [0] * 4, [0] * 4, [1, 0, 0, 0]]
+    assert validator.metrics.results_dict["metrics/mAP50(B)"] == 0
+    assert not validator.plots
