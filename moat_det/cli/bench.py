@@ -21,6 +21,7 @@ from moat_det.benchmark.sliced import check_installed
 from moat_det.cli.command import Arguments, Command, EngineHelp
 from moat_det.cli.shared import Grouping
 from moat_det.errors import UserError
+from moat_det.files import locked
 from moat_det.options import option
 
 _DECIDED = {
@@ -61,6 +62,12 @@ def _run(arguments: Arguments) -> int:
     options, group = arguments.take(BenchOptions), arguments.take(Grouping).group
     if options.sliced is not None:
         check_installed()
+    options.out.mkdir(parents=True, exist_ok=True)
+    with locked(options.out / "bench.lock", f"another moat bench is at work in {options.out}: waiting for its end"):
+        return _compare(options, group, arguments)
+
+
+def _compare(options: BenchOptions, group: str | None, arguments: Arguments) -> int:
     ways = [None] if options.sliced is None else [None, options.sliced]
     sets = make_sets(options.data, options.out / "sets", group, options.split_seed)
     runs = plan(options.models, sets, options.seeds, arguments.engine, options.out / "runs")

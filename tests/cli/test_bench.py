@@ -60,7 +60,7 @@ def test_a_comparison_goes_on_where_it_stopped(
     assert "[1/2] tiny_moat0 on set, seed 0: trained" in printed.err
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         *("bench.csv", "bench.json", "bench.md", "bench.png"),
-        *("costs", "runs", "sets"),
+        *("bench.lock", "costs", "runs", "sets"),
     }
 
     assert run("bench", [*words, "--seeds", "0", "--epochs", "1", "--lr0", "0.1"]) == 0
