@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tqdm import tqdm
-
 from moat_det.checks.faults import Fault
 from moat_det.checks.label_files import label_file_faults
 from moat_det.checks.samples import Sample
@@ -18,6 +16,7 @@ from moat_det.data.formats.faults import AnnotationError
 from moat_det.data.formats.records import Record, Source
 from moat_det.data.formats.sources import find_sources
 from moat_det.errors import UserError
+from moat_det.progress import progress
 
 
 @dataclass
@@ -47,7 +46,7 @@ def collect(data: DatasetConfig) -> Collection:
     """
     found = Collection()
     roots: dict[str, str] = {}
-    for split in tqdm([split for split in SPLITS if split in data], "Reading labels", unit="split", disable=None):
+    for split in progress([split for split in SPLITS if split in data], "Reading labels", unit="split"):
         samples, paths = found.samples.setdefault(split, []), split_paths(data, split)
         try:
             sources = find_sources(paths, data["names"], **reading(data))

@@ -7,7 +7,6 @@ from html import escape
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.checks.faults import KINDS, Fault
 from moat_det.checks.fingerprint import scale_to
@@ -19,6 +18,7 @@ from moat_det.checks.samples import Sample
 from moat_det.data.images.header import large_images
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
+from moat_det.progress import progress
 from moat_det.report import html
 from moat_det.report.palette import BOX_COLOURS, VERMILLION, YELLOW
 from moat_det.report.pictures import draw_boxes
@@ -47,7 +47,7 @@ def _parts(check: Check) -> Iterator[str]:
         owners.setdefault(sample.image, []).append(sample)
     if not kinds:
         yield "<p>Nothing.</p>"
-    for kind, faults in tqdm(kinds.items(), "Drawing", unit="kind", disable=None):
+    for kind, faults in progress(kinds.items(), "Drawing", unit="kind"):
         yield from _section(kind, faults, owners, check.data["channels"])
     yield "<h2>Recommended</h2><ul>"
     for item in check.recommendations:

@@ -66,12 +66,14 @@ class EngineHelp:
         general: Names of those that follow.
         sections: Of the engine's default.yaml, shown whole.
         defaults: Those that are not the engine's.
+        without: Names of those that it does not take.
     """
 
     main: Mapping[str, str]
     general: str
     sections: Sequence[str] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    without: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class Command:
             return self.own
         from moat_det.engine.arguments import engine_options
 
-        return {**engine_options(), **self.own}
+        left_out = self.engine.without.split()
+        return {**{name: each for name, each in engine_options().items() if name not in left_out}, **self.own}
 
 
 def load_command(name: str) -> Command:

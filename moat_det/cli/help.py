@@ -92,7 +92,9 @@ def _sections(command: Command) -> Iterable[tuple[str, list[Option]]]:
     if shown is None:
         yield "Main", [*own.values(), debug]
         return
-    main = {name: replace(known[name], text=text) for name, text in shown.main.items() if name not in own}
+    main = {
+        name: replace(known[name], text=text) for name, text in shown.main.items() if name in known and name not in own
+    }
     yield "Main", [*own.values(), *main.values(), debug]
     groups: dict[str, list[Option]] = {"General": []}
     for name, option in known.items():

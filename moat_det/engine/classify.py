@@ -23,6 +23,7 @@ from moat_det.data.images.read import read_input
 from moat_det.engine.sources.depth import intensity_of_run
 from moat_det.engine.sources.pages import tell_pictures
 from moat_det.errors import UserError
+from moat_det.progress import progress
 
 CROP = 224 / 256
 """Part of the shorter side that the square in the middle takes, the usual one of ImageNet's evaluation."""
@@ -68,7 +69,7 @@ def classify(model: MOATBackbone, paths: list[str], top: int) -> list[dict[str, 
     names = class_names(model.logits_head.out_features)
     intensity = intensity_of_run(Intensity())  # ImageNet has 8 bits
     results = []
-    for path in tqdm(paths, desc="classifying", unit="picture", leave=False, disable=len(paths) == 1):
+    for path in progress(paths, text="classifying", unit="picture", leave=False):
         tell_pictures(path, channels=3)
         try:
             picture = read_input(path, intensity)

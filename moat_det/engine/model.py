@@ -29,7 +29,7 @@ from moat_det.engine.arguments import check_classes, check_overrides, check_trai
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.inference_options import InferenceOptions, ValidationOptions
-from moat_det.engine.predictor import Predictor
+from moat_det.engine.predictor import Predictor, runs_callback_of
 from moat_det.engine.quiet import will_draw
 from moat_det.engine.run_checkpoints import lasting_source
 from moat_det.engine.run_folder import PROJECT
@@ -226,6 +226,11 @@ class MOAT(Model):
         kwargs["conf"] = min(options.class_conf or thresholds.common)
         if source is None:
             raise UserError("prediction needs a source: an image, folder, glob, list file, video or camera")
+        if runs_callback_of(self.callbacks):
+            raise UserError(
+                "predict was called by a callback of the same model's predict, which would call it again: "
+                "use a second MOAT there"
+            )
         source = expand_home(source)
         with self._predicting:
             stream_before = None if self._stream is None else self._stream()

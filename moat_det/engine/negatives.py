@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 import yaml
-from tqdm import tqdm
 
 from moat_det.data.config import SPLITS, DatasetConfig, reading, split_paths
 from moat_det.data.formats.faults import AnnotationError
@@ -24,6 +23,7 @@ from moat_det.engine.model import MOAT
 from moat_det.engine.sources.files import list_pictures
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes, atomic_write_json
+from moat_det.progress import progress
 from moat_det.report.pictures import draw_boxes, sheet
 
 _MAKER = "moat_det mine-negatives"
@@ -136,7 +136,7 @@ def mine(model: MOAT, images: Sequence[str], options: dict[str, Any]) -> tuple[d
     found: dict[str, Any] = {}
     best: list[tuple[float, int, np.ndarray]] = []
     results = model.predict(list(images), stream=True, verbose=False, **options)
-    for number, result in enumerate(tqdm(results, total=len(images), desc="detecting", unit="image")):
+    for number, result in enumerate(progress(results, total=len(images), text="detecting", unit="image")):
         if not len(result):
             continue
         boxes = result.boxes.cpu().numpy()

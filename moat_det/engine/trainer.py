@@ -6,6 +6,7 @@ import logging
 import math
 import random
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
 from moat_det.engine.accumulation import Accumulation
+from moat_det.engine.batch_plots import plot_batch
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
@@ -48,6 +50,7 @@ from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
+from moat_det.files import atomic_write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +79,7 @@ class Trainer(DetectionTrainer):
     resume: bool
     accumulate: float
     _checkpoint: Checkpoint | None = None  # to resume from
+    _arguments: bytes | None = None  # of the run to resume, as they stand in its folder
 
     def __init__(
         self,
@@ -85,8 +89,11 @@ class Trainer(DetectionTrainer):
         options: TrainOptions | None = None,
     ) -> None:
         overrides = overrides or {}
-        # The engine's own mixed precision stays off (see `TrainOptions.mixed`), in a resumed run too.
-        super().__init__(cfg, overrides if options is None else {**overrides, "amp": False}, _callbacks)
+        try:
+            # The engine's own mixed precision stays off (see `TrainOptions.mixed`), in a resumed run too.
+            super().__init__(cfg, overrides if options is None else {**overrides, "amp": False}, _callbacks)
+        finally:
+            self._put_back_arguments()
         self.accumulation = Accumulation()
         use_all_cores()
         # The engine has set none for a CPU, whatever was asked for.
@@ -104,6 +111,13 @@ class Trainer(DetectionTrainer):
     def _shape(self) -> Shape:
         """Height and width that images are scaled to fit into."""
         return self._options.shape or (self.args.imgsz, self.args.imgsz)
+
+    def _put_back_arguments(self) -> None:
+        """Leave the arguments of a run to resume as they were until it goes on: it may yet be refused."""
+        if self._arguments is not None:
+            file = Path(self.args.save_dir, "args.yaml")
+            before, self._arguments = self._arguments, file.read_bytes()
+            atomic_write_bytes(file, before)
 
     # The model and its data
 
@@ -248,6 +262,12 @@ class Trainer(DetectionTrainer):
         super().save_metrics(metrics)
         self._loggers.write(metrics)
 
+    def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
+        """Draw the images of batch number `ni`."""
+        file = self.save_dir / f"train_batch{ni}.jpg"
+        plot_batch(file, batch, batch["im_file"])
+        self.on_plot(file)
+
     # The checkpoints
 
     def check_resume(self, overrides: Mapping[str, Any]) -> None:
@@ -258,6 +278,8 @@ class Trainer(DetectionTrainer):
         self.resume = bool(self.args.resume)
         if self.resume:
             self._checkpoint, self.args = find_run(self.args, overrides)
+            file = Path(self.args.save_dir, "args.yaml")
+            self._arguments = file.read_bytes() if file.is_file() else None
         else:
             self.args.save_dir = str(claim_run(self.args))
 
@@ -269,6 +291,8 @@ class Trainer(DetectionTrainer):
         assert ckpt.training is not None
         self.start_epoch = ckpt.training["epoch"] + 1
         drop_rows_after(self.csv, self.start_epoch)
+        if self._arguments is not None:
+            atomic_write_bytes(self.save_dir / "args.yaml", self._arguments)
         logger.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}")
 
     def save_model(self) -> bool:

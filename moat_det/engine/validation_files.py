@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from ultralytics.utils import ops
 from ultralytics.utils.metrics import ConfusionMatrix
-from ultralytics.utils.plotting import plot_images
 
+from moat_det.engine.batch_plots import plot_batch
 from moat_det.engine.output_names import OutputNames, common_folder
 from moat_det.engine.result_files import write_labels
 from moat_det.engine.results import Results
@@ -92,7 +92,7 @@ class ValidationFiles:
         }
         for name, labels in {"labels": dict(batch), "pred": detections}.items():  # which the engine changes
             file = self._folder / f"val_batch{number}_{name}.jpg"
-            plot_images(labels=labels, paths=batch["im_file"], fname=file, names=self._names)
+            plot_batch(file, labels, batch["im_file"], self._names)
 
     def _draw_matches(self, index: int, batch: dict[str, Any], found: Tensor) -> None:
         """Draw objects, and right, wrong and missed detections of an image side by side, as the engine matches them."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from ultralytics.cfg import get_cfg
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils.ops import Profile
@@ -31,6 +30,7 @@ from moat_det.engine.validation_data import largest_batch, make_evaluator, open_
 from moat_det.engine.validation_files import ValidationFiles
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.evaluation import CocoEvaluator, CocoMetrics, metrics_table
+from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class Validator:
         self._seen = self._cut = 0
         timers = {name: Profile(device=self.device) for name in ("preprocess", "inference", "postprocess")}
         self.run_callbacks("on_val_start")
-        for number, batch in enumerate(tqdm(self.dataloader, "validating", unit="batch", leave=False, disable=None)):
+        for number, batch in enumerate(progress(self.dataloader, "validating", unit="batch", leave=False)):
             self.run_callbacks("on_val_batch_start")
             with timers["preprocess"]:
                 batch = self.preprocess(batch)

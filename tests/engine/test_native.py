@@ -359,3 +359,23 @@ def test_images_beyond_pillows_limit(tmp_path: Path, monkeypatch: pytest.MonkeyP
         header = read_header(path)
     assert (header.height, header.width) == (14_000, 14_000)
     assert read_image(path).shape == (14_000, 14_000, 1)
+
+
+def test_an_image_that_is_too_large_is_left_out_of_a_folder(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, side in (("a", 64), ("b", 640), ("c", 96)):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), np.full((side, side, 3), 90, np.uint8))
+    monkeypatch.setattr(memory_check, "available_memory", lambda device: 30_000_000)
+    monkeypatch.setattr(memory_check, "predict_memory", lambda model, shape, dtype: 10**6 + 250 * math.prod(shape))
+    model = MOAT(trained / "weights" / "best.pt")
+    for batch, source in ((1, str(tmp_path / "images")), (4, sorted((tmp_path / "images").iterdir()))):
+        caplog.clear()
+        results = model.predict(source, batch=batch, **COMMON)
+        assert [Path(result.path).name for result in results] == ["a.png", "c.png"]
+        assert [path.name for path in model.predictor.unreadable] == ["b.png"]
+        assert caplog.text.count("b.png: 640 x 640 ") == 1
+        assert "of memory, 0.027 GB can be used" in caplog.text
+    with pytest.raises(UserError, match="would fit"):  # which is all that there is
+        model.predict(str(tmp_path / "images" / "b.png"), **COMMON)

@@ -13,8 +13,6 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from tqdm import tqdm
-
 from moat_det.data.formats.annotation import LARGEST_PIXEL, Annotation, Row
 from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.data.formats.records import ClassIds, Record
@@ -23,6 +21,7 @@ from moat_det.data.images.suffixes import IMAGE_SUFFIXES
 from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_xml_text
 from moat_det.errors import UserError
 from moat_det.messages import is_plain, one_line, shown
+from moat_det.progress import progress
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -68,7 +67,7 @@ class VocSource:
         """Give the images of the XML files, then those beside them that have none."""
         records: dict[str, Record] = {}
         unread = set()
-        for file in tqdm(self.files, "Reading XML", disable=None):
+        for file in progress(self.files, "Reading XML"):
             try:
                 root = parse_xml(file)
                 image = find_image(file, root, self.image_root)

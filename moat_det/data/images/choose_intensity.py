@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.data.images.header import large_images, read_header
 from moat_det.data.images.intensity import Intensity, ranges
 from moat_det.data.images.read import read_image, read_input
 from moat_det.errors import UserError
+from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def _sample(files: Sequence[Path], channels: int, prefix: str) -> Iterator[np.nd
     random = np.random.default_rng(0)
     found = 0
     wanted = min(len(files), SAMPLED_IMAGES)
-    with large_images(), tqdm(total=wanted, desc=f"{prefix}Intensities", disable=None) as progress:
+    with large_images(), progress(total=wanted, text=f"{prefix}Intensities") as bar:
         for index in random.permutation(len(files)):
             try:
                 if not read_header(files[index]).deep:
@@ -102,7 +102,7 @@ def _sample(files: Sequence[Path], channels: int, prefix: str) -> Iterator[np.nd
                 continue  # the scan has said so
             pixels = image.reshape(-1, image.shape[2])
             yield pixels[random.integers(0, len(pixels), SAMPLED_PIXELS)] if len(pixels) > SAMPLED_PIXELS else pixels
-            progress.update()
+            bar.update()
             found += 1
             if found == wanted:
                 break

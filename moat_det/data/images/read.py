@@ -43,6 +43,8 @@ def read_image(path: str | Path, channels: int = 3, factor: int = 1) -> np.ndarr
         return _read_array(path, channels)
     try:
         image = _read_picture(path, factor) if channels in {1, 3} else _read_pages(path, channels)
+    except MemoryError as error:
+        raise OSError("it is too large for the memory that is free") from error
     except cv2.error as error:  # its text spans lines
         raise OSError(str(error).strip().splitlines()[-1]) from error
     return image[..., None] if image.ndim == 2 else image
