@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": "Set validations side by side: whether a model is better, as a difference with an interval.",
     "classify": "Name what is in pictures, with a MOAT classifier.",
     "weights": "Write the weights of a backbone as .safetensors, bit for bit.",
+    "bench": "Compare the accuracy of detectors: models x datasets x seeds, on test splits.",
     "benchmark": "Measure time and peak memory of detectors, or of attention alone.",
     "demo": "Draw the demo set: parts with defects, YOLO labels and COCO annotations.",
 }

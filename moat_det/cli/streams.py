@@ -10,6 +10,8 @@ from typing import TextIO, cast
 
 # Of a pipe whose reader went away; the second one is Windows' word for it.
 _GONE = {errno.EPIPE, errno.EINVAL}
+# Each closes its file once nobody holds it, and there are libraries that replace sys.__stdout__.
+_first: list[TextIO] = []
 
 
 def make_forgiving() -> None:
@@ -42,6 +44,7 @@ def _forgiving(stream: TextIO) -> TextIO:
         return stream
     with suppress(OSError):
         stream.flush()
+    _first.append(stream)
     return io.TextIOWrapper(
         io.BufferedWriter(cast("io.FileIO", _Pipe(raw))),
         encoding=stream.encoding,

@@ -33,6 +33,7 @@ from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.inference_options import ValidationOptions
+from moat_det.engine.loggers import Loggers
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.quiet import will_draw
 from moat_det.engine.run_checkpoints import (
@@ -104,6 +105,7 @@ class Trainer(DetectionTrainer):
         self._options = options
         if not self.resume:
             options.save(self.save_dir / "options.yaml")
+        self._loggers = Loggers(self, options.log)
 
     @property
     def _shape(self) -> Shape:
@@ -255,7 +257,7 @@ class Trainer(DetectionTrainer):
         return batch
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
-        """Append the epoch's row to `results.csv`.
+        """Append the epoch's row to `results.csv`, and give it to the loggers.
 
         Layer decay has two learning rates a layer: the first two, of neck and head, tell the others.
         """
@@ -263,6 +265,7 @@ class Trainer(DetectionTrainer):
             others = self.lr.keys() - {"lr/pg0", "lr/pg1"}
             metrics = {key: value for key, value in metrics.items() if key not in others}
         super().save_metrics(metrics)
+        self._loggers.write(metrics)
 
     def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
         """Draw the images of batch number `ni`."""

@@ -23,6 +23,7 @@ from moat_det.engine.boxes import in_file
 from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.device import choose_device, compile_model, is_mixed
 from moat_det.engine.inference_options import ValidationOptions
+from moat_det.engine.loggers import confusion_for_loggers
 from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.operating_points import validation_settings
 from moat_det.engine.run_folder import claim_run
@@ -52,7 +53,10 @@ class Validator:
     Attributes:
         coco: The figures of the last run.
         speed: Milliseconds per image of each step in the last run.
-        metrics: The names of the figures, as `keys`, where the engine's trainer looks for them.
+        metrics: The names of the figures as `keys`, and those of the last run as `results_dict`, where the engine's
+            trainer and its loggers look for them.
+        plots: Pictures, where the engine's loggers look for them: none.
+        jdict: Detections to draw, where one of them looks for some: none.
 
     Args:
         args: The engine's arguments.
@@ -83,7 +87,9 @@ class Validator:
         self.callbacks = callbacks or {}
         self.options = options or ValidationOptions()
         self.speed: dict[str, float] = {}
-        self.metrics = SimpleNamespace(keys=list(_NAMES))
+        self.metrics = SimpleNamespace(keys=list(_NAMES), results_dict={})
+        self.plots: dict[Path, Any] = {}
+        self.jdict: list[Any] = []
         self.device = torch.device("cpu")
         self._trained = trained or Trained()
         self._workers = args.get("workers")  # the engine's default says nothing
@@ -245,11 +251,19 @@ class Validator:
         for callback in self.callbacks.get(event, []):
             callback(self)
 
+    @property
+    def confusion_matrix(self) -> SimpleNamespace:
+        """Give the counts of the last run as `matrix` and the classes as `names`, where the engine's loggers look."""
+        assert self._evaluator is not None
+        return confusion_for_loggers(self._evaluator)
+
     def _figures(self, evaluator: CocoEvaluator) -> dict[str, float]:
         self.coco = evaluator.compute()
         # pycocotools says -1 where there is no object to find.
         ap, ap50 = max(self.coco.AP, 0.0), max(self.coco.AP50, 0.0)
-        return dict(zip(_NAMES, (self.coco.precision, self.coco.recall, ap50, ap), strict=True)) | {"fitness": ap}
+        figures = (self.coco.precision, self.coco.recall, ap50, ap)
+        self.metrics.results_dict = dict(zip(_NAMES, figures, strict=True)) | {"fitness": ap}
+        return dict(self.metrics.results_dict)
 
     def _report(self, inspection: Inspection, point: OperatingPoint | None) -> None:
         if self._cut:

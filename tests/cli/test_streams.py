@@ -21,6 +21,21 @@ def work():
 sys.exit(end_well('name', work, debug=False))
 """
 
+_DROPPING = """
+import gc, sys
+from moat_det.cli.runner import end_well
+def work():
+    sys.__stdout__ = sys.__stderr__ = None
+    gc.collect()
+    print('still there')
+sys.exit(end_well('name', work, debug=False))
+"""
+
+
+def test_a_library_that_drops_the_first_streams_closes_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", _DROPPING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "still there\n", "")
+
 
 def test_a_reader_that_goes_away_does_not_stop_the_work() -> None:
     words = ["bash", "-c", '"$0" -c "$1" | head -1; exit ${PIPESTATUS[0]}', sys.executable, _PROGRAM]
