@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from moat_det.benchmark.accuracy import process
 from moat_det.benchmark.accuracy.costs import Cost, cost_of
 from moat_det.benchmark.accuracy.plot import plot
@@ -23,6 +21,7 @@ from moat_det.cli.shared import Grouping
 from moat_det.errors import UserError
 from moat_det.files import locked
 from moat_det.options import option
+from moat_det.progress import progress
 
 _DECIDED = {
     "model": "give --models",
@@ -93,7 +92,7 @@ def _costs(
     jobs = [(key, run, tiles) for key, run in trained.items() for tiles in ways]
     return {
         (*key, tiles): cost_of(run, tiles, threads, options.out / "costs", options.times)
-        for key, run, tiles in tqdm(jobs, desc="measuring time and memory", unit="model", disable=None)
+        for key, run, tiles in progress(jobs, "measuring time and memory", unit="model")
     }
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.benchmark.sliced import SlicedDetector
 from moat_det.data.config import load_dataset, reading, split_paths
@@ -27,6 +26,7 @@ from moat_det.evaluation import (
     number_images,
     write_results,
 )
+from moat_det.progress import progress
 
 
 def measure_sliced(
@@ -60,7 +60,7 @@ def measure_sliced(
     # With as many weak detections SAHI takes these by itself, and says so at each image.
     detector = SlicedDetector(detect, names, tile, LEAST_SCORE, postprocess_type="NMS", postprocess_match_metric="IOU")
     seconds = 0.0
-    for path in tqdm(paths, desc=f"tiles of {tile} px", unit="image", disable=None):
+    for path in progress(paths, f"tiles of {tile} px", unit="image"):
         image = read_input(path, model.trained.intensity)
         started = time.perf_counter()
         found = detector(image).object_prediction_list
