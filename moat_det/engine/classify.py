@@ -79,7 +79,8 @@ def classify(model: MOATBackbone, paths: list[str], top: int) -> list[dict[str, 
             continue
         with torch.inference_mode():
             probabilities = model(prepare(picture, model).to(device))[0].softmax(0)
-        values, classes = probabilities.topk(min(top, len(names)))
+        # Of equal probabilities the smaller class comes first, on every processor: topk leaves that open.
+        values, classes = (part[:top] for part in probabilities.sort(descending=True, stable=True))
         likeliest = [
             {"class": index, "name": names[index], "probability": value}
             for index, value in zip(classes.tolist(), values.tolist(), strict=True)

@@ -144,3 +144,15 @@ def test_mistakes_are_named(
     assert run(*(str(classifier[0]) if word == "CLASSIFIER" else word for word in given)) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert message in error
+
+
+def test_of_equal_probabilities_the_smaller_class_comes_first(tmp_path: Path) -> None:
+    model = create_backbone("tiny_moat0", num_classes=1000)
+    with torch.no_grad():
+        model.logits_head.weight.zero_()
+        model.logits_head.bias.zero_()
+    torch.save(model.state_dict(), tmp_path / "equal.pt")
+    cv2.imwrite(str(tmp_path / "plain.png"), np.full((64, 64, 3), COLOUR, np.uint8))
+    found = tmp_path / "found.json"
+    run("--weights", tmp_path / "equal.pt", "--source", tmp_path / "plain.png", "--top", 5, "--save-json", found)
+    assert [row["class"] for row in json.loads(found.read_text())[0]["classes"]] == [0, 1, 2, 3, 4]
