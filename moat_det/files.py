@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -77,6 +78,16 @@ def _escaped(char: str) -> str:
 def _folded(name: str) -> str:
     """Give what file systems compare that tell neither case nor composed characters apart."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def check_is_file(path: str | Path) -> None:
+    """Raise `OSError` for what would never end, or wait for ever, when it is read: a pipe, a device, a socket.
+
+    Of a path that leads nowhere the system's own error is raised; a folder is left to who opens it.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, and no file", str(path))
 
 
 def check_writable(folder: str | Path) -> None:

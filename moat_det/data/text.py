@@ -6,6 +6,8 @@ import codecs
 import re
 from pathlib import Path
 
+from moat_det.files import check_is_file
+
 # The longer marks first: that of UTF-32 begins as that of UTF-16 does.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -32,13 +34,13 @@ def read_text(file: str | Path) -> str:
         NotTextError: It is in another encoding, or no text.
         OSError: It cannot be read.
     """
-    content = Path(file).read_bytes()
+    content = _content(file)
     return _decode(content, _marked(content) or _UTF_8)
 
 
 def read_utf8(file: str | Path) -> str:
     """Read a text file in UTF-8 alone; raises as `read_text` does."""
-    content = Path(file).read_bytes()
+    content = _content(file)
     if encoding := _marked(content):
         raise NotTextError(f"it is in {encoding.upper()}")
     return _decode(content, _UTF_8)
@@ -46,9 +48,14 @@ def read_utf8(file: str | Path) -> str:
 
 def read_xml_text(file: str | Path) -> str:
     """Read an XML file in the encoding that it declares, else as `read_text` does; raises as that does."""
-    content = Path(file).read_bytes()
+    content = _content(file)
     declared = _DECLARED.match(content.removeprefix(codecs.BOM_UTF8))
     return _decode(content, _marked(content) or (declared[1].decode() if declared else _UTF_8))
+
+
+def _content(file: str | Path) -> bytes:
+    check_is_file(file)
+    return Path(file).read_bytes()
 
 
 def _marked(content: bytes) -> str | None:

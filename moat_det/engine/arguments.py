@@ -22,6 +22,8 @@ _FIXED = ("task", "mode")
 _TYPES = {"imgsz": "int | list[int] | native | auto", "resume": "bool | str"}
 # The least values that the engine does not check, and fails on later.
 _LEAST = {"line_width": 1, "workers": 0, "close_mosaic": 0, "warmup_epochs": 0, "time": 0}
+# Numbers to the engine that may be texts to us.
+_TEXTS = ("conf", "imgsz")
 # Keywords that the engine's Python API takes beside its configuration.
 _PYTHON_ONLY = ("augmentations", "save_dir")
 
@@ -78,7 +80,7 @@ def settle(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: A value is of the wrong type, or out of its range.
     """
-    settled = {name: expand_home(value) for name, value in given.items()}
+    settled = {name: _plain(expand_home(value)) for name, value in given.items()}
     if settled.get("embed") is not None:
         raise UserError(f"--embed {_spelled(settled['embed'])}: is not supported; leave it out")
     if settled.get("classes") is not None:
@@ -86,7 +88,8 @@ def settle(given: Mapping[str, Any]) -> dict[str, Any]:
         settled["classes"] = _class_numbers(classes if isinstance(classes, (list, tuple, set, range)) else [classes])
     for name, value in settled.items():
         # Ours are checked where they are taken, and so is what is more than a number.
-        if name not in DEFAULT_CFG_DICT or isinstance(value, (list, tuple, dict, str)):
+        text = isinstance(value, str) and name in _TEXTS
+        if name not in DEFAULT_CFG_DICT or isinstance(value, (list, tuple, dict)) or text:
             continue
         try:
             _checked(name, value)
@@ -132,6 +135,11 @@ def check_classes(classes: Collection[int] | None, names: Mapping[int, str]) -> 
     absent = [number for number in classes or () if number not in names]
     if absent:
         raise UserError(f"--classes {_spelled(absent)}: there is no such class; there are 0 to {len(names) - 1}")
+
+
+def _plain(value: Any) -> Any:
+    """Give the numbers of NumPy and torch, single ones and lists, as Python's own."""
+    return value.tolist() if hasattr(value, "tolist") and hasattr(value, "dtype") else value
 
 
 def _class_numbers(values: Iterable[Any]) -> list[int]:

@@ -13,6 +13,7 @@ from moat_det.data.images.pillow import read_picture
 from moat_det.data.images.reduced import reducing_flag
 from moat_det.data.images.suffixes import ARRAY_SUFFIX, BY_PILLOW
 from moat_det.errors import UserError
+from moat_det.files import check_is_file
 
 # Unlike IMREAD_UNCHANGED these turn the image by EXIF and drop alpha, and unlike the others they keep depth and gray.
 _AS_STORED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
@@ -39,6 +40,7 @@ def read_image(path: str | Path, channels: int = 3, factor: int = 1) -> np.ndarr
         OSError: The file is missing, damaged, of an unknown kind, or holds another number of bands.
     """
     path = Path(path)
+    check_is_file(path)
     if path.suffix.lower() == ARRAY_SUFFIX:
         return _read_array(path, channels)
     try:

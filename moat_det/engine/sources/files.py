@@ -19,7 +19,7 @@ from moat_det.data.images.read import read_input
 from moat_det.engine.output_names import common_folder
 from moat_det.engine.sources.pages import tell_pictures
 from moat_det.errors import UserError
-from moat_det.files import utf8_path
+from moat_det.files import check_is_file, utf8_path
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +98,10 @@ class ImageFiles(LoadImagesAndVideos):
         self.frame = self.frames = 0
         self.fps = 0.0
         try:
+            check_is_file(path)
             with utf8_path(path) as readable:
                 super()._new_video(readable)
-        except (FileNotFoundError, cv2.error):
+        except (OSError, cv2.error):
             logger.warning(f"{path}: it cannot be opened as a video")
             self.cap = self.cap or cv2.VideoCapture()  # one of which nothing comes
 
