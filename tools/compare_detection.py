@@ -31,6 +31,7 @@ from moat_det.data.images.read import read_image
 from moat_det.data.index import open_index
 from moat_det.demo import dataset_source
 from moat_det.engine import MOAT
+from moat_det.evaluation.ground_truth import written_boxes
 from tools.command import command, make_parser
 
 _SAME = 0.999
@@ -106,9 +107,8 @@ def compare(weights: str, data: Path, imgsz: int | list[int], batch: int, mixed:
     found: Rows = []
     for result in MOAT(weights).predict(source, stream=True, verbose=False, **common):
         for box in result.boxes.cpu().numpy():
-            x1, y1, x2, y2 = (round(float(side), 3) for side in box.xyxy[0])
             place = {"image_id": ids[Path(result.path).name], "category_id": int(box.cls[0]) + 1}
-            found.append({**place, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": float(box.conf[0])})
+            found.append({**place, "bbox": written_boxes(box.xyxy)[0].tolist(), "score": float(box.conf[0])})
     measured = json.loads((folder / f"val{batch}" / "predictions.json").read_text())
     alone, apart = pair(measured, found)
     by_val, by_detect = (average_precision(truth, rows) for rows in (measured, found))

@@ -11,6 +11,7 @@ from typing import Any
 
 from ultralytics.engine.results import Results
 
+from moat_det.evaluation.ground_truth import written_boxes, written_corners
 from moat_det.evaluation.inspection.verdicts import PartVerdict, Verdicts
 from moat_det.files import atomic_write_json, atomic_write_text
 
@@ -40,7 +41,7 @@ class DetectionFiles:
         frame = self._frames[result.path] = self._frames.get(result.path, 0) + 1
         boxes = result.boxes.cpu().numpy() if result.boxes is not None else []
         for box in boxes:
-            corners = [round(float(value), 3) for value in box.xyxy[0]]
+            corners = written_corners(box.xyxy)[0].tolist()
             label = int(box.cls[0])
             values = (self._images, file_name, frame, label, result.names[label], float(box.conf[0]), *corners)
             self._rows.append({**dict(zip(_COLUMNS, values, strict=True)), "part": getattr(result, "part", None)})
@@ -53,7 +54,7 @@ class DetectionFiles:
                 "file_name": row["file_name"],
                 "frame": row["frame"],
                 "category_id": row["class"] + 1,
-                "bbox": [row["x1"], row["y1"], round(row["x2"] - row["x1"], 3), round(row["y2"] - row["y1"], 3)],
+                "bbox": written_boxes([row[side] for side in ("x1", "y1", "x2", "y2")])[0].tolist(),
                 "score": row["score"],
                 **self._verdict(row),
             }
