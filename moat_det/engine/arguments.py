@@ -12,7 +12,7 @@ from ultralytics.cfg import check_cfg
 from ultralytics.utils import DEFAULT_CFG_DICT, DEFAULT_CFG_PATH
 
 from moat_det.errors import UserError
-from moat_det.messages import as_given
+from moat_det.messages import as_given, one_line
 from moat_det.options import Option, hint, read_types
 from moat_det.paths import cfg_dir, expand_home
 
@@ -151,7 +151,7 @@ def _class_numbers(values: Iterable[Any]) -> list[int]:
 
 
 def _spelled(value: Any) -> str:
-    return " ".join(map(as_given, value)) if isinstance(value, (list, tuple)) else as_given(value)
+    return one_line(" ".join(map(as_given, value))) if isinstance(value, (list, tuple)) else as_given(value)
 
 
 def _checked(name: str, value: Any) -> Any:
