@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +154,10 @@ def test_numbers_of_numpy_and_torch_are_numbers(given: dict[str, Any], settled: 
     assert settle(given) == settled
 
 
-@pytest.mark.parametrize("given", [{"augment": "yes"}, {"max_det": "many"}, {"iou": "0,5"}])
-def test_a_text_where_a_number_is_expected_is_refused(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("given", [{"augment": "yes"}, {"max_det": "many"}, {"iou": "0,5"}, {"epochs": [1, 2]}])
+def test_a_text_or_a_list_where_a_number_is_expected_is_refused(given: dict[str, Any]) -> None:
     ((name, value),) = given.items()
-    with pytest.raises(UserError, match=f"--{name.replace('_', '-')} {value}: "):
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')} {re.escape(str(value))}: "):
         settle(given)
 
 
