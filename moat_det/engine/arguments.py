@@ -12,7 +12,7 @@ from ultralytics.cfg import check_cfg
 from ultralytics.utils import DEFAULT_CFG_DICT, DEFAULT_CFG_PATH
 
 from moat_det.errors import UserError
-from moat_det.messages import as_given
+from moat_det.messages import as_given, one_line
 from moat_det.options import Option, hint, read_types
 from moat_det.paths import cfg_dir, expand_home
 
@@ -22,8 +22,8 @@ _FIXED = ("task", "mode")
 _TYPES = {"imgsz": "int | list[int] | native | auto", "resume": "bool | str"}
 # The least values that the engine does not check, and fails on later.
 _LEAST = {"line_width": 1, "workers": 0, "close_mosaic": 0, "warmup_epochs": 0, "time": 0}
-# Numbers to the engine that may be texts to us.
-_TEXTS = ("conf", "imgsz")
+# Numbers to the engine that may be texts or several numbers to us.
+_MORE = ("conf", "imgsz")
 # Keywords that the engine's Python API takes beside its configuration.
 _PYTHON_ONLY = ("augmentations", "save_dir")
 
@@ -88,8 +88,8 @@ def settle(given: Mapping[str, Any]) -> dict[str, Any]:
         settled["classes"] = _class_numbers(classes if isinstance(classes, (list, tuple, set, range)) else [classes])
     for name, value in settled.items():
         # Ours are checked where they are taken, and so is what is more than a number.
-        text = isinstance(value, str) and name in _TEXTS
-        if name not in DEFAULT_CFG_DICT or isinstance(value, (list, tuple, dict)) or text:
+        more = name in _MORE and isinstance(value, (list, tuple, dict, str))
+        if name not in DEFAULT_CFG_DICT or more:
             continue
         try:
             _checked(name, value)
@@ -151,7 +151,7 @@ def _class_numbers(values: Iterable[Any]) -> list[int]:
 
 
 def _spelled(value: Any) -> str:
-    return " ".join(map(as_given, value)) if isinstance(value, (list, tuple)) else as_given(value)
+    return one_line(" ".join(map(as_given, value))) if isinstance(value, (list, tuple)) else as_given(value)
 
 
 def _checked(name: str, value: Any) -> Any:

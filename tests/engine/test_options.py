@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
 from moat_det.cli import main as cli
 from moat_det.engine import MOAT
+from moat_det.engine.arguments import check_classes, settle
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.errors import UserError
 
@@ -134,3 +138,31 @@ def test_the_home_folder_wherever_a_path_begins_with_it(
     assert len(list((tmp_path / "runs" / "detect").glob("*.jpg"))) == len(list(images.iterdir()))
     model = MOAT(Path("~/best.pt"))
     assert len(model.predict(Path("~/images"), imgsz=64, verbose=False)) == len(list(images.iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("given", "settled"),
+    [
+        ({"classes": np.array([1, 0])}, {"classes": [1, 0]}),
+        ({"classes": torch.tensor(1)}, {"classes": [1]}),
+        ({"conf": np.float32(0.5)}, {"conf": 0.5}),
+        ({"imgsz": np.int64(96)}, {"imgsz": 96}),
+        ({"epochs": np.int64(3)}, {"epochs": 3}),
+    ],
+)
+def test_numbers_of_numpy_and_torch_are_numbers(given: dict[str, Any], settled: dict[str, Any]) -> None:
+    assert settle(given) == settled
+
+
+@pytest.mark.parametrize("given", [{"augment": "yes"}, {"max_det": "many"}, {"iou": "0,5"}, {"epochs": [1, 2]}])
+def test_a_text_or_a_list_where_a_number_is_expected_is_refused(given: dict[str, Any]) -> None:
+    ((name, value),) = given.items()
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')} {re.escape(str(value))}: "):
+        settle(given)
+
+
+def test_many_absent_classes_do_not_fill_the_screen() -> None:
+    with pytest.raises(UserError) as raised:
+        check_classes(range(20000), {0: "a"})
+    assert len(str(raised.value)) < 600
+    assert "there are 0 to 0" in str(raised.value)

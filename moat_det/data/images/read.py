@@ -40,7 +40,6 @@ def read_image(path: str | Path, channels: int = 3, factor: int = 1) -> np.ndarr
         OSError: The file is missing, damaged, of an unknown kind, or holds another number of bands.
     """
     path = Path(path)
-    check_is_file(path)
     if path.suffix.lower() == ARRAY_SUFFIX:
         return _read_array(path, channels)
     try:
@@ -111,6 +110,7 @@ def open_array(path: Path) -> np.ndarray:
     Raises:
         OSError: The file is missing, cut off, or holds something else.
     """
+    check_is_file(path)
     try:
         array = np.lib.format.open_memmap(path, mode="r")
     except ValueError as error:
@@ -135,6 +135,7 @@ def _read_pages(path: Path, channels: int) -> np.ndarray:
 
 
 def _file_bytes(path: Path) -> np.ndarray:
+    check_is_file(path)
     content = np.fromfile(path, np.uint8)  # cv2.imread takes no path that is not ASCII on Windows
     if not content.size:
         raise OSError("the file is empty")
