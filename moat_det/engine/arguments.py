@@ -66,7 +66,7 @@ def check_overrides(overrides: Mapping[str, Any], own: Collection[str]) -> None:
     known = [*DEFAULT_CFG_DICT, *_PYTHON_ONLY, *own]
     for name in overrides:
         if name not in known:
-            raise UserError(f"unknown argument {name}{hint(name, known)}")
+            raise UserError(f"unknown argument {as_given(name)}{hint(str(name), known)}")
 
 
 def settle(given: Mapping[str, Any]) -> dict[str, Any]:

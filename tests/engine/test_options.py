@@ -161,6 +161,13 @@ def test_a_text_or_a_list_where_a_number_is_expected_is_refused(given: dict[str,
         settle(given)
 
 
+@pytest.mark.parametrize(("content", "says"), [("3: 4", "unknown argument 3"), ("null: 4", "unknown argument None")])
+def test_a_key_of_a_cfg_that_is_no_text_is_unknown(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "cfg.yaml").write_text(content)
+    with pytest.raises(UserError, match=says):
+        MOAT("tiny_moat0").val(data="demo", cfg=tmp_path / "cfg.yaml")
+
+
 def test_many_absent_classes_do_not_fill_the_screen() -> None:
     with pytest.raises(UserError) as raised:
         check_classes(range(20000), {0: "a"})
