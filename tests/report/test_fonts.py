@@ -47,6 +47,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     """The fonts of this machine: none, until a test puts some into the list."""
     files: list[Path] = []
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(file) for file in files])
+    monkeypatch.setattr(fonts, "_said", set())
     fonts._choose.cache_clear()
     with matplotlib.rc_context():
         yield files
@@ -56,6 +57,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
 def test_without_a_font_one_line_says_what_to_install(installed: list[Path], log: list[str]) -> None:
     for _ in range(3):
         quiet.will_draw(["square", NAME])
+    fonts.families([NAME, "background"])  # other texts with these letters
     assert len(log) == 1
     assert NAME[0] in log[0]
     assert "apt install fonts-noto-cjk" in log[0]
