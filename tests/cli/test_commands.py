@@ -124,7 +124,7 @@ def test_no_option_is_declared_twice() -> None:
         (FileExistsError(17, "there", "f"), 2, "name: f cannot be written: there; a file stands where a folder is"),
         (NotADirectoryError(20, "no", "f"), 2, "name: f cannot be written: no; a file stands where a folder is"),
         (IsADirectoryError(21, "no", "f"), 2, "name: f cannot be written: no; a folder stands where a file is"),
-        (OSError(errno.ENAMETOOLONG, "long", "f"), 2, "name: f cannot be written: long; choose a shorter name; what was written"),
+        (OSError(errno.ENAMETOOLONG, "long", "f"), 2, "name: f cannot be written: long; choose a shorter name; what"),
         (FileNotFoundError(2, "absent"), 1, "name: failed with FileNotFoundError: [Errno 2] absent; --debug"),
         (ValueError(), 1, "name: failed with ValueError: no reason given; --debug shows where\n"),
     ],
