@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import reprlib
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
@@ -11,6 +12,15 @@ from typing import Any
 _LONGEST_NAME = 4096  # characters, the longest path that Linux opens
 _LONGEST_LINE = 400  # characters of a text in a message
 _LONGEST_WORD = 80  # characters of a value
+# What the system says of a place where no file can be made, and what helps.
+_WAYS_OUT = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space or choose another place"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "get the permission or choose another place"),
+    errno.EROFS: "choose another place",
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a file stands where a folder is needed: choose another place"),
+    errno.EISDIR: "a folder stands where a file is needed: choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 def nearest(word: str, choices: Iterable[Any], cutoff: float = 0.6) -> str | None:
@@ -49,6 +59,11 @@ def as_given(value: Any) -> str:
         return one_line(value) if plain else shown(value)
     except ValueError:  # a whole number of thousands of digits
         return shown(value)
+
+
+def way_out(error: OSError) -> str | None:
+    """Give what a user can do about a file that the system did not let us make; None where the place is no reason."""
+    return _WAYS_OUT.get(error.errno) if error.errno is not None else None
 
 
 def one_line(text: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
@@ -14,13 +13,7 @@ from types import FrameType
 
 from moat_det.cli.streams import check_written, make_forgiving
 from moat_det.errors import UserError
-
-_NO_PLACE = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
-}
-"""What the system says of a place where no file can be written."""
-
+from moat_det.messages import way_out
 
 # What ends a process that cleans up first: a service that is stopped, a terminal that is closed.
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -106,8 +99,8 @@ def _explain(error: Exception) -> tuple[int, str]:
     """Give the exit code and the line of an error."""
     if isinstance(error, UserError):
         return 2, str(error)
-    if isinstance(error, OSError) and error.errno in _NO_PLACE:
-        way_out = "free some space or choose another place; what was written before is whole"
-        return 2, f"{error.filename or 'a file'} cannot be written: {error.strerror}; {way_out}"
+    if isinstance(error, OSError) and (helps := way_out(error)):
+        place = error.filename or "a file"
+        return 2, f"{place} cannot be written: {error.strerror}; {helps}; what was written before is whole"
     # What is no mistake of the user's, as far as we know.
     return 1, f"failed with {type(error).__name__}: {str(error) or 'no reason given'}; --debug shows where"

@@ -23,6 +23,7 @@ from moat_det.data.images.suffixes import ARRAY_SUFFIX
 from moat_det.data.index import open_index
 from moat_det.errors import UserError
 from moat_det.files import atomic_folder
+from moat_det.messages import way_out
 from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,8 @@ def write_dataset(
                 (folder / name).write_text(text, "utf-8")
     except OSError as error:
         place = error.filename or out
-        raise UserError(f"{out}: cannot be written ({place}: {error.strerror}); free some space or mend it") from error
+        helps = way_out(error) or "mend it"
+        raise UserError(f"{out}: cannot be written ({place}: {error.strerror}); {helps}") from error
 
 
 def _read_source(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -118,7 +119,12 @@ def test_no_option_is_declared_twice() -> None:
     [
         (UserError("two\nlines"), 2, "name: two lines\n"),
         (KeyboardInterrupt(), 130, "\nname: stopped\n"),
-        (PermissionError(13, "no", "f.txt"), 2, "name: f.txt cannot be written: no; free some space or choose"),
+        (PermissionError(13, "no", "f.txt"), 2, "name: f.txt cannot be written: no; get the permission or choose"),
+        (OSError(28, "full", "f.txt"), 2, "name: f.txt cannot be written: full; free some space or choose another"),
+        (FileExistsError(17, "there", "f"), 2, "name: f cannot be written: there; a file stands where a folder is"),
+        (NotADirectoryError(20, "no", "f"), 2, "name: f cannot be written: no; a file stands where a folder is"),
+        (IsADirectoryError(21, "no", "f"), 2, "name: f cannot be written: no; a folder stands where a file is"),
+        (OSError(errno.ENAMETOOLONG, "long", "f"), 2, "name: f cannot be written: long; choose a shorter name; what"),
         (FileNotFoundError(2, "absent"), 1, "name: failed with FileNotFoundError: [Errno 2] absent; --debug"),
         (ValueError(), 1, "name: failed with ValueError: no reason given; --debug shows where\n"),
     ],
