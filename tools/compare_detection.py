@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as temporary:
-        data = Path(options.data)
+        data = Path(dataset_source(options.data))
         if options.shapes or options.images:
             source: Any = load_dataset(dataset_source(options.data))
             index = open_index(split_paths(source, "val"), source["names"], **reading(source))
