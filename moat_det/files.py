@@ -12,6 +12,7 @@ import shutil
 import stat
 import tempfile
 import unicodedata
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from moat_det.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +98,31 @@ def check_writable(folder: str | Path) -> None:
     Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def check_readable(path: Path, missing: str) -> None:
+    """Raise `UserError` where there is no file at `path`, in the words of `missing`, or one that we may not read."""
+    try:
+        if not path.is_file():
+            raise UserError(missing)
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def is_whole_archive(path: str | Path) -> bool:
+    """Whether a file is a ZIP archive of which each part has its checksum; torch writes such, and compares none.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return archive.testzip() is None
+        except Exception:  # what a damaged archive makes zipfile raise is of every kind
+            return False
 
 
 @contextmanager

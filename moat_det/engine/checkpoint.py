@@ -20,7 +20,7 @@ from moat_det.detector.base import BaseDetector
 from moat_det.detector.build import build_model
 from moat_det.engine.trained import Trained
 from moat_det.errors import UserError
-from moat_det.files import atomic_path
+from moat_det.files import atomic_path, check_readable, is_whole_archive
 from moat_det.messages import one_line
 
 FORMAT = "moat_det checkpoint 2"
@@ -106,10 +106,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         UserError: There is no such file, or it is none of ours, or it is damaged.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no weights at {path}: give the path of a best.pt or last.pt that training wrote")
+    check_readable(path, f"no weights at {path}: give the path of a best.pt or last.pt that training wrote")
     damaged = UserError(f"{path} is no checkpoint, or a damaged one: give a best.pt or last.pt that a training wrote")
-    if not zipfile.is_zipfile(path):
+    if not is_whole_archive(path):
         raise damaged
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
