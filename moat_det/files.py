@@ -9,8 +9,10 @@ import logging
 import os
 import re
 import shutil
+import stat
 import tempfile
 import unicodedata
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -18,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from moat_det.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -79,11 +83,46 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+def check_is_file(path: str | Path) -> None:
+    """Raise `OSError` for what would never end, or wait for ever, when it is read: a pipe, a device, a socket.
+
+    Of a path that leads nowhere the system's own error is raised; a folder is left to who opens it.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, and no file", str(path))
+
+
 def check_writable(folder: str | Path) -> None:
     """Raise `OSError` where no file can be written in `folder`, which is made when it is missing."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def check_readable(path: Path, missing: str) -> None:
+    """Raise `UserError` where there is no file at `path`, in the words of `missing`, or one that we may not read."""
+    try:
+        if not path.is_file():
+            raise UserError(missing)
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def is_whole_archive(path: str | Path) -> bool:
+    """Whether a file is a ZIP archive of which each part has its checksum; torch writes such, and compares none.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return archive.testzip() is None
+        except Exception:  # what a damaged archive makes zipfile raise is of every kind
+            return False
 
 
 @contextmanager

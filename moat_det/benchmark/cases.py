@@ -185,7 +185,7 @@ def attention_cases(
 
 def config_name(model: str) -> str:
     """Give what `find_config` takes: the engine's models are YAML files, but named without the suffix here."""
-    return f"{model}.yaml" if model.startswith("yolo") and not model.endswith((".yaml", ".yml")) else model
+    return f"{model}.yaml" if model.startswith(("yolo", "rtdetr")) and not model.endswith((".yaml", ".yml")) else model
 
 
 def _properties(model: str, must_be_peer: bool) -> tuple[bool, int]:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import psutil
-import torch
-import ultralytics
-
-import moat_det
+from moat_det.benchmark import tables
 from moat_det.benchmark.cases import NONE, Case
-from moat_det.benchmark.measure import MIB
+from moat_det.benchmark.machine import machine, versions
 from moat_det.benchmark.runner import Row
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_json, atomic_write_text
+from moat_det.files import atomic_write_json
 
 _FIGURES = {
     "seconds": ("time [s]", ".4g"),
@@ -91,26 +83,19 @@ def table(rows: Sequence[Row], baseline: Baseline) -> str:
     settings = [field.name for field in fields(rows[0].case)]
     varied = [name for name in settings if len({str(record[name]) for record in content}) > 1] or settings[:2]
     shared = ", ".join(f"{name} {content[0][name]}" for name in settings if name not in varied)
-    lines = [[*varied, *(heading for heading, _ in _FIGURES.values())]]
+    lines = []
     for record in content:
         figures = ["" if record[name] is None else format(record[name], style) for name, (_, style) in _FIGURES.items()]
         if record["error"]:
             figures[0] = f"failed: {record['error']}"
         lines.append([*(str(record[name]) for name in varied), *figures])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    lines.insert(1, ["-" * width for width in widths])
-    text = [f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |" for line in lines]
-    return "\n".join([*([shared, ""] if shared else []), *text])
+    text = tables.markdown([*varied, *(heading for heading, _ in _FIGURES.values())], lines)
+    return "\n".join([*([shared, ""] if shared else []), text])
 
 
 def write_csv(path: Path, rows: Sequence[Row], baseline: Baseline) -> None:
     """Write one line for each row, atomically."""
-    content = records(rows, baseline)
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, content[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(content)
-    atomic_write_text(path, buffer.getvalue())
+    tables.write_csv(path, records(rows, baseline))
 
 
 def write_json(path: Path, rows: Sequence[Row], baseline: Baseline, command: Sequence[str], threads: int) -> None:
@@ -118,31 +103,12 @@ def write_json(path: Path, rows: Sequence[Row], baseline: Baseline, command: Seq
     content = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": list(command),
-        "machine": {
-            "system": platform.platform(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "memory_mib": round(psutil.virtual_memory().total / MIB),
-            **({"gpu": torch.cuda.get_device_name()} if any(row.case.device == "cuda" for row in rows) else {}),
-        },
+        "machine": machine(gpu=any(row.case.device == "cuda" for row in rows)),
         "threads": threads,
-        "versions": {
-            "python": platform.python_version(),
-            "moat_det": moat_det.__version__,
-            "torch": torch.__version__,
-            "ultralytics": ultralytics.__version__,
-        },
+        "versions": versions(),
         "rows": [
             {**record, "times": row.times, "before_mib": row.before}
             for record, row in zip(records(rows, baseline), rows, strict=True)
         ],
     }
     atomic_write_json(path, content, indent=1)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from moat_det.benchmark.cases import AttentionCase, Case
+from moat_det.messages import one_line
 
 SINGLE_PASS = 2048 * 2048 / 1e6
 """Megapixels above which a pass on a CPU is measured once, without warming up: it takes minutes."""
@@ -79,4 +80,4 @@ def _why_it_ended(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode < 0:
         return f"ended by {signal.Signals(-done.returncode).name}"
     lines = done.stderr.strip().splitlines() or ["no reason given"]
-    return lines[-1][:200]
+    return one_line(lines[-1])

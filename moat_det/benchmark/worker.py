@@ -16,6 +16,7 @@ from moat_det.benchmark.passes import detector_pass
 from moat_det.benchmark.sliced import sliced_pass
 from moat_det.engine.device import use_all_cores
 from moat_det.files import atomic_write_json
+from moat_det.messages import one_line
 
 
 def main(job_file: str, result_file: str) -> None:
@@ -40,10 +41,10 @@ def _setup(job: dict[str, Any]) -> Callable[[], object]:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "out of memory"
-    return f"{type(error).__name__}: {text}"[:200]
+    return f"{type(error).__name__}: {text}"
 
 
 if __name__ == "__main__":

@@ -7,17 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tqdm import tqdm
-
 from moat_det.checks.faults import Fault
 from moat_det.checks.label_files import label_file_faults
 from moat_det.checks.samples import Sample
-from moat_det.checks.stray import stray_labels, unlisted_images, unused_files
+from moat_det.checks.stray import images_not_listed, stray_labels, unused_files
 from moat_det.data.config import SPLITS, DatasetConfig, reading, split_paths
 from moat_det.data.formats.faults import AnnotationError
 from moat_det.data.formats.records import Record, Source
 from moat_det.data.formats.sources import find_sources
 from moat_det.errors import UserError
+from moat_det.progress import progress
 
 
 @dataclass
@@ -47,7 +46,7 @@ def collect(data: DatasetConfig) -> Collection:
     """
     found = Collection()
     roots: dict[str, str] = {}
-    for split in tqdm([split for split in SPLITS if split in data], "Reading labels", unit="split", disable=None):
+    for split in progress([split for split in SPLITS if split in data], "Reading labels", unit="split"):
         samples, paths = found.samples.setdefault(split, []), split_paths(data, split)
         try:
             sources = find_sources(paths, data["names"], **reading(data))
@@ -69,7 +68,7 @@ def collect(data: DatasetConfig) -> Collection:
         first = {sample.image: sample for sample in reversed(samples)}
         found.samples[split] = sorted(first.values(), key=lambda sample: sample.image)
     found.faults += stray_labels(found.all_samples)
-    found.faults += unlisted_images(found.all_samples, roots)
+    found.faults += images_not_listed(found.all_samples, roots)
     return found
 
 

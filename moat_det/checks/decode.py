@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.checks.fingerprint import axis_share, fingerprint
 from moat_det.cores import READING_THREADS
@@ -21,6 +20,7 @@ from moat_det.data.images.header import ORIENTATION_TAG, count_pictures, is_whol
 from moat_det.data.images.pillow import open_picture
 from moat_det.data.images.read import read_image
 from moat_det.data.images.suffixes import ARRAY_SUFFIX
+from moat_det.progress import progress
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def inspect_images(paths: Sequence[str], channels: int) -> dict[str, ImageFacts]
     unique = list(dict.fromkeys(paths))
     with large_images(), _quiet_opencv(), ThreadPool(READING_THREADS) as pool:
         results = pool.imap(lambda path: inspect_image(path, channels), unique, chunksize=8)
-        return dict(zip(unique, tqdm(results, "Decoding", len(unique), unit="image", disable=None), strict=True))
+        return dict(zip(unique, progress(results, "Decoding", len(unique), unit="image"), strict=True))
 
 
 def inspect_image(path: str, channels: int) -> ImageFacts:

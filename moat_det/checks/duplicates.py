@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.checks.decode import ImageFacts
 from moat_det.checks.faults import Fault
 from moat_det.checks.fingerprint import SIDE
 from moat_det.checks.samples import Sample
+from moat_det.progress import progress
 
 # Measured on steel, boards and cells: copies stored as JPEG of quality 30, at half size or with noise stay within the
 # limits; parts of one template that differ by a defect have a block of 2 and more.
@@ -83,7 +83,7 @@ def near_pairs(samples: Sequence[Sample]) -> Iterator[tuple[Sample, Sample, floa
         return
     pooled = np.stack([_pooled(facts) for _, facts in known])
     seen: set[int] = set()
-    for start in tqdm(range(0, len(known), _CHUNK), "Comparing", unit="chunk", disable=None):
+    for start in progress(range(0, len(known), _CHUNK), "Comparing", unit="chunk"):
         for i, nearest, candidates in _candidates(pooled, start):
             for j in candidates:
                 if j in seen:

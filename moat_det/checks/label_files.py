@@ -10,6 +10,7 @@ from pathlib import Path
 from moat_det.checks.faults import Fault
 from moat_det.checks.samples import Sample
 from moat_det.data.formats.yolo_files import label_places
+from moat_det.files import check_is_file
 
 # Where more images than this share of a split have no label file, that is how it marks good parts.
 _FORGOTTEN_SHARE = 0.1
@@ -38,6 +39,7 @@ def _content(sample: Sample) -> Iterator[Fault]:
     if file is None:
         return
     with suppress(OSError):  # which the reader has told
+        check_is_file(file)
         content = Path(file).read_bytes()
         if b"\r\n" in content:
             yield Fault("crlf", sample.split, file)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.checks.balance import class_faults, count_classes, good_part_faults, group_faults
 from moat_det.checks.boxes import box_faults
@@ -19,6 +18,7 @@ from moat_det.checks.recommend import Recommendation, recommend
 from moat_det.checks.samples import Sample
 from moat_det.data.config import DatasetConfig, load_dataset
 from moat_det.demo import dataset_source
+from moat_det.progress import progress
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def check_dataset(source: str | Path, group: str | None = None) -> Check:
     for split, members in found.samples.items():
         faults += image_faults(members, data["intensity"].kind, data["channels"])
         faults += good_part_faults(split, members, data["yaml_file"])
-    for sample in tqdm(samples, "Checking boxes", unit="image", disable=None):
+    for sample in progress(samples, "Checking boxes", unit="image"):
         faults += box_faults(sample)
     faults += duplicate_faults(samples)
     counts = {split: count_classes(members, data["nc"]) for split, members in found.samples.items()}

@@ -11,7 +11,8 @@ from moat_det.checks.samples import Sample
 from moat_det.data.formats.faults import AnnotationError
 from moat_det.data.formats.yolo import parse_row, read_lines
 from moat_det.data.formats.yolo_files import unused_texts
-from moat_det.data.images.find import count_suffixes, is_image, walk
+from moat_det.data.images.find import count_suffixes
+from moat_det.data.index.listed import unlisted_images
 
 
 def stray_labels(samples: Sequence[Sample]) -> Iterator[Fault]:
@@ -36,16 +37,14 @@ def unused_files(files: Sequence[str], split: str) -> Iterator[Fault]:
         yield Fault("unused_files", split, members[0], f"one of {count_suffixes(members)}")
 
 
-def unlisted_images(samples: Sequence[Sample], roots: Mapping[str, str]) -> Iterator[Fault]:
+def images_not_listed(samples: Sequence[Sample], roots: Mapping[str, str]) -> Iterator[Fault]:
     """Tell the images in the image folders of COCO JSONs that no split lists."""
     listed = {sample.image for sample in samples}
     splits = {sample.labels: sample.split for sample in samples}
-    seen: set[str] = set()
     for file, root in roots.items():
-        for image in sorted(walk(root)) if root else []:
-            if is_image(image) and image not in listed and image not in seen:
-                seen.add(image)
-                yield Fault("image_not_listed", splits.get(file, ""), image, f"not in {file}")
+        for image in unlisted_images([root], listed) if root else ():
+            listed.add(image)
+            yield Fault("image_not_listed", splits.get(file, ""), image, f"not in {file}")
 
 
 def _is_label(file: str) -> bool:

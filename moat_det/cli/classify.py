@@ -23,13 +23,14 @@ class ClassificationOptions:
 
 
 def _run(arguments: Arguments) -> None:
-    from moat_det.engine.classify import classify, find_pictures, load_classifier
+    from moat_det.engine.classify import classify, load_classifier
+    from moat_det.engine.sources.files import list_pictures
     from moat_det.files import atomic_write_json
 
     options = arguments.take(ClassificationOptions)
     if options.top < 1:
         raise UserError(f"--top {options.top}: give 1 or more")
-    paths = find_pictures(options.source)
+    paths = list_pictures(options.source)
     results = classify(load_classifier(options.weights, options.backbone), paths, options.top)
     if options.save_json:
         atomic_write_json(options.save_json, results, indent=2)

@@ -15,11 +15,16 @@ COMMANDS = {
     "detect": "Detect defects in images or videos; draw and write what is found.",
     "export": "Write a detector as a file for other runtimes, compared with its checkpoint.",
     "check": "Look for everything that may be wrong with a dataset, and recommend how to train it.",
+    "check-labels": "Rank the labels that are probably wrong, by what models detect.",
     "convert": "Write a dataset in another format, and split it.",
     "show-batch": "Draw the training images as the model will see them: augmented, with their boxes.",
     "mine-negatives": "List the good images on which a model fires, to train on them.",
+    "agreement": "Measure how well inspectors, and the model, agree about the same parts.",
+    "drift": "Tell whether new images, and what is found in them, are still like those of a validation.",
+    "compare": "Set validations side by side: whether a model is better, as a difference with an interval.",
     "classify": "Name what is in pictures, with a MOAT classifier.",
     "weights": "Write the weights of a backbone as .safetensors, bit for bit.",
+    "bench": "Compare the accuracy of detectors: models x datasets x seeds, on test splits.",
     "benchmark": "Measure time and peak memory of detectors, or of attention alone.",
     "demo": "Draw the demo set: parts with defects, YOLO labels and COCO annotations.",
 }
@@ -66,12 +71,14 @@ class EngineHelp:
         general: Names of those that follow.
         sections: Of the engine's default.yaml, shown whole.
         defaults: Those that are not the engine's.
+        without: Names of those that it does not take.
     """
 
     main: Mapping[str, str]
     general: str
     sections: Sequence[str] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    without: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,8 @@ class Command:
             return self.own
         from moat_det.engine.arguments import engine_options
 
-        return {**engine_options(), **self.own}
+        left_out = self.engine.without.split()
+        return {**{name: each for name, each in engine_options().items() if name not in left_out}, **self.own}
 
 
 def load_command(name: str) -> Command:

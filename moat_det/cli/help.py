@@ -92,7 +92,9 @@ def _sections(command: Command) -> Iterable[tuple[str, list[Option]]]:
     if shown is None:
         yield "Main", [*own.values(), debug]
         return
-    main = {name: replace(known[name], text=text) for name, text in shown.main.items() if name not in own}
+    main = {
+        name: replace(known[name], text=text) for name, text in shown.main.items() if name in known and name not in own
+    }
     yield "Main", [*own.values(), *main.values(), debug]
     groups: dict[str, list[Option]] = {"General": []}
     for name, option in known.items():
@@ -108,7 +110,9 @@ def _sections(command: Command) -> Iterable[tuple[str, list[Option]]]:
 def _add(group: Any, option: Option, text: str) -> None:
     """Add an option to a parser or a group of one; whether a value is missing is seen later."""
     if option.positional:
-        group.add_argument(option.name, action="append", metavar=option.metavar, help=text).required = False
+        several: dict[str, Any] = {"nargs": "+"} if option.many else {}
+        action = group.add_argument(option.name, action="append", metavar=option.metavar, help=text, **several)
+        action.required = False
         return
     nargs = "*" if option.many else "?" if option.bare else None
     metavar = _metavar(option)

@@ -45,7 +45,16 @@ def run(name: str, words: Sequence[str]) -> int:
         show_log()
         return command.run(parse(command, words))
 
-    return end_well(name, action, debug="--debug" in words)
+    return end_well(name, action, debug=_debugging(words))
+
+
+def _debugging(words: Sequence[str]) -> bool:
+    """Say whether errors are let through, which holds while the command line is read too."""
+    for place, word in enumerate(words, start=1):
+        name, equals, value = word.partition("=")
+        if name == "--debug":
+            return (value if equals else "".join(words[place : place + 1])).lower() != "false"
+    return False
 
 
 def _overview(words: Sequence[str]) -> None:

@@ -114,7 +114,7 @@ def _unknown(command: Command, flag: str, flags: Mapping[str, Option]) -> str:
     names = {option.name.rstrip("_"): option for option in flags.values() if not option.positional}
     if command.engine and name not in names:
         for other in ("train", "val", "detect"):
-            if name in load_command(other).own:
+            if name in load_command(other).known:
                 return f"{flag} of moat {command.name}: it belongs to moat {other}"
     if name.startswith("no_") and (option := names.get(name.removeprefix("no_"))):
         return f"{flag}: did you mean {option.flag} false?"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -57,9 +57,9 @@ COMMAND = Command(
     run=_run,
     check=train.COMMAND.check,
     options=(PictureOptions, *train.COMMAND.options),
-    about="It takes every option of moat train, and draws the batch that the training with these options begins an "
+    about="It takes the options of moat train, and draws the batch that the training with these options begins an "
     "epoch with. (--multi-scale, which resizes whole batches later, is not drawn.)",
     usage="--data DATA --out FILE [--epoch 0,1,99] [--columns N] [--augmentation surface --copy-paste 0.5 ...]",
     examples=("show-batch --data defects.yaml --augmentation surface --copy-paste 0.5 --out batch.jpg",),
-    engine=train.COMMAND.engine,
+    engine=replace(train.ENGINE, without="resume"),
 )

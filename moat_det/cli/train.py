@@ -57,6 +57,20 @@ def _check(given: Mapping[str, Any]) -> None:
         raise UserError("moat train needs --data: --data defects.yaml, or --data demo for a first look")
 
 
+ENGINE = EngineHelp(
+    main={
+        "data": DATA,
+        "model": "model YAML of your own, or the name of one of ours (tiny_moat0-p2), instead of --backbone",
+        "resume": "go on with the last run, or with that of the last.pt given",
+        "imgsz": "longer side of the images in pixels, or height and width, or auto: the median shape of the data",
+        "rect": "give each batch the shape of its images instead of a square",
+        "copy_paste": "how often an image gets a defect that is cut out of another",
+    },
+    general="epochs imgsz batch device workers seed classes project name exist_ok verbose",
+    sections=("Train", "Val/Test", "Hyperparameters", "Custom config.yaml"),
+    defaults={"nbs": "that of --batch", "workers": WORKERS, **training_defaults()},
+)
+
 COMMAND = Command(
     name="train",
     run=_run,
@@ -69,17 +83,5 @@ COMMAND = Command(
         "train --data coils.yaml --imgsz 256 2048",
         "train --resume runs/train/weights/last.pt",
     ),
-    engine=EngineHelp(
-        main={
-            "data": DATA,
-            "model": "model YAML of your own, or the name of one of ours (tiny_moat0-p2), instead of --backbone",
-            "resume": "go on with the last run, or with that of the last.pt given",
-            "imgsz": "longer side of the images in pixels, or height and width, or auto: the median shape of the data",
-            "rect": "give each batch the shape of its images instead of a square",
-            "copy_paste": "how often an image gets a defect that is cut out of another",
-        },
-        general="epochs imgsz batch device workers seed classes project name exist_ok verbose",
-        sections=("Train", "Val/Test", "Hyperparameters", "Custom config.yaml"),
-        defaults={"nbs": "that of --batch", "workers": WORKERS, **training_defaults()},
-    ),
+    engine=ENGINE,
 )

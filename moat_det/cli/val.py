@@ -24,6 +24,7 @@ COMMAND = Command(
         "val --weights runs/train/weights/best.pt --data defects.yaml",
         "val --weights best.pt --data defects.yaml --split test --annotations test.json",
         "val --weights best.pt --data boards.yaml --imgsz native --batch 1",
+        "val --weights best.pt --data boards.yaml --max-escape 0.01 --group '^(board\\d+)_'",
     ),
     engine=EngineHelp(
         main={"data": DATA, "imgsz": IMGSZ},

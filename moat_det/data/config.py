@@ -7,17 +7,19 @@ import os
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
+from moat_det.data.images.find import is_there
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.index.names import json_names
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
-from moat_det.messages import is_plain, shown, some, suggest
+from moat_det.messages import as_given, is_plain, shown, some, suggest
 
 logger = logging.getLogger(__name__)
 
 MAX_CHANNELS = 128  # OpenCV scales and turns no more at once
 SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 _SUFFIXES = (".yaml", ".yml")
+_READ_AS = " (YAML reads yes, no, on and off without quotes as truth values)"
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 _EXAMPLES = {"train": "train: images/train", "val": "val: images/val", "names": "names: [scratch, pit]"}
 
@@ -64,7 +66,12 @@ def split_paths(data: DatasetConfig, split: str) -> list[str]:
 
 def reading(data: DatasetConfig) -> dict[str, Any]:
     """How the files of a dataset are read: what `open_index` and `find_sources` take beside paths and names."""
-    return {"image_roots": data.get("image_roots"), "root": data.get("path"), "keypoints": data.get("keypoints", 0)}
+    return {
+        "image_roots": data.get("image_roots"),
+        "root": data.get("path"),
+        "keypoints": data.get("keypoints", 0),
+        "jsons": [path for split in SPLITS for path in split_paths(data, split) if _is_json(path)],
+    }
 
 
 def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:
@@ -102,7 +109,7 @@ def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:
             data[key] = _resolve_split(content[key], key, root, file, must_exist=key in needed)
     if split and split not in data:
         given = ", ".join(key for key in SPLITS if key in data)
-        raise UserError(f"{file}: no split '{split[:40]}' in it; add the key '{split[:40]}' or use one of {given}")
+        raise UserError(f"{file}: no split {shown(split)} in it; add the key {shown(split)} or use one of {given}")
     if content.get("images") not in _EMPTY:
         data["image_roots"] = _resolve_image_roots(content["images"], data, root, file, needed)
     if names_in_json:
@@ -196,6 +203,7 @@ def _check_names(names: Any, file: Path) -> dict[int, str]:
         if text is None:
             raise UserError(
                 f"{file}: 'names' has {shown(name)} as class {key}; write a name, in quotes: {key}: \"...\""
+                f"{_READ_AS if isinstance(name, bool) else ''}"
             )
         if int(number) in by_id:
             raise UserError(f"{file}: 'names' has the id {int(number)} twice; give each class its own")
@@ -227,10 +235,10 @@ def _as_text(value: Any) -> str | None:
 def _check_counts(content: dict[Any, Any], num_names: int, file: Path) -> None:
     nc, channels = content.get("nc"), content.get("channels")
     if nc is not None and _as_text(nc) not in {str(num_names), f"{num_names}.0"}:
-        raise UserError(f"{file}: 'nc: {_written(nc)}' but {num_names} names; correct 'nc' or remove it")
+        raise UserError(f"{file}: 'nc: {as_given(nc)}' but {num_names} names; correct 'nc' or remove it")
     if channels is not None and not (type(channels) is int and 1 <= channels <= MAX_CHANNELS):
         raise UserError(
-            f"{file}: 'channels: {_written(channels)}' is no whole number from 1 to {MAX_CHANNELS}; write the number "
+            f"{file}: 'channels: {as_given(channels)}' is no whole number from 1 to {MAX_CHANNELS}; write the number "
             "of bands, or remove it: gray and colour are read as 3 channels"
         )
 
@@ -240,12 +248,6 @@ def _count_keypoints(shape: Any, file: Path) -> int:
     if not isinstance(shape, list) or len(shape) != 2 or any(type(side) is not int or side < 1 for side in shape):
         raise UserError(f"{file}: 'kpt_shape: {shown(shape)}' is not [points, 2 or 3], as in [17, 3]; correct it")
     return shape[0] * shape[1]
-
-
-def _written(value: Any) -> str:
-    """Give a value as the user wrote it, or nearly."""
-    text = _as_text(value)
-    return shown(value) if text is None else text[:200]
 
 
 def _find_root(given: Any, file: Path) -> Path:
@@ -276,7 +278,7 @@ def _resolve(entry: Any, key: str, example: str, root: Path, file: Path, must_ex
     path = os.path.abspath(root / os.path.expanduser(entry))
     if entry.startswith("../") and not os.path.exists(path) and os.path.exists(root / entry[3:]):
         path = os.path.abspath(root / entry[3:])  # some tools export ../train/images where train/images is meant
-    if must_exist and not os.path.exists(path):
+    if must_exist and not is_there(path):
         raise UserError(f"{file}: '{key}: {entry}' does not exist (looked for {path}); correct it or the key 'path'")
     return path
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tqdm import tqdm
 
 from moat_det.data.config import SPLITS, load_dataset, reading
 from moat_det.data.formats.coco import coco_dictionary, coco_names
@@ -24,6 +23,8 @@ from moat_det.data.images.suffixes import ARRAY_SUFFIX
 from moat_det.data.index import open_index
 from moat_det.errors import UserError
 from moat_det.files import atomic_folder
+from moat_det.messages import way_out
+from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,8 @@ def write_dataset(
                 (folder / name).write_text(text, "utf-8")
     except OSError as error:
         place = error.filename or out
-        raise UserError(f"{out}: cannot be written ({place}: {error.strerror}); free some space or mend it") from error
+        helps = way_out(error) or "mend it"
+        raise UserError(f"{out}: cannot be written ({place}: {error.strerror}); {helps}") from error
 
 
 def _read_source(
@@ -185,9 +187,7 @@ def _write(
     content: dict[str, Any] = {}
     for split, images in splits.items():
         targets = _name_files(images, target_format)
-        for image, target in tqdm(
-            list(zip(images, targets, strict=True)), desc=f"{split}: copying", unit="image", disable=None
-        ):
+        for image, target in progress(list(zip(images, targets, strict=True)), text=f"{split}: copying", unit="image"):
             copy = folder / "images" / split / target
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(image.path, copy)

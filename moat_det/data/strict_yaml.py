@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import yaml
 
 from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_text
 from moat_det.errors import UserError
+from moat_det.messages import one_line, shown
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -28,7 +28,7 @@ class _StrictLoader(yaml.SafeLoader):
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                problem = f"the key {reprlib.repr(key.value)} is given twice"
+                problem = f"the key {shown(key.value)} is given twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -52,8 +52,7 @@ def read_yaml(file: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
-        problem = " ".join(str(error.problem).split())[:200]
-        raise UserError(f"{file}{line}: broken YAML: {problem}; correct the line") from error
+        raise UserError(f"{file}{line}: broken YAML: {one_line(error.problem)}; correct the line") from error
     except Exception as error:  # PyYAML's constructors raise anything: `!!int x`, 2020-13-01, brackets without end
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise UserError(f"{file}: broken YAML: {reason}; correct the value") from error

@@ -20,6 +20,7 @@ from moat_det.demo.part import NAMES, SURFACES, draw_part
 from moat_det.errors import UserError
 from moat_det.files import atomic_folder, atomic_write_text
 from moat_det.paths import user_cache
+from moat_det.progress import progress
 
 VERSION = 1  # counts up with every change of what is drawn or written
 SMALLEST_SIDE = 64  # pixels; on less, a board may have no whole pad and a stain no room
@@ -154,14 +155,14 @@ def yaml_text(content: dict[str, Any]) -> str:
 def write_set(folder: Path, out: Path, record: dict[str, Any]) -> None:
     """Write the whole set that `record` describes into `folder`, to be renamed to `out`."""
     total = record["train"] + record["val"]
-    with tqdm(total=total, desc="drawing the demo set", unit="image", leave=False, disable=None) as progress:
+    with progress(total=total, text="drawing the demo set", unit="image", leave=False) as bar:
         for split in SPLITS:
-            write_split(folder, split, record, progress)
+            write_split(folder, split, record, bar)
     (folder / "data.yaml").write_text(yaml_text(dataset_yaml(out)), encoding="utf-8")
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def write_split(folder: Path, split: str, record: dict[str, Any], progress: tqdm) -> None:
+def write_split(folder: Path, split: str, record: dict[str, Any], bar: tqdm) -> None:
     """Write the images, labels and annotations of one split."""
     height, width = record["size"]
     images, labels = folder / "images" / split, folder / "labels" / split
@@ -176,7 +177,7 @@ def write_split(folder: Path, split: str, record: dict[str, Any], progress: tqdm
         found.append(LabelledImage(str(images / f"{name}.png"), height, width, classes, boxes))
         names.append(f"{name}.png")
         (labels / f"{name}.txt").write_text(yolo_text(found[-1], ".8f"), encoding="ascii")
-        progress.update()
+        bar.update()
     info = {"description": f"{record['generator']}, version {record['version']}, seed {record['seed']}"}
     coco = coco_dictionary(found, names, dict(enumerate(NAMES)), decimals=0, info=info)  # whole pixels
     (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(coco), encoding="ascii")

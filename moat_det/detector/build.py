@@ -12,7 +12,7 @@ from moat_det.backbones.windows import WindowSpec
 from moat_det.detector.base import BaseDetector
 from moat_det.detector.config import load_config, parse_config
 from moat_det.detector.detector import Detector
-from moat_det.detector.peers import Peer, is_peer
+from moat_det.detector.peers import build_peer, is_peer
 from moat_det.errors import UserError
 
 
@@ -67,7 +67,7 @@ def build_model(
         UserError: The mapping is not in order.
     """
     if is_peer(mapping):
-        return Peer(mapping, nc, names, channels)
+        return build_peer(mapping, nc, names, channels)
     shape = {key: value for key, value in mapping.items() if key not in {"nc", "channels"}}
     config = parse_config(shape, source)
     try:

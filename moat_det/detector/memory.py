@@ -39,8 +39,8 @@ def predict_memory(model: nn.Module, shape: tuple[int, int, int, int], dtype: to
 
     The model runs on tensors without content (torch's fake tensors), while the bytes of all that are alive are counted:
     whatever the backbone, its windows, its number format and its levels. It takes about half a second at any size.
-    On a CPU it holds since freed memory goes back to the system from then on (see `give_back_freed_memory`). Images of
-    less than about 500 x 500 pixels are predicted too high, by up to the `OVERHEAD`.
+    On a CPU it holds where freed memory goes back to the system (see `give_back_freed_memory`). Images of less than
+    about 500 x 500 pixels are predicted too high, by up to the `OVERHEAD`.
 
     Args:
         model: In evaluation mode, on the device and in the number format of the pass.
@@ -51,8 +51,6 @@ def predict_memory(model: nn.Module, shape: tuple[int, int, int, int], dtype: to
         Bytes, within 25 % of what the operating system measures; the images are among them.
     """
     device = next(model.parameters()).device
-    if device.type == "cpu":
-        give_back_freed_memory()
     tensors = chain(model.parameters(), model.buffers())
     # A copy of the modules around the same tensors: what they keep of a pass (caches, anchor points) is fake as well.
     model = deepcopy(model, {id(tensor): tensor for tensor in tensors})
@@ -66,7 +64,7 @@ def give_back_freed_memory() -> None:
 
     glibc keeps freed blocks of up to 32 MiB for later ones; as those of a pass differ in size, many fit nowhere, and up
     to twice the live memory stays taken. The system then clears every block anew, which made passes at 640 px
-    a quarter slower: so it is done only where memory is predicted, which is where it could be short.
+    a quarter slower: so it is done only where memory is short.
     """
     if _LIBC is None or not hasattr(_LIBC, "gnu_get_libc_version"):
         return

@@ -86,6 +86,7 @@ def non_max_suppression(
 def _candidates(level: Tensor, conf: float | Tensor, classes: Sequence[int] | None, max_candidates: int) -> Tensor:
     """Give the best boxes of a level (A, 4 + nc) by falling score, as (N, 6) like the result."""
     score, label = level[:, 4:].max(1)
+    score = score.float()  # in a shorter format, a score just above `conf` would not be
     point = (score > (conf[label] if isinstance(conf, Tensor) else conf)).nonzero().squeeze(1)
     score, label = score[point], label[point]
     if not (finite := level[point, :4].isfinite().all(1)).all():
@@ -95,7 +96,7 @@ def _candidates(level: Tensor, conf: float | Tensor, classes: Sequence[int] | No
         point, label, score = point[wanted], label[wanted], score[wanted]
     best = _by_score(score)[:max_candidates]
     corners = box_convert(level[point[best], :4].float(), "cxcywh", "xyxy")
-    return torch.cat((corners, score[best, None].float(), label[best, None].float()), 1)
+    return torch.cat((corners, score[best, None], label[best, None].float()), 1)
 
 
 def _by_score(scores: Tensor) -> Tensor:

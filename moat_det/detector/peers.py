@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from ultralytics.nn.tasks import RTDETRDetectionModel
 
 from moat_det.detector.base import BaseDetector, as_numbers
 
@@ -45,3 +46,52 @@ class Peer(BaseDetector):
     def predict(self, x: Tensor, profile: bool = False, augment: bool = False, embed: list[int] | None = None) -> Any:
         """Detect in `x` (B, C, H, W), uint8 or floating in [0, 1]."""
         return super().predict(as_numbers(x), profile, augment, embed)
+
+
+class TransformerPeer(Peer, RTDETRDetectionModel):
+    """An RT-DETR of the engine's (rtdetr-l.yaml): a decoder in place of dense heads, with losses of its own.
+
+    Takes what `Peer` takes.
+    """
+
+    def __init__(
+        self, mapping: Mapping[str, Any], nc: int, names: dict[int, str] | None = None, channels: int = 3
+    ) -> None:
+        super().__init__(mapping, nc, names, channels)
+        self.nc = nc  # which its losses ask for
+
+    def predict(
+        self,
+        x: Tensor,
+        profile: bool = False,
+        augment: bool = False,
+        embed: list[int] | None = None,
+        batch: dict[str, Any] | None = None,
+    ) -> Any:
+        """Detect in `x` (B, C, H, W), uint8 or floating in [0, 1].
+
+        Args:
+            x: The images.
+            profile: Print the time of each layer.
+            augment: Has no effect, as in the engine.
+            embed: Layers whose features are wanted instead.
+            batch: The objects that training shows the decoder with noise.
+
+        Returns:
+            In training what the losses take. Else predictions (B, 4 + nc, A) as a dense head gives them, one for each
+            class and query that the decoder chose, and the raw output.
+        """
+        output = RTDETRDetectionModel.predict(self, as_numbers(x), profile, batch, augment, embed)
+        if self.training or embed:
+            return output
+        chosen, raw = output
+        height, width = x.shape[2:]
+        boxes = chosen[..., :4] * chosen.new_tensor([width, height, width, height])
+        scores = chosen.new_zeros(*chosen.shape[:2], self.nc).scatter_(2, chosen[..., 5:].long(), chosen[..., 4:5])
+        return torch.cat((boxes, scores), 2).transpose(1, 2), raw
+
+
+def build_peer(mapping: Mapping[str, Any], nc: int, names: dict[int, str] | None = None, channels: int = 3) -> Peer:
+    """Build a model of the engine's from its configuration; takes what `Peer` takes."""
+    decodes = mapping["head"][-1][2] == "RTDETRDecoder"
+    return (TransformerPeer if decodes else Peer)(mapping, nc, names, channels)

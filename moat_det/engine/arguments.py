@@ -12,6 +12,7 @@ from ultralytics.cfg import check_cfg
 from ultralytics.utils import DEFAULT_CFG_DICT, DEFAULT_CFG_PATH
 
 from moat_det.errors import UserError
+from moat_det.messages import as_given, one_line
 from moat_det.options import Option, hint, read_types
 from moat_det.paths import cfg_dir, expand_home
 
@@ -21,6 +22,8 @@ _FIXED = ("task", "mode")
 _TYPES = {"imgsz": "int | list[int] | native | auto", "resume": "bool | str"}
 # The least values that the engine does not check, and fails on later.
 _LEAST = {"line_width": 1, "workers": 0, "close_mosaic": 0, "warmup_epochs": 0, "time": 0}
+# Numbers to the engine that may be texts or several numbers to us.
+_MORE = ("conf", "imgsz")
 # Keywords that the engine's Python API takes beside its configuration.
 _PYTHON_ONLY = ("augmentations", "save_dir")
 
@@ -63,7 +66,7 @@ def check_overrides(overrides: Mapping[str, Any], own: Collection[str]) -> None:
     known = [*DEFAULT_CFG_DICT, *_PYTHON_ONLY, *own]
     for name in overrides:
         if name not in known:
-            raise UserError(f"unknown argument {name}{hint(name, known)}")
+            raise UserError(f"unknown argument {as_given(name)}{hint(str(name), known)}")
 
 
 def settle(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +80,7 @@ def settle(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: A value is of the wrong type, or out of its range.
     """
-    settled = {name: expand_home(value) for name, value in given.items()}
+    settled = {name: _plain(expand_home(value)) for name, value in given.items()}
     if settled.get("embed") is not None:
         raise UserError(f"--embed {_spelled(settled['embed'])}: is not supported; leave it out")
     if settled.get("classes") is not None:
@@ -85,16 +88,17 @@ def settle(given: Mapping[str, Any]) -> dict[str, Any]:
         settled["classes"] = _class_numbers(classes if isinstance(classes, (list, tuple, set, range)) else [classes])
     for name, value in settled.items():
         # Ours are checked where they are taken, and so is what is more than a number.
-        if name not in DEFAULT_CFG_DICT or isinstance(value, (list, tuple, dict, str)):
+        more = name in _MORE and isinstance(value, (list, tuple, dict, str))
+        if name not in DEFAULT_CFG_DICT or more:
             continue
         try:
             _checked(name, value)
         except (TypeError, ValueError) as error:
-            raise UserError(f"--{name.replace('_', '-')} {value}: {error}") from None
+            raise UserError(f"--{name.replace('_', '-')} {as_given(value)}: {error}") from None
     for name, least in _LEAST.items():
         value = settled.get(name)
         if isinstance(value, (int, float)) and value < least:
-            raise UserError(f"--{name.replace('_', '-')} {value}: must be {least} or more")
+            raise UserError(f"--{name.replace('_', '-')} {as_given(value)}: must be {least} or more")
     return settled
 
 
@@ -105,7 +109,7 @@ def check_batch(batch: Any) -> None:
         UserError: It is no whole number above 0.
     """
     if batch is not None and (type(batch) is not int or batch < 1):
-        raise UserError(f"--batch {batch}: must be a whole number of images, 1 or more")
+        raise UserError(f"--batch {as_given(batch)}: must be a whole number of images, 1 or more")
 
 
 def check_training_batch(batch: Any) -> None:
@@ -117,7 +121,8 @@ def check_training_batch(batch: Any) -> None:
     whole = type(batch) is int and (batch >= 1 or batch == -1)
     if batch is not None and not whole and not (isinstance(batch, float) and 0 < batch < 1):
         raise UserError(
-            f"--batch {batch}: must be a number of images, 1 or more; or -1, or a share of the GPU's memory such as 0.7"
+            f"--batch {as_given(batch)}: must be a number of images, 1 or more; or -1, or a share of the GPU's memory "
+            "such as 0.7"
         )
 
 
@@ -132,6 +137,11 @@ def check_classes(classes: Collection[int] | None, names: Mapping[int, str]) -> 
         raise UserError(f"--classes {_spelled(absent)}: there is no such class; there are 0 to {len(names) - 1}")
 
 
+def _plain(value: Any) -> Any:
+    """Give the numbers of NumPy and torch, single ones and lists, as Python's own."""
+    return value.tolist() if hasattr(value, "tolist") and hasattr(value, "dtype") else value
+
+
 def _class_numbers(values: Iterable[Any]) -> list[int]:
     numbers = list(values)
     for number in numbers:
@@ -141,7 +151,7 @@ def _class_numbers(values: Iterable[Any]) -> list[int]:
 
 
 def _spelled(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return one_line(" ".join(map(as_given, value))) if isinstance(value, (list, tuple)) else as_given(value)
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -19,7 +20,8 @@ from moat_det.detector.base import BaseDetector
 from moat_det.detector.build import build_model
 from moat_det.engine.trained import Trained
 from moat_det.errors import UserError
-from moat_det.files import atomic_path
+from moat_det.files import atomic_path, check_readable, is_whole_archive
+from moat_det.messages import one_line
 
 FORMAT = "moat_det checkpoint 2"
 _READABLE = {FORMAT, "moat_det checkpoint 1"}
@@ -38,6 +40,7 @@ class Checkpoint:
         training: What resuming needs (epoch, raw weights, optimizer, ...); None once the training has ended.
         channels: Bands of the images.
         intensity: How images of more than 8 bits became the input, as `Intensity.to_dict` gives it.
+        chosen_on: As `Trained` has it.
     """
 
     config: dict[str, Any]
@@ -49,6 +52,7 @@ class Checkpoint:
     channels: int = 3
     # Files of format 1 say nothing: their models were trained on the high byte.
     intensity: dict[str, Any] = field(default_factory=Intensity("full").to_dict)
+    chosen_on: str | None = None  # files from before operating points do not say
 
     @property
     def trained(self) -> Trained:
@@ -57,7 +61,7 @@ class Checkpoint:
         if size is not None:
             height, width = (size, size) if isinstance(size, int) else size
             size = height, width
-        return Trained(size, Intensity.from_dict(self.intensity))
+        return Trained(size, Intensity.from_dict(self.intensity), self.chosen_on)
 
     def build(self) -> BaseDetector:
         """Give the model with its weights, float32, on the CPU, in evaluation mode.
@@ -69,7 +73,7 @@ class Checkpoint:
         try:
             model.load_state_dict(self.weights)
         except RuntimeError as error:
-            raise UserError(f"the weights do not fit their configuration: {str(error).splitlines()[0]}") from None
+            raise UserError(f"the weights do not fit their configuration: {one_line(error)}") from None
         return model.float().eval()
 
     def save(self, path: str | Path) -> None:
@@ -102,10 +106,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         UserError: There is no such file, or it is none of ours, or it is damaged.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no weights at {path}: give the path of a best.pt or last.pt that training wrote")
+    check_readable(path, f"no weights at {path}: give the path of a best.pt or last.pt that training wrote")
     damaged = UserError(f"{path} is no checkpoint, or a damaged one: give a best.pt or last.pt that a training wrote")
-    if not zipfile.is_zipfile(path):
+    if not is_whole_archive(path):
         raise damaged
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -130,6 +133,15 @@ def _is_ours(content: Any) -> bool:
 def load_model(path: str | Path) -> BaseDetector:
     """Give the model of the checkpoint at `path`; raises `UserError` as `load_checkpoint` does."""
     return load_checkpoint(path).build()
+
+
+def weights_digest(model: BaseDetector) -> str:
+    """Give what tells a model's weights from others, in whatever file they are."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def newest_run(project: Path) -> Path:

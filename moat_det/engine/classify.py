@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +18,12 @@ from moat_det.backbones.weights.find import find_weights
 from moat_det.backbones.weights.identify import classes_of, has_tables, identify
 from moat_det.backbones.weights.load import load
 from moat_det.backbones.weights.releases import release_name
-from moat_det.data.images.find import find_images
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
+from moat_det.engine.sources.depth import intensity_of_run
+from moat_det.engine.sources.pages import tell_pictures
 from moat_det.errors import UserError
+from moat_det.progress import progress
 
 CROP = 224 / 256
 """Part of the shorter side that the square in the middle takes, the usual one of ImageNet's evaluation."""
@@ -55,19 +55,7 @@ def load_classifier(weights: str, backbone: str | None) -> MOATBackbone:
     return model
 
 
-def find_pictures(source: str) -> list[Path]:
-    """Give the pictures that a path or a pattern names, sorted.
-
-    Raises:
-        UserError: There are none.
-    """
-    found = [source] if Path(source).exists() else sorted(glob.glob(source, recursive=True))
-    if not found:
-        raise UserError(f"--source {source}: no such file or folder, and nothing matches it as a pattern")
-    return find_images(found)
-
-
-def classify(model: MOATBackbone, paths: list[Path], top: int) -> list[dict[str, Any]]:
+def classify(model: MOATBackbone, paths: list[str], top: int) -> list[dict[str, Any]]:
     """Print the likeliest classes of each picture; name those that cannot be read.
 
     Returns:
@@ -79,21 +67,25 @@ def classify(model: MOATBackbone, paths: list[Path], top: int) -> list[dict[str,
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.eval().to(device)
     names = class_names(model.logits_head.out_features)
+    intensity = intensity_of_run(Intensity())  # ImageNet has 8 bits
     results = []
-    for path in tqdm(paths, desc="classifying", unit="picture", leave=False, disable=len(paths) == 1):
+    for path in progress(paths, text="classifying", unit="picture", leave=False):
+        tell_pictures(path, channels=3)
         try:
-            picture = read_input(path, Intensity("full"))
-        except OSError as error:
-            tqdm.write(f"{path}: skipped: {error}", file=sys.stderr)
+            picture = read_input(path, intensity)
+        except (OSError, UserError) as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            tqdm.write(f"{path}: skipped: {reason}", file=sys.stderr)
             continue
         with torch.inference_mode():
             probabilities = model(prepare(picture, model).to(device))[0].softmax(0)
-        values, classes = probabilities.topk(min(top, len(names)))
+        # Of equal probabilities the smaller class comes first, on every processor: topk leaves that open.
+        values, classes = (part[:top] for part in probabilities.sort(descending=True, stable=True))
         likeliest = [
             {"class": index, "name": names[index], "probability": value}
             for index, value in zip(classes.tolist(), values.tolist(), strict=True)
         ]
-        results.append({"file": str(path), "classes": likeliest})
+        results.append({"file": path, "classes": likeliest})
         tqdm.write(f"{path}: " + ", ".join(f"{row['name']} {row['probability']:.1%}" for row in likeliest))
     if not results:
         raise UserError(f"none of the {len(paths)} pictures can be read")

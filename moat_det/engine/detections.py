@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from ultralytics.engine.results import Results
 
+from moat_det.evaluation.ground_truth import written_boxes, written_corners
+from moat_det.evaluation.inspection.verdicts import PartVerdict, Verdicts
 from moat_det.files import atomic_write_json, atomic_write_text
 
 _COLUMNS = ("image_id", "file_name", "frame", "class", "name", "score", "x1", "y1", "x2", "y2")
@@ -18,10 +22,15 @@ class DetectionFiles:
     """Collects the detections of a run, and writes them when it ends, well or not.
 
     `file_name` is the path below the folder that the run reads, `frame` counts the frames of a video, or the pictures
-    of a file, and `image_id` counts all of them from 1 in the order they came. `category_id` is class + 1.
+    of a file, and `image_id` counts all of them from 1 in the order they came. `category_id` is class + 1. With an
+    operating point each detection also carries its `part`, and the `verdict` on it.
+
+    Args:
+        verdicts: Gathered by who detects, until the files are written; None without an operating point.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, verdicts: Verdicts | None = None) -> None:
+        self._verdicts = verdicts
         self._images = 0
         self._frames: dict[str, int] = {}
         self._rows: list[dict[str, Any]] = []
@@ -32,21 +41,22 @@ class DetectionFiles:
         frame = self._frames[result.path] = self._frames.get(result.path, 0) + 1
         boxes = result.boxes.cpu().numpy() if result.boxes is not None else []
         for box in boxes:
-            corners = [round(float(value), 3) for value in box.xyxy[0]]
+            corners = written_corners(box.xyxy)[0].tolist()
             label = int(box.cls[0])
             values = (self._images, file_name, frame, label, result.names[label], float(box.conf[0]), *corners)
-            self._rows.append(dict(zip(_COLUMNS, values, strict=True)))
+            self._rows.append({**dict(zip(_COLUMNS, values, strict=True)), "part": getattr(result, "part", None)})
 
     def write_json(self, path: Path) -> None:
         """Write COCO results: bbox as x, y, width, height in pixels; `file_name` says which image an id is."""
-        entries = [
+        entries: list[dict[str, Any]] = [
             {
                 "image_id": row["image_id"],
                 "file_name": row["file_name"],
                 "frame": row["frame"],
                 "category_id": row["class"] + 1,
-                "bbox": [row["x1"], row["y1"], round(row["x2"] - row["x1"], 3), round(row["y2"] - row["y1"], 3)],
+                "bbox": written_boxes([row[side] for side in ("x1", "y1", "x2", "y2")])[0].tolist(),
                 "score": row["score"],
+                **self._verdict(row),
             }
             for row in self._rows
         ]
@@ -54,8 +64,31 @@ class DetectionFiles:
 
     def write_csv(self, path: Path) -> None:
         """Write a row a detection: corners in pixels of the file, `frame` counts those looked at (1: a picture)."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows)
-        atomic_write_text(path, text.getvalue())
+        columns = _COLUMNS if self._verdicts is None else (*_COLUMNS, "part", "verdict")
+        rows = [{**{column: row[column] for column in _COLUMNS}, **self._verdict(row)} for row in self._rows]
+        _write_csv(path, columns, rows)
+
+    def write_verdicts_json(self, path: Path) -> None:
+        """Write the verdict on each part, those without a detection too, as a list of what `PartVerdict` holds."""
+        atomic_write_json(path, [asdict(verdict) for verdict in self._parts()], indent=2)
+
+    def write_verdicts_csv(self, path: Path) -> None:
+        """Write a row a part; see `PartVerdict`."""
+        columns = tuple(each.name for each in fields(PartVerdict))
+        _write_csv(path, columns, [asdict(verdict) for verdict in self._parts()])
+
+    def _parts(self) -> list[PartVerdict]:
+        return [] if self._verdicts is None else self._verdicts.parts()
+
+    def _verdict(self, row: dict[str, Any]) -> dict[str, str]:
+        if self._verdicts is None:
+            return {}
+        return {"part": row["part"], "verdict": self._verdicts.of(row["part"]).verdict}
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    atomic_write_text(path, text.getvalue())

@@ -11,6 +11,8 @@ from moat_det.data.sizes.policy import SizePolicy, size_policy
 from moat_det.data.sizes.shape import NATIVE, Shape
 from moat_det.engine.arguments import check_batch
 from moat_det.errors import UserError
+from moat_det.evaluation.inspection.operating_point import OperatingPoint
+from moat_det.evaluation.inspection.targets import TargetOptions
 from moat_det.options import option, options_of
 
 T = TypeVar("T", bound="InferenceOptions")
@@ -75,18 +77,52 @@ class InferenceOptions:
         if arguments.get("imgsz") == AUTO:
             raise UserError("--imgsz auto is for training; the shape of the training is taken where none is given")
         shape = take_shape(arguments)
-        given = {name: arguments.pop(name, None) for name in options_of(cls)}
-        if given["window"] is not None:
+        given = {name: arguments.pop(name) for name in options_of(cls) if name in arguments}
+        given = {name: value for name, value in given.items() if value is not None}
+        if "window" in given:
             given["window"] = read_window(given["window"])
-        return cls(native, shape, **given)
+        return cls(native=native, shape=shape, **given)
 
 
 @dataclass(frozen=True)
-class ValidationOptions(InferenceOptions):
+class DetectionOptions(InferenceOptions):
+    """Our own options of prediction.
+
+    Attributes:
+        operating_point: The file that a validation wrote, by which each part gets a verdict.
+        point: What it holds.
+    """
+
+    operating_point: str | None = option(
+        None,
+        "operating_point.json of moat val: a verdict on each part, by its thresholds",
+        metavar="FILE",
+    )
+    point: OperatingPoint | None = None
+
+
+@dataclass(frozen=True)
+class ValidationOptions(InferenceOptions, TargetOptions):
     """Our own options of validation.
 
     Attributes:
         annotations: A COCO JSON to measure against, instead of the dataset's labels.
+        group: What makes images one part, as `read_parts` takes it; None: each is one.
+        report: Also sort the errors, and make a page of all.
     """
 
     annotations: str | None = option(None, "COCO JSON to validate against; images are matched by file name")
+    group: str | None = option(
+        None,
+        "images with the same match in their names (its first group, else all of it) are one part, e.g. "
+        "'^(board\\d+)_'",
+        metavar="REGEX",
+    )
+    report: bool = option(
+        False, "also write report.html, a page for people, and errors.json, each false alarm and each miss by its kind"
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        InferenceOptions.__post_init__(self)
+        TargetOptions.__post_init__(self)

@@ -12,7 +12,6 @@ from threading import RLock
 from typing import Any
 from weakref import ReferenceType, ref
 
-import yaml
 from ultralytics.engine.model import Model
 from ultralytics.engine.results import Results
 from ultralytics.utils import DEFAULT_CFG
@@ -23,6 +22,7 @@ from moat_det.data.config import load_dataset
 from moat_det.data.loader.loader import killed_workers_explained
 from moat_det.data.sizes.imgsz import take_training_shape
 from moat_det.data.sizes.shape import NATIVE
+from moat_det.data.strict_yaml import read_yaml
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model, find_config, with_window
 from moat_det.detector.detector import Detector
@@ -30,8 +30,9 @@ from moat_det.engine.arguments import check_classes, check_overrides, check_trai
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.exporting import export_checkpoint
-from moat_det.engine.inference_options import InferenceOptions, ValidationOptions
-from moat_det.engine.predictor import Predictor
+from moat_det.engine.inference_options import DetectionOptions, InferenceOptions, ValidationOptions
+from moat_det.engine.operating_points import take_operating_point
+from moat_det.engine.predictor import Predictor, runs_callback_of
 from moat_det.engine.quiet import will_draw
 from moat_det.engine.run_checkpoints import lasting_source
 from moat_det.engine.run_folder import PROJECT
@@ -42,6 +43,7 @@ from moat_det.engine.trainer import Trainer
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoMetrics
+from moat_det.evaluation.inspection.verdicts import PartVerdict
 from moat_det.export import Exported, ExportOptions
 from moat_det.files import naming
 from moat_det.messages import suggest
@@ -74,7 +76,7 @@ class MOAT(Model):
     def __init__(self, model: str | Path = DEFAULT_BACKBONE) -> None:
         self._config: dict[str, Any] = {}
         self.trained = Trained()
-        self._inference = InferenceOptions()  # those of the predictor that is made next
+        self._inference = DetectionOptions()  # those of the predictor that is made next
         self._predicting = RLock()
         self._stream: ReferenceType[Any] | None = None  # the iterator that has the predictor
         super().__init__(str(expand_home(model)), task="detect")
@@ -197,6 +199,8 @@ class MOAT(Model):
         options = ValidationOptions.take(args)
         if not args.get("data"):
             raise UserError("validation needs data, a dataset YAML")
+        if options.per_class and args.get("single_cls"):
+            raise UserError("--per-class: with --single-cls all classes are one; leave one of the two out")
         will_draw(self.model.names.values())
         validator = Validator(args, callbacks=self.callbacks, options=options, trained=self.trained)
         validator(model=self.model)
@@ -214,22 +218,31 @@ class MOAT(Model):
             stream: Give an iterator, which holds one result at a time, instead of a list.
             predictor: A predictor class instead of ours.
             **kwargs: Any prediction argument of the engine; `imgsz`, as `val` takes it, and the others of
-                `InferenceOptions`; `conf`, the least score, or {"scratch": 0.6}, that of some classes by their names,
-                or a list of both.
+                `DetectionOptions`; `conf`, the least score, or {"scratch": 0.6}, that of some classes by their names,
+                or a list of both. With `operating_point`, each result has a `part` and a `verdict`: "pass", "review" or
+                "reject", of a stream as far as the part's images were seen.
 
         Raises:
             UserError: An argument or the source is not in order, or an image needs more memory than there is.
         """
-        kwargs = _with_settings(kwargs, InferenceOptions)
+        kwargs = _with_settings(kwargs, DetectionOptions)
         check_classes(kwargs.get("classes"), self.model.names)
+        point = None
+        if kwargs.get("operating_point") is not None:
+            point, kwargs = take_operating_point(kwargs, self.model, self.trained)
         kwargs = {"imgsz": self.overrides.get("imgsz", DEFAULT_CFG.imgsz), **kwargs}  # that of the training
-        options = InferenceOptions.take(kwargs)
+        options = replace(DetectionOptions.take(kwargs), point=point)
         thresholds = Thresholds.read(kwargs.pop("conf", None))
         if thresholds.single is None:
             options = replace(options, class_conf=thresholds.of_classes(self.model.names))
         kwargs["conf"] = min(options.class_conf or thresholds.common)
         if source is None:
             raise UserError("prediction needs a source: an image, folder, glob, list file, video or camera")
+        if runs_callback_of(self.callbacks):
+            raise UserError(
+                "predict was called by a callback of the same model's predict, which would call it again: "
+                "use a second MOAT there"
+            )
         source = expand_home(source)
         with self._predicting:
             stream_before = None if self._stream is None else self._stream()
@@ -238,7 +251,21 @@ class MOAT(Model):
                 self._inference, self.predictor = options, None
             results = super().predict(source, stream, predictor, **{**kwargs, **self._place(kwargs)})
             self._stream = ref(results) if stream else None
+            if point is not None and not stream:
+                self._settle_verdicts(results)
             return results
+
+    @property
+    def verdicts(self) -> list[PartVerdict]:
+        """The verdict on each part of the last prediction with an operating point, as far as its images were seen."""
+        seen = getattr(self.predictor, "verdicts", None)  # a predictor of the user's may have none
+        return [] if seen is None else seen.parts()
+
+    def _settle_verdicts(self, results: list[Results]) -> None:
+        """Say of each image what becomes of its part, of which the last image may have decided."""
+        verdicts = {found.part: found.verdict for found in self.verdicts}
+        for result in results:
+            result.verdict = verdicts[result.part]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out of copies and pickles what belongs to calls that run."""
@@ -260,9 +287,15 @@ class MOAT(Model):
         if self.model.is_fused():
             raise UserError(f"{filename}: a folded model cannot be saved; save before fuse(), or load the weights anew")
         names, args = dict(self.model.names), {"amp": True, **self.overrides}
-        channels, intensity = self.model.yaml["channels"], self.trained.intensity.to_dict()
         Checkpoint(
-            self._config, names, self.model.state_dict(), args, metrics={}, channels=channels, intensity=intensity
+            self._config,
+            names,
+            self.model.state_dict(),
+            args,
+            metrics={},
+            channels=self.model.yaml["channels"],
+            intensity=self.trained.intensity.to_dict(),
+            chosen_on=self.trained.chosen_on,
         ).save(expand_home(filename))
 
     def load(self, weights: str | Path = "best.pt") -> MOAT:
@@ -332,9 +365,9 @@ def _with_settings(kwargs: dict[str, Any], kind: type) -> dict[str, Any]:
     if file is None:
         return settle(given)
     try:
-        settings = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"--cfg {file}: cannot be read as YAML: {error}") from None
+        settings = read_yaml(Path(file))
+    except UserError as error:
+        raise UserError(f"--cfg {error}") from None
     if not isinstance(settings, dict):
         raise UserError(f"--cfg {file}: must hold a mapping of arguments, such as 'epochs: 50'")
     check_overrides(settings, own)

@@ -12,16 +12,18 @@ from typing import Any
 import cv2
 import numpy as np
 import yaml
-from tqdm import tqdm
 
 from moat_det.data.config import SPLITS, DatasetConfig, reading, split_paths
+from moat_det.data.formats.faults import AnnotationError
+from moat_det.data.formats.yolo import read_lines
 from moat_det.data.formats.yolo_files import find_labels
-from moat_det.data.images.find import list_images
 from moat_det.data.index import open_index
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.engine.model import MOAT
+from moat_det.engine.sources.files import list_pictures
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes, atomic_write_json
+from moat_det.progress import progress
 from moat_det.report.pictures import draw_boxes, sheet
 
 _MAKER = "moat_det mine-negatives"
@@ -89,7 +91,7 @@ def good_images(source: str, known: dict[str, str]) -> tuple[list[str], dict[str
     """Find the images that are good parts and that no split knows yet.
 
     Args:
-        source: A folder, a list of images, or an image.
+        source: A folder, a pattern, a list of images, or an image.
         known: As `known_images` gives it.
 
     Returns:
@@ -98,20 +100,26 @@ def good_images(source: str, known: dict[str, str]) -> tuple[list[str], dict[str
     Raises:
         UserError: `source` is not there or holds no image.
     """
-    if not os.path.exists(source):
-        raise UserError(f"--source {source}: no such folder, list of images or image")
     images, left_out = [], dict[str, int]()
-    labels = find_labels(list_images(source))
+    labels = find_labels(list_pictures(source))
     for path in labels:
         reason = known.get(os.path.realpath(path), "")
         label = labels[path]
-        if not reason and label is not None and Path(label).read_bytes().strip():
+        if not reason and label is not None and _has_rows(label):
             reason = "they have labels of their own"
         if reason:
             left_out[reason] = left_out.get(reason, 0) + 1
         else:
             images.append(path)
     return images, left_out
+
+
+def _has_rows(label: str) -> bool:
+    """Whether a label file says anything; what cannot be read may."""
+    try:
+        return any(map(str.strip, read_lines(label)))
+    except AnnotationError:
+        return True
 
 
 def mine(model: MOAT, images: Sequence[str], options: dict[str, Any]) -> tuple[dict[str, Any], list[np.ndarray]]:
@@ -128,7 +136,7 @@ def mine(model: MOAT, images: Sequence[str], options: dict[str, Any]) -> tuple[d
     found: dict[str, Any] = {}
     best: list[tuple[float, int, np.ndarray]] = []
     results = model.predict(list(images), stream=True, verbose=False, **options)
-    for number, result in enumerate(tqdm(results, total=len(images), desc="detecting", unit="image")):
+    for number, result in enumerate(progress(results, total=len(images), text="detecting", unit="image")):
         if not len(result):
             continue
         boxes = result.boxes.cpu().numpy()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +25,35 @@ from moat_det.data.sizes.shape import round_up
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
-from moat_det.engine.inference_options import InferenceOptions
+from moat_det.engine.inference_options import DetectionOptions
 from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.output_names import OutputNames
 from moat_det.engine.quiet import will_draw
-from moat_det.engine.result_files import CropFiles, open_video, write_labels, write_picture
+from moat_det.engine.result_files import CropFiles, VideoFile, write_labels, write_picture
 from moat_det.engine.results import Results
 from moat_det.engine.run_folder import claim_run
 from moat_det.engine.sources.files import ImageFiles
+from moat_det.engine.sources.fitting import FittingBatches
 from moat_det.engine.sources.in_memory import as_picture
 from moat_det.engine.sources.open import open_source
 from moat_det.engine.sources.shape_batches import ShapeBatches
 from moat_det.engine.trained import Trained
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
+from moat_det.evaluation.inspection.verdicts import Verdicts
+from moat_det.messages import as_given, one_line
 
 logger = logging.getLogger(__name__)
 
 # Arguments with which the engine writes into the run's folder.
 _WRITE = ("save", "save_txt", "save_crop", "save_frames", "visualize")
+
+_running = threading.local()  # `tables`: those that callbacks are taken from just now, in this thread
+
+
+def runs_callback_of(callbacks: Mapping[str, Any]) -> bool:
+    """Whether this thread is in a callback that a predictor took from this table."""
+    return any(table is callbacks for table in getattr(_running, "tables", ()))
 
 
 class Predictor(DetectionPredictor):
@@ -51,6 +62,7 @@ class Predictor(DetectionPredictor):
     Attributes:
         unreadable: The files of the last run that could not be read.
         names: What the outputs of the last run are called.
+        verdicts: On the parts of the last run; None without an operating point.
 
     Args:
         cfg: The engine's defaults.
@@ -64,17 +76,18 @@ class Predictor(DetectionPredictor):
     dataset: Any
     unreadable: list[Path]
     names: OutputNames
+    verdicts: Verdicts | None = None
 
     def __init__(
         self,
         cfg: Any = DEFAULT_CFG,
         overrides: dict[str, Any] | None = None,
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
-        options: InferenceOptions | None = None,
+        options: DetectionOptions | None = None,
         trained: Trained | None = None,
     ) -> None:
         super().__init__(cfg, overrides, _callbacks)
-        self.options = options or InferenceOptions()
+        self.options = options or DetectionOptions()
         self._trained = trained or Trained()
         self._claimed = False
 
@@ -105,9 +118,9 @@ class Predictor(DetectionPredictor):
                 opened = open_source(source, intensity, self.model.channels, self.args.batch, self.args.vid_stride)
                 super().setup_source(opened, stride)
         except (FileNotFoundError, ConnectionError, TypeError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = one_line(error) or type(error).__name__
             raise UserError(
-                f"--source {source}: {reason}; give an image, folder, glob, list file, video or camera"
+                f"--source {as_given(source)}: {reason}; give an image, folder, glob, list file, video or camera"
             ) from None
         # Cameras that are read together are one batch: where they have several shapes, each is padded to the square.
         cameras = {tuple(shape[:2]) for shape in self.dataset.shape} if self.source_type.stream else set()
@@ -115,7 +128,9 @@ class Predictor(DetectionPredictor):
         self._sizes = self.options.sizes(max(self.imgsz), largest_stride, rect)
         moving = self.source_type.stream or self.source_type.screenshot or any(getattr(self.dataset, "video_flag", []))
         if moving and self.model.channels not in {1, 3}:
-            raise UserError(f"--source {source}: videos and cameras have no {self.model.channels} bands; give images")
+            raise UserError(
+                f"--source {as_given(source)}: videos and cameras have no {self.model.channels} bands; give images"
+            )
         self._places: Sequence[Placement] = []  # of the images of the batch
         if any(getattr(self.args, name) for name in _WRITE):
             self.claim_folder()
@@ -126,16 +141,40 @@ class Predictor(DetectionPredictor):
         self.names = OutputNames(getattr(self.dataset, "root", None))
         self._crops = CropFiles(self.save_dir / "crops")
         self._pictures: dict[str, int] = {}
-        # Files whose batches need no cutting stay with the engine's loader, which on a GPU reads ahead.
+        self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
+        if self.source_type.tensor:
+            return
+        # Files whose batches need no cutting stay with the engine's loader, which on a GPU reads ahead; but at their
+        # own size one of them may be too large.
         uncut = self.args.batch == 1 or isinstance(self._sizes, FixedSize)
-        if not self.source_type.tensor and not (isinstance(self.dataset, ImageFiles) and uncut):
+        if not (isinstance(self.dataset, ImageFiles) and uncut):
             self.dataset = ShapeBatches(self.dataset, self.args.batch, self._sizes)
+        if self.options.native:
+            self.dataset = FittingBatches(self.dataset, self._check_batch)
+
+    def stream_inference(self, *args: Any, **kwargs: Any) -> Iterator[Results]:
+        """Give the results one by one; videos end with them, also where nobody asks for the rest."""
+        self._videos: dict[Path, VideoFile] = {}
+        try:
+            yield from super().stream_inference(*args, **kwargs)
+        finally:
+            for video in self._videos.values():
+                video.close()
 
     def claim_folder(self) -> Path:
         """Make the run's folder, once; give it."""
         if not self._claimed:
             self.save_dir, self._claimed = claim_run(self.args), True
         return self.save_dir
+
+    def _check_batch(self, files: list[str], images: list[np.ndarray]) -> None:
+        """Raise `DoesNotFit` where the pass over a batch would not fit into the memory."""
+        height, width = self._sizes.padded(*images[0].shape[:2])
+        self._check_memory((len(images), self.model.channels, height, width), torch.uint8, files[0])
+
+    def _check_memory(self, shape: tuple[int, int, int, int], dtype: torch.dtype, file: str) -> None:
+        self._windows.follow(*shape[2:])
+        self._memory.check(shape, dtype, file, self._sizes)
 
     def preprocess(self, im: Any) -> Tensor:
         """Make a batch of images, and make sure that the pass over it fits into the memory.
@@ -158,8 +197,7 @@ class Predictor(DetectionPredictor):
             images = [cv2.cvtColor(x, cv2.COLOR_BGR2RGB) if x.shape[2] == 3 else x for x in self.pre_transform(im)]
             stacked = images[0][None] if len(images) == 1 else np.stack(images)
             batch = torch.from_numpy(stacked).to(self.device).permute(0, 3, 1, 2)
-        self._windows.follow(*batch.shape[2:])
-        self._memory.check(tuple(batch.shape), batch.dtype, self.batch[0][0], self._sizes)
+        self._check_memory((len(batch), *batch.shape[1:]), batch.dtype, self.batch[0][0])
         return batch
 
     def pre_transform(self, im: list[np.ndarray]) -> list[np.ndarray]:
@@ -202,7 +240,17 @@ class Predictor(DetectionPredictor):
         """Bring the boxes (N, 6) of each image into its own pixels."""
         images = zip(preds, self._places, orig_imgs, self.batch[0], strict=True)
         names = self.model.names
-        return [Results(x, path, names, boxes=in_file(found, place, x.shape)) for found, place, x, path in images]
+        results = [Results(x, path, names, boxes=in_file(found, place, x.shape)) for found, place, x, path in images]
+        if self.verdicts is not None:
+            for result in results:
+                self._judge(self.verdicts, result)
+        return results
+
+    def _judge(self, verdicts: Verdicts, result: Results) -> None:
+        """Say what becomes of the part that an image is of, as far as its images were seen."""
+        classes = [result.names[int(label)] for label in result.boxes.cls]
+        result.part = verdicts.add(self.names.relative(result.path), result.boxes.conf.tolist(), classes)
+        result.verdict = verdicts.of(result.part).verdict
 
     def _warn_of_cuts(self, found: list[int]) -> None:
         """Say which images have more detections than `max_det`; of a video, once."""
@@ -219,7 +267,15 @@ class Predictor(DetectionPredictor):
         if event == "on_predict_end":
             files = getattr(self.dataset, "files", [])
             self.unreadable = [Path(file) for file in files if file not in self._seen_files]
-        super().run_callbacks(event)
+            if self.verdicts is not None:
+                for path in self.unreadable:
+                    self.verdicts.add_unreadable(self.names.relative(str(path)))
+        outer = getattr(_running, "tables", ())
+        _running.tables = (*outer, self.callbacks)
+        try:
+            super().run_callbacks(event)
+        finally:
+            _running.tables = outer
 
     def write_results(self, i: int, p: Path, im: Tensor, s: list[str]) -> str:
         """Write what was asked for of image `i` of the batch, of the path `p`; gives what to log of it.
@@ -269,9 +325,9 @@ class Predictor(DetectionPredictor):
         if self.dataset.mode not in {"stream", "video"}:
             write_picture(save_path, self.plotted_img)
             return
-        if save_path not in self.vid_writer:
+        if save_path not in self._videos:
             fps = self.dataset.fps if self.dataset.mode == "video" else 30
-            self.vid_writer[save_path] = open_video(save_path, max(1, fps / self.args.vid_stride), self.plotted_img)
-        self.vid_writer[save_path].write(self.plotted_img)
+            self._videos[save_path] = VideoFile(save_path, max(1, fps / self.args.vid_stride), self.plotted_img)
+        self._videos[save_path].write(self.plotted_img)
         if self.args.save_frames:
             write_picture(Path(f"{save_path}_frames") / f"{save_path.name}_{frame}", self.plotted_img)

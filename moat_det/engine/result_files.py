@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -68,16 +69,49 @@ def write_picture(path: Path, picture: np.ndarray, *settings: int) -> None:
     atomic_write_bytes(f"{path}{suffix}", content.tobytes())
 
 
-def open_video(path: Path, frames_per_second: float, frame: np.ndarray) -> cv2.VideoWriter:
-    """Open a video of frames (H, W, 3), BGR, like the first one.
+class VideoFile:
+    """A video that has its name when it is whole.
 
     Args:
         path: Without suffix, which follows from the system.
         frames_per_second: Of the video.
-        frame: The first one.
+        frame: The first one (H, W, 3), BGR, which says how large all are.
+
+    Raises:
+        OSError: It cannot be written.
+        UserError: This OpenCV has no encoder for it.
     """
-    suffix, code = (".mp4", "avc1") if MACOS else (".avi", "WMV2") if WINDOWS else (".avi", "MJPG")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    size = frame.shape[1], frame.shape[0]
-    with utf8_path(f"{path}{suffix}") as writable:
-        return cv2.VideoWriter(writable, cv2.VideoWriter.fourcc(*code), frames_per_second, size)
+
+    def __init__(self, path: Path, frames_per_second: float, frame: np.ndarray) -> None:
+        suffix, code = (".mp4", "avc1") if MACOS else (".avi", "WMV2") if WINDOWS else (".avi", "MJPG")
+        self._writing = ExitStack()
+        self._file = self._writing.enter_context(atomic_path(f"{path}{suffix}"))
+        self._frames = 0
+        size = frame.shape[1], frame.shape[0]
+        with utf8_path(self._file) as writable:
+            self._writer = cv2.VideoWriter(writable, cv2.VideoWriter.fourcc(*code), frames_per_second, size)
+        if not self._writer.isOpened():
+            self._file.unlink(missing_ok=True)
+            self._writing.pop_all()
+            raise UserError(f"{path}{suffix}: this OpenCV cannot write such a video; leave it out with --save false")
+
+    def write(self, frame: np.ndarray) -> None:
+        """Add a frame."""
+        self._writer.write(frame)
+        self._frames += 1
+
+    def close(self) -> None:
+        """Give the file its name.
+
+        Raises:
+            OSError: Fewer frames are in it than were added: OpenCV does not say that a disk is full.
+        """
+        with self._writing:
+            self._writer.release()
+            readable = self._readable_frames()
+            if not readable or readable + 1 < self._frames:  # some formats tell it by their length in seconds
+                raise OSError(f"{self._file}: not all frames could be written")
+
+    def _readable_frames(self) -> int:
+        with utf8_path(self._file) as readable:
+            return int(cv2.VideoCapture(readable).get(cv2.CAP_PROP_FRAME_COUNT))

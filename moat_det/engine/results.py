@@ -11,12 +11,21 @@ from moat_det.files import distinct_names
 
 
 class Results(results.Results):
-    """The detections in one image."""
+    """The detections in one image.
+
+    Attributes:
+        part: The part that the image is of; None without an operating point.
+        verdict: What becomes of it: "pass", "review" or "reject"; None without an operating point.
+    """
+
+    part: str | None = None
+    verdict: str | None = None
 
     def new(self) -> Results:
         """Give one of the same image without detections."""
         new = Results(orig_img=self.orig_img, path=self.path, names=self.names, speed=self.speed)
         new.save_dir = self.save_dir
+        new.part, new.verdict = self.part, self.verdict
         return new
 
     def class_folders(self) -> dict[int, str]:

@@ -60,6 +60,7 @@ def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
         },
         channels=trainer.data["channels"],
         intensity=trainer.data["intensity"].to_dict(),
+        chosen_on=trainer.chosen_on,
     )
     checkpoint.save(trainer.last)
     if trainer.best_fitness == trainer.fitness:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moat_det.errors import UserError
-from moat_det.messages import some
+from moat_det.messages import as_given, some
 
 CONF = 0.25
 """The least score of a detection, unless the user says another."""
@@ -99,7 +99,7 @@ def _number(value: Any, score: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not 0 <= number <= 1:
-        raise UserError(f"--conf {' '.join(value) if _is_words(value) else value}: {_WAY_OUT}")
+        raise UserError(f"--conf {' '.join(value) if _is_words(value) else as_given(value)}: {_WAY_OUT}")
     return number
 
 

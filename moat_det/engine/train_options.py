@@ -10,6 +10,7 @@ import yaml
 
 from moat_det.backbones.windows import WINDOW, WindowSpec
 from moat_det.data.sizes.shape import Shape
+from moat_det.engine.loggers import NAMES, check_loggers
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
 from moat_det.options import option
@@ -34,6 +35,7 @@ class TrainOptions:
             engine's augmentations alone.
         mixed: Compute in 16 bits where the device does so in hardware. The engine's own mixed precision is float16,
             with a downloaded model as its test, and stays off; ours lives in the detector.
+        log: Loggers by name (see `engine.loggers`).
 
     Raises:
         UserError: A value is out of its range.
@@ -56,6 +58,12 @@ class TrainOptions:
         None, "what is done to training images: none, light, surface, board, or a YAML", takes="str"
     )
     mixed: bool = True
+    log: list[str] = option(
+        [],
+        f"loggers that get the figures of each epoch: {', '.join(NAMES)} (results.csv is always written; nothing is "
+        "sent anywhere unless your environment says so)",
+        metavar="NAME ...",
+    )
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -63,6 +71,7 @@ class TrainOptions:
             raise UserError(f"--freeze-backbone {self.freeze_backbone}: must be a number of epochs, 0 or more")
         if not isinstance(self.layer_decay, (int, float)) or not 0 < self.layer_decay <= 1:
             raise UserError(f"--layer-decay {self.layer_decay}: must be over 0 and at most 1, which is off")
+        check_loggers(self.log)
 
     def save(self, path: Path) -> None:
         """Write to `path` as YAML, beside the engine's `args.yaml`."""

@@ -15,7 +15,10 @@ class Trained:
     Attributes:
         size: Height and width in pixels; None for a model that was not trained.
         intensity: How more than 8 bits became 8.
+        chosen_on: Digest of the images by which the weights were chosen among those of the epochs, as
+            `SplitIndex.images_digest` gives it; "" where none chose; None where that is not known.
     """
 
     size: Shape | None = None
     intensity: Intensity = field(default_factory=Intensity)
+    chosen_on: str | None = None

@@ -6,6 +6,7 @@ import logging
 import math
 import random
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,12 @@ from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
 from moat_det.engine.accumulation import Accumulation
+from moat_det.engine.batch_plots import plot_batch
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.inference_options import ValidationOptions
+from moat_det.engine.loggers import Loggers
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.quiet import will_draw
 from moat_det.engine.run_checkpoints import (
@@ -47,6 +50,7 @@ from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
+from moat_det.files import atomic_write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +79,7 @@ class Trainer(DetectionTrainer):
     resume: bool
     accumulate: float
     _checkpoint: Checkpoint | None = None  # to resume from
+    _arguments: bytes | None = None  # of the run to resume, as they stand in its folder
 
     def __init__(
         self,
@@ -84,8 +89,11 @@ class Trainer(DetectionTrainer):
         options: TrainOptions | None = None,
     ) -> None:
         overrides = overrides or {}
-        # The engine's own mixed precision stays off (see `TrainOptions.mixed`), in a resumed run too.
-        super().__init__(cfg, overrides if options is None else {**overrides, "amp": False}, _callbacks)
+        try:
+            # The engine's own mixed precision stays off (see `TrainOptions.mixed`), in a resumed run too.
+            super().__init__(cfg, overrides if options is None else {**overrides, "amp": False}, _callbacks)
+        finally:
+            self._put_back_arguments()
         self.accumulation = Accumulation()
         use_all_cores()
         # The engine has set none for a CPU, whatever was asked for.
@@ -97,11 +105,19 @@ class Trainer(DetectionTrainer):
         self._options = options
         if not self.resume:
             options.save(self.save_dir / "options.yaml")
+        self._loggers = Loggers(self, options.log)
 
     @property
     def _shape(self) -> Shape:
         """Height and width that images are scaled to fit into."""
         return self._options.shape or (self.args.imgsz, self.args.imgsz)
+
+    def _put_back_arguments(self) -> None:
+        """Leave the arguments of a run to resume as they were until it goes on: it may yet be refused."""
+        if self._arguments is not None:
+            file = Path(self.args.save_dir, "args.yaml")
+            before, self._arguments = self._arguments, file.read_bytes()
+            atomic_write_bytes(file, before)
 
     # The model and its data
 
@@ -171,8 +187,13 @@ class Trainer(DetectionTrainer):
             self.save_dir,
             callbacks=self.callbacks,
             options=ValidationOptions(shape=self._options.shape),
-            trained=Trained(self._shape, self.data["intensity"]),
+            trained=Trained(self._shape, self.data["intensity"], self.chosen_on),
         )
+
+    @property
+    def chosen_on(self) -> str:
+        """What chooses the best epoch, as `Trained` has it."""
+        return self.test_loader.dataset.index.images_digest() if self.args.val else ""
 
     def build_optimizer(
         self,
@@ -236,7 +257,7 @@ class Trainer(DetectionTrainer):
         return batch
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
-        """Append the epoch's row to `results.csv`.
+        """Append the epoch's row to `results.csv`, and give it to the loggers.
 
         Layer decay has two learning rates a layer: the first two, of neck and head, tell the others.
         """
@@ -244,6 +265,13 @@ class Trainer(DetectionTrainer):
             others = self.lr.keys() - {"lr/pg0", "lr/pg1"}
             metrics = {key: value for key, value in metrics.items() if key not in others}
         super().save_metrics(metrics)
+        self._loggers.write(metrics)
+
+    def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
+        """Draw the images of batch number `ni`."""
+        file = self.save_dir / f"train_batch{ni}.jpg"
+        plot_batch(file, batch, batch["im_file"])
+        self.on_plot(file)
 
     # The checkpoints
 
@@ -255,6 +283,8 @@ class Trainer(DetectionTrainer):
         self.resume = bool(self.args.resume)
         if self.resume:
             self._checkpoint, self.args = find_run(self.args, overrides)
+            file = Path(self.args.save_dir, "args.yaml")
+            self._arguments = file.read_bytes() if file.is_file() else None
         else:
             self.args.save_dir = str(claim_run(self.args))
 
@@ -266,6 +296,8 @@ class Trainer(DetectionTrainer):
         assert ckpt.training is not None
         self.start_epoch = ckpt.training["epoch"] + 1
         drop_rows_after(self.csv, self.start_epoch)
+        if self._arguments is not None:
+            atomic_write_bytes(self.save_dir / "args.yaml", self._arguments)
         logger.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}")
 
     def save_model(self) -> bool:

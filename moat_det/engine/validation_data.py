@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from moat_det.detector.base import BaseDetector
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoEvaluator, coco_ground_truth, load_annotations, number_categories, number_images
+from moat_det.messages import as_given, some
 
 logger = logging.getLogger(__name__)
+
+_SHOWN_NAMES = 10
 
 
 def read_data(args: Any, model: BaseDetector, intensity: Intensity) -> DatasetConfig:
@@ -39,8 +43,11 @@ def read_data(args: Any, model: BaseDetector, intensity: Intensity) -> DatasetCo
     data = load_dataset(dataset_source(args.data), split=args.split)
     known, wanted = list(model.names.values()), list(data["names"].values())
     if known != wanted and not args.single_cls:
+        pairs = enumerate(zip_longest(known, wanted))
+        first = next(number for number, (name, other) in pairs if name != other)
         raise UserError(
-            f"the weights know the classes {known}, {args.data} has {wanted}: "
+            f"the weights know the classes {some(known, _SHOWN_NAMES)}; {as_given(args.data)} has "
+            f"{some(wanted, _SHOWN_NAMES)}; the first that differs is number {first}: "
             "validate with the data's own weights, or bring 'names' into the weights' order"
         )
     check_channels(model.yaml["channels"], data)

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from ultralytics.cfg import get_cfg
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils.ops import Profile
@@ -21,15 +20,24 @@ from moat_det.data.loader.loader import Loader, killed_workers_explained
 from moat_det.detector.base import BaseDetector
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
+from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.device import choose_device, compile_model, is_mixed
 from moat_det.engine.inference_options import ValidationOptions
+from moat_det.engine.loggers import confusion_for_loggers
 from moat_det.engine.memory_check import MemoryCheck
+from moat_det.engine.operating_points import validation_settings
 from moat_det.engine.run_folder import claim_run
 from moat_det.engine.trained import Trained
 from moat_det.engine.validation_data import largest_batch, make_evaluator, open_split, read_data
 from moat_det.engine.validation_files import ValidationFiles
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.evaluation import CocoEvaluator, CocoMetrics, metrics_table
+from moat_det.evaluation.inspection.describe import describe
+from moat_det.evaluation.inspection.inspection import Inspection
+from moat_det.evaluation.inspection.operating_point import OperatingPoint
+from moat_det.evaluation.inspection.parts import read_parts
+from moat_det.evaluation.inspection.summary import summary
+from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +53,10 @@ class Validator:
     Attributes:
         coco: The figures of the last run.
         speed: Milliseconds per image of each step in the last run.
-        metrics: The names of the figures, as `keys`, where the engine's trainer looks for them.
+        metrics: The names of the figures as `keys`, and those of the last run as `results_dict`, where the engine's
+            trainer and its loggers look for them.
+        plots: Pictures, where the engine's loggers look for them: none.
+        jdict: Detections to draw, where one of them looks for some: none.
 
     Args:
         args: The engine's arguments.
@@ -76,7 +87,9 @@ class Validator:
         self.callbacks = callbacks or {}
         self.options = options or ValidationOptions()
         self.speed: dict[str, float] = {}
-        self.metrics = SimpleNamespace(keys=list(_NAMES))
+        self.metrics = SimpleNamespace(keys=list(_NAMES), results_dict={})
+        self.plots: dict[Path, Any] = {}
+        self.jdict: list[Any] = []
         self.device = torch.device("cpu")
         self._trained = trained or Trained()
         self._workers = args.get("workers")  # the engine's default says nothing
@@ -126,6 +139,7 @@ class Validator:
         self.device = choose_device(self.args.device)
         data = None if self.dataloader is not None else read_data(self.args, model, self._trained.intensity)
         mixed = is_mixed(self.args.amp, self.args.quantize)
+        weights, imgsz = weights_digest(model), self.args.imgsz  # before the one is folded and the other rounded
         # Tensors made in inference mode have no version to tell a stale table by, so that none would be remembered.
         with torch.inference_mode(False), torch.no_grad():
             model = deepcopy(model).to(self.device).float().eval().fuse(verbose=False)
@@ -138,9 +152,12 @@ class Validator:
             shape, image = largest_batch(self.dataloader.dataset)
             windows.set(*shape[2:])
             MemoryCheck(model, windows).check(shape, torch.uint8, image, self.dataloader.dataset.sizes)
+        settings = validation_settings(
+            self.args, self.options, self._trained, self.dataloader.dataset, weights, list(model.names.values()), imgsz
+        )
         DetectionValidator._check_max_det(self.args, {self.args.split: self.dataloader.dataset})
         names = {0: ONE_CLASS} if self.args.single_cls else dict(model.names)
-        files = ValidationFiles(self.save_dir, self.args, self.dataloader.dataset.im_files, names)
+        files = ValidationFiles(self.save_dir, self.args, self.dataloader.dataset, names, self.options, settings)
 
         def forward(images: Tensor) -> Any:
             windows.follow(*images.shape[2:])
@@ -148,8 +165,7 @@ class Validator:
 
         evaluator = self._loop(names, forward, with_found=files.add)
         figures = self._figures(evaluator)
-        files.write(evaluator, self.coco, self.speed)
-        self._report()
+        self._report(*files.write(evaluator, self.coco, self.speed))
         self.run_callbacks("on_val_end")
         return figures
 
@@ -172,14 +188,12 @@ class Validator:
         Returns:
             The evaluator, which has the detections.
         """
-        if self._evaluator is None:
-            self._evaluator = make_evaluator(self.dataloader.dataset, names, self.options.annotations)
-        evaluator = self._evaluator
+        evaluator = self._evaluator = self._evaluator or self._make_evaluator(names)
         evaluator.reset()
         self._seen = self._cut = 0
         timers = {name: Profile(device=self.device) for name in ("preprocess", "inference", "postprocess")}
         self.run_callbacks("on_val_start")
-        for number, batch in enumerate(tqdm(self.dataloader, "validating", unit="batch", leave=False, disable=None)):
+        for number, batch in enumerate(progress(self.dataloader, "validating", unit="batch", leave=False)):
             self.run_callbacks("on_val_batch_start")
             with timers["preprocess"]:
                 batch = self.preprocess(batch)
@@ -199,6 +213,12 @@ class Validator:
                 with_found(number, batch, found, scaled)
             self.run_callbacks("on_val_batch_end")
         self.speed = {name: timer.t / max(self._seen, 1) * 1e3 for name, timer in timers.items()}
+        return evaluator
+
+    def _make_evaluator(self, names: dict[int, str]) -> CocoEvaluator:
+        """Make it with the ground truth, whose images must be of parts."""
+        evaluator = make_evaluator(self.dataloader.dataset, names, self.options.annotations)
+        read_parts(evaluator.ground_truth, [], self.options.group)  # before hours of detecting, not after
         return evaluator
 
     def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -231,17 +251,28 @@ class Validator:
         for callback in self.callbacks.get(event, []):
             callback(self)
 
+    @property
+    def confusion_matrix(self) -> SimpleNamespace:
+        """Give the counts of the last run as `matrix` and the classes as `names`, where the engine's loggers look."""
+        assert self._evaluator is not None
+        return confusion_for_loggers(self._evaluator)
+
     def _figures(self, evaluator: CocoEvaluator) -> dict[str, float]:
         self.coco = evaluator.compute()
         # pycocotools says -1 where there is no object to find.
         ap, ap50 = max(self.coco.AP, 0.0), max(self.coco.AP50, 0.0)
-        return dict(zip(_NAMES, (self.coco.precision, self.coco.recall, ap50, ap), strict=True)) | {"fitness": ap}
+        figures = (self.coco.precision, self.coco.recall, ap50, ap)
+        self.metrics.results_dict = dict(zip(_NAMES, figures, strict=True)) | {"fitness": ap}
+        return dict(self.metrics.results_dict)
 
-    def _report(self) -> None:
+    def _report(self, inspection: Inspection, point: OperatingPoint | None) -> None:
         if self._cut:
             logger.warning(
                 f"{self._cut} of {self._seen} images had more than {self.args.max_det} detections above the score of "
                 f"{self.args.conf}: the best {self.args.max_det} were kept; raise --max-det to keep more"
             )
         times = ", ".join(f"{time:.1f} ms {name}" for name, time in self.speed.items())
-        logger.info(f"\n{metrics_table(self.coco)}\n\n{times} per image\nResults in {self.save_dir}")
+        tables = f"{metrics_table(self.coco)}\n\n{summary(inspection)}"
+        logger.info(f"\n{tables}\n\n{times} per image\nResults in {self.save_dir}")
+        if point is not None:
+            logger.log(logging.WARNING if point.threshold is None else logging.INFO, "\n".join(describe(point)))

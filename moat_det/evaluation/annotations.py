@@ -12,7 +12,7 @@ from typing import Any
 
 from moat_det.data.formats.coco import read_coco
 from moat_det.errors import UserError
-from moat_det.messages import some
+from moat_det.messages import one_line, some
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def _read(path: Path) -> dict[str, Any]:
         box = annotation["bbox"]
         if not (isinstance(box, list) and len(box) == 4 and all(_is_finite(value) for value in box)):
             raise UserError(
-                f"{path}: annotation {annotation['id']} has the bbox {json.dumps(box)[:60]}; "
+                f"{path}: annotation {annotation['id']} has the bbox {one_line(json.dumps(box))}; "
                 "it must be [x, y, width, height] in pixels"
             )
         annotation.setdefault("area", box[2] * box[3])
@@ -86,7 +86,8 @@ def _check_entries(path: Path, part: str, entries: list[Any], keys: Iterable[str
         for key in keys:
             if key.endswith("id") and not isinstance(entry[key], int):
                 raise UserError(
-                    f"{path}: {part}[{position}] has the {key} {json.dumps(entry[key])[:60]}; it must be a whole number"
+                    f"{path}: {part}[{position}] has the {key} {one_line(json.dumps(entry[key]))}; "
+                    "it must be a whole number"
                 )
         if entry["id"] in seen:
             raise UserError(f"{path}: {part} holds the id {entry['id']} twice; every id must occur once")

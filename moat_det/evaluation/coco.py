@@ -14,7 +14,7 @@ import numpy as np
 from pycocotools.coco import COCO
 
 from moat_det.evaluation.best_f1 import best_f1
-from moat_det.evaluation.ground_truth import PIXEL_DECIMALS
+from moat_det.evaluation.ground_truth import written_boxes
 from moat_det.evaluation.matching import BoxEval
 
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -133,12 +133,16 @@ class CocoEvaluator:
         classes = np.asarray(classes, dtype=int).reshape(-1)
         finite = np.isfinite(corners).all(axis=1) & np.isfinite(scores)
         corners, scores, classes = corners[finite], scores[finite], classes[finite]
-        boxes = np.round(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]), PIXEL_DECIMALS)
+        boxes = written_boxes(corners)
         image_id = self._image_ids[path]
         self._detections[image_id] = [
             {"image_id": image_id, "category_id": self._category_ids[index], "bbox": box, "score": score}
             for index, box, score in zip(classes.tolist(), boxes.tolist(), scores.tolist(), strict=True)
         ]
+
+    def image_id(self, path: Path) -> int:
+        """Give the id of an image; raises `KeyError` where the path is not part of the ground truth."""
+        return self._image_ids[path]
 
     @property
     def predictions(self) -> list[dict[str, Any]]:

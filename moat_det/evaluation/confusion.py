@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from pycocotools import mask
 
-from moat_det.evaluation.coco import CocoEvaluator
+
+class Measured(Protocol):
+    """A validation: an evaluator after its updates, or what was read of its files."""
+
+    @property
+    def ground_truth(self) -> Mapping[str, Any]:
+        """The COCO dictionary of the labels."""
+
+    @property
+    def predictions(self) -> Sequence[Mapping[str, Any]]:
+        """The detections, in COCO's results format."""
+
+    @property
+    def labels(self) -> Mapping[int, str]:
+        """The name of each category by its id."""
 
 
-def confusion_matrix(evaluator: CocoEvaluator, conf: float = 0.25, iou: float = 0.5) -> np.ndarray:
+def confusion_matrix(evaluator: Measured, conf: float = 0.25, iou: float = 0.5) -> np.ndarray:
     """Count what each object was taken for.
 
     In the order of their scores, detections take the free object of any class that they overlap most; where
@@ -20,7 +35,7 @@ def confusion_matrix(evaluator: CocoEvaluator, conf: float = 0.25, iou: float = 
     detections on them.
 
     Args:
-        evaluator: After its updates.
+        evaluator: What was measured.
         conf: Detections with a lower score are left out.
         iou: The least overlap at which a detection takes an object.
 
@@ -31,11 +46,11 @@ def confusion_matrix(evaluator: CocoEvaluator, conf: float = 0.25, iou: float = 
     row = {category_id: position for position, category_id in enumerate(evaluator.labels)}
     background = len(row)
     matrix = np.zeros((background + 1, background + 1), dtype=int)
-    objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    objects: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for annotation in evaluator.ground_truth["annotations"]:
         if annotation["category_id"] in row:
             objects[annotation["image_id"]].append(annotation)
-    detections: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    detections: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in evaluator.predictions:
         if entry["score"] >= conf:
             detections[entry["image_id"]].append(entry)
@@ -61,7 +76,9 @@ def confusion_matrix(evaluator: CocoEvaluator, conf: float = 0.25, iou: float = 
     return matrix
 
 
-def _overlaps(detections: list[dict[str, Any]], objects: list[dict[str, Any]], crowd: list[bool]) -> np.ndarray:
+def _overlaps(
+    detections: Sequence[Mapping[str, Any]], objects: Sequence[Mapping[str, Any]], crowd: list[bool]
+) -> np.ndarray:
     """Give the IoU of detections and objects; over the detection's area alone for crowd regions. (D, G)."""
     if not detections or not objects:
         return np.zeros((len(detections), len(objects)))

@@ -7,12 +7,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from moat_det.data.formats.coco import coco_dictionary
 from moat_det.data.formats.labelled_image import LabelledImage
 
 PIXEL_DECIMALS = 3
 """Boxes are written to a thousandth of a pixel, so that the rounding noise of relative labels does not
 show."""
+
+
+def written_corners(corners: ArrayLike) -> np.ndarray:
+    """Give the corners (N, 4) x1 y1 x2 y2 of boxes as files have them, float64."""
+    return np.round(np.asarray(corners, dtype=np.float64).reshape(-1, 4), PIXEL_DECIMALS)
+
+
+def written_boxes(corners: ArrayLike) -> np.ndarray:
+    """Give boxes (N, 4) x y w h as files have them, from their corners (N, 4).
+
+    Sides are those between the written corners, in every file: an IoU may lie so near a limit that 0.001 px decides.
+    """
+    rounded = written_corners(corners)
+    return np.round(np.hstack([rounded[:, :2], rounded[:, 2:] - rounded[:, :2]]), PIXEL_DECIMALS)
 
 
 def number_images(paths: Iterable[Path]) -> dict[Path, int]:

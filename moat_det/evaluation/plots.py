@@ -58,7 +58,7 @@ def plot_precision_recall(path: Path, metrics: CocoMetrics) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     title = "AP50" if len(named) == len(curves) else "AP50, mean and lowest"
     legend = figure.legend(handles, labels, loc="outside right upper", title=title, alignment="left", frameon=False)
-    _save(figure, path, legend.get_texts())
+    save_figure(figure, path, legend.get_texts())
 
 
 def plot_confusion_matrix(path: Path, matrix: np.ndarray, labels: Sequence[str], conf: float) -> None:
@@ -92,15 +92,21 @@ def plot_confusion_matrix(path: Path, matrix: np.ndarray, labels: Sequence[str],
     for row, column in np.argwhere(matrix):
         colour = "white" if shares[row, column] > 0.55 else "black"
         axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=size)
-    _save(figure, path, [*axes.get_xticklabels(), *axes.get_yticklabels()])
+    save_figure(figure, path, [*axes.get_xticklabels(), *axes.get_yticklabels()])
 
 
 def _shorten(name: str) -> str:
     return name if len(name) <= _MAX_LABEL else name[: _MAX_LABEL - 1] + "…"
 
 
-def _save(figure: Figure, path: Path, names: Sequence[Text]) -> None:
-    """Write the picture. `names` come from the user: a dollar sign in them is no formula, and any script may be."""
+def save_figure(figure: Figure, path: Path, names: Sequence[Text] = ()) -> None:
+    """Write a picture, atomically; its suffix says the format.
+
+    Args:
+        figure: The picture.
+        path: Where to.
+        names: Its texts that come from the user: a dollar sign in them is no formula, and any script may be.
+    """
     family = families(text.get_text() for text in names)
     for text in names:
         text.set_parse_math(False)

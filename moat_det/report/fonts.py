@@ -19,6 +19,8 @@ _DEFAULT = "DejaVu Sans"
 _PACKAGES = {**dict.fromkeys(("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO"), "fonts-noto-cjk")}
 _OTHER_PACKAGE = "fonts-noto-core"
 
+_said: set[str] = set()  # letters that no font has, once their user knows
+
 
 def font_file(texts: Iterable[str]) -> Path:
     """Give the font that draws the most letters of `texts`: matplotlib's own where it has them all.
@@ -51,8 +53,9 @@ def _choose(letters: frozenset[str]) -> Path:
     best = max(files, key=lambda file: (len(drawn[file] & missing), len(drawn[file])), default=default)
     if not drawn.get(best, set()) & missing:
         best = default
-    lost = "".join(sorted(missing - drawn.get(best, set())))
+    lost = "".join(sorted(missing - drawn.get(best, set()) - _said))
     if lost:
+        _said.update(lost)
         logger.warning(
             f"no installed font draws {lost[:20]}{'...' if len(lost) > 20 else ''} of the class names, which will be "
             f"empty boxes in pictures: install one (apt install {_package(lost)}), or put a font file, such as "

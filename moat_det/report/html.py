@@ -1,66 +1,67 @@
-"""Parts of an HTML page that needs no other file: its style, tables, and pictures within it."""
+"""HTML pages that need no other file: filled-in templates, pictures within them, one style."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
-from html import escape
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em }
-body { color: #222; background: #fff }
-table { border-collapse: collapse; margin: 1em 0 }
-td, th { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd; overflow-wrap: anywhere }
-td:first-child, th:first-child { text-align: left } h1 { overflow-wrap: anywhere }
-section { margin: 1.5em 0; padding: .3em 1em; border-left: 6px solid #999; background: #f7f7f7 }
-section.error { border-color: #c0392b } section.warning { border-color: #e08e0b }
-figure { display: inline-block; margin: .4em; max-width: 540px; vertical-align: top }
-figcaption { font-size: 12px; overflow-wrap: anywhere; max-width: 540px }
-pre { background: #eee; padding: .8em; overflow-x: auto } li { overflow-wrap: anywhere } img.plot { max-width: 100% }
-"""
+from moat_det.report.plots import vega
+
+_QUALITY = 75  # of JPEGs
 
 
-def page(title: str, parts: Iterable[str]) -> str:
-    """Give a page with its title as the heading.
+@dataclass(frozen=True)
+class Table:
+    """A table of a page; the first cell of a row is its heading.
+
+    Attributes:
+        caption: What it shows, a plain text.
+        header: A text for each column; none where the rows speak for themselves.
+        rows: Their cells, shown as `str` gives them.
+    """
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+def render(template: Path, **content: Any) -> str:
+    """Give the page that a template makes of some content; texts are escaped.
 
     Args:
-        title: Plain text.
-        parts: The body, as HTML.
+        template: A Jinja template; it may extend `base.html` and import `macros.html` of this room.
+        content: By the names that the template uses.
     """
-    head = f"<meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"
-    body = "\n".join([f"<h1>{escape(title)}</h1>", *parts])
-    return f"<!DOCTYPE html><html lang=en><head>{head}</head>\n<body>{body}</body></html>"
+    folders = [template.parent, Path(__file__).parent]
+    environment = Environment(
+        loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.globals["vega"] = lambda: Markup(vega())
+    return environment.get_template(template.name).render(content)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Give a table; the first column is aligned left, the others right, as numbers are."""
-    lines = ["".join(f"<th>{escape(cell)}" for cell in header)]
-    lines += ["".join(f"<td>{escape(str(cell))}" for cell in row) for row in rows]
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
-
-
-def bullets(items: Iterable[str]) -> str:
-    """Give a list of lines, each plain text."""
-    return "<ul>" + "".join(f"<li>{escape(item)}" for item in items) + "</ul>"
-
-
-def figure(pictures: Sequence[np.ndarray], caption: str) -> str:
-    """Give pictures side by side, (H, W, 3) uint8 RGB each, as JPEG, above a line of plain text."""
-    images = "".join(f'<img alt="" src="{_jpeg_uri(picture)}"> ' for picture in pictures)
-    return f"<figure>{images}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def plot(png: bytes) -> str:
-    """Give a PNG as wide as the page."""
-    return f'<img class=plot alt="" src="{_uri("png", png)}">'
-
-
-def _jpeg_uri(picture: np.ndarray) -> str:
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+def jpeg_uri(picture: np.ndarray, quality: int = _QUALITY) -> str:
+    """Give a picture, (H, W, 3) uint8 RGB, as a JPEG within the page."""
+    encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return _uri("jpeg", encoded.tobytes())
+
+
+def png_uri(content: bytes) -> str:
+    """Give the bytes of a PNG as a picture within the page."""
+    return _uri("png", content)
+
+
+def size_of(uris: Iterable[str]) -> int:
+    """Give the bytes that pictures add to a page."""
+    return sum(map(len, uris))
 
 
 def _uri(kind: str, content: bytes) -> str:

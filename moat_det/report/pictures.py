@@ -14,7 +14,9 @@ from moat_det.report.fonts import font_file
 from moat_det.report.palette import BOX_COLOURS
 
 
-def draw_boxes(image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], classes: Sequence[int]) -> np.ndarray:
+def draw_boxes(
+    image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], classes: Sequence[int], thickness: int = 1
+) -> np.ndarray:
     """Draw boxes with a text at each.
 
     Args:
@@ -22,6 +24,7 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], class
         boxes: (N, 4), xyxy in pixels.
         texts: N of them, in any script; an empty one is left out.
         classes: N numbers, each a colour of `BOX_COLOURS`.
+        thickness: Of the lines, in widths of the usual one.
 
     Returns:
         A new image, (H, W, 3) uint8, RGB.
@@ -30,7 +33,7 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], class
     pen = ImageDraw.Draw(picture)
     height, width = image.shape[:2]
     font = _font(font_file(texts), int(np.clip(round(min(height, width) / 40), 10, 40)))
-    line = max(round(max(height, width) / 640), 1)
+    line = max(round(max(height, width) / 640), 1) * thickness
     for (x1, y1, x2, y2), text, number in zip(boxes.tolist(), texts, classes, strict=True):
         colour = BOX_COLOURS[int(number) % len(BOX_COLOURS)]
         # The pixels just outside the box: what lies within stays visible, down to a defect of one pixel.

@@ -63,3 +63,16 @@ def test_a_folder_that_holds_something_is_kept(tmp_path: Path, capsys: pytest.Ca
 def test_a_yaml_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", ["--data", "absent/data.yaml"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_page_says_first_what_to_do_and_names_files_below_the_data(tmp_path: Path) -> None:
+    file, _ = write_dirty(tmp_path / "parts")
+    assert run("check", ["--data", str(file), "--out", "report"]) == 2
+    page = (tmp_path / "report/report.html").read_text()
+    assert page.index("What to do first") < page.index("moat train --data") < page.index("<table")
+    assert f"moat check --data {file} --fix" in page
+    assert f"{tmp_path / 'parts'}/images" not in page
+    assert "labels/train/part010.txt: line 3" in page
+    legend = page[page.index('class="legend"') :].split("</ul>")[0]
+    assert legend.count("<li>") == 7  # a colour for each class
+    assert 'class="grid"' in page

@@ -83,6 +83,18 @@ def test_gray_and_turned_pictures(classifier: tuple[Path, torch.Tensor], tmp_pat
     assert gray == rgb == upright
 
 
+def test_a_picture_that_cannot_be_mapped_ends_no_run(
+    classifier: tuple[Path, torch.Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("F", (30, 30), 0.5).save(tmp_path / "a_float.tif")
+    pages = [Image.new("L", (30, 30), value) for value in (0, 200)]
+    pages[0].save(tmp_path / "b.tif", save_all=True, append_images=pages[1:])
+    assert run("--weights", classifier[0], "--source", tmp_path) == 0
+    out, err = capsys.readouterr()
+    assert f"{tmp_path / 'a_float.tif'}: skipped: intensity: full has no meaning" in err
+    assert f"{tmp_path / 'b.tif'}: " in out
+
+
 def test_classes_that_are_not_imagenets_have_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_classifier(tmp_path / "three.pt", 3)
     cv2.imwrite(str(tmp_path / "picture.png"), np.full((50, 50, 3), 128, np.uint8))
@@ -132,3 +144,15 @@ def test_mistakes_are_named(
     assert run(*(str(classifier[0]) if word == "CLASSIFIER" else word for word in given)) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert message in error
+
+
+def test_of_equal_probabilities_the_smaller_class_comes_first(tmp_path: Path) -> None:
+    model = create_backbone("tiny_moat0", num_classes=1000)
+    with torch.no_grad():
+        model.logits_head.weight.zero_()
+        model.logits_head.bias.zero_()
+    torch.save(model.state_dict(), tmp_path / "equal.pt")
+    cv2.imwrite(str(tmp_path / "plain.png"), np.full((64, 64, 3), COLOUR, np.uint8))
+    found = tmp_path / "found.json"
+    run("--weights", tmp_path / "equal.pt", "--source", tmp_path / "plain.png", "--top", 5, "--save-json", found)
+    assert [row["class"] for row in json.loads(found.read_text())[0]["classes"]] == [0, 1, 2, 3, 4]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,9 +71,10 @@ def test_help_lists_all_that_a_command_takes(name: str, capsys: pytest.CaptureFi
     assert f"usage: moat {name}" in text
     words = set(text.replace(",", " ").split())
     assert {option.flag for option in load_command(name).known.values()} <= words
-    taken_too = {"show-batch": "train", "mine-negatives": "detect"}
+    taken_too = {"show-batch": "train", "check-labels": "train", "mine-negatives": "detect"}
     if name in taken_too:
-        assert set(load_command(taken_too[name]).known) < set(load_command(name).known)
+        not_begun = {"resume"} if name == "show-batch" else set()  # a run that goes on begins with no batch of its own
+        assert set(load_command(taken_too[name]).known) - not_begun < set(load_command(name).known)
 
 
 @pytest.mark.parametrize("name", ["check", "convert", "demo"])
@@ -116,7 +119,12 @@ def test_no_option_is_declared_twice() -> None:
     [
         (UserError("two\nlines"), 2, "name: two lines\n"),
         (KeyboardInterrupt(), 130, "\nname: stopped\n"),
-        (PermissionError(13, "no", "f.txt"), 2, "name: f.txt cannot be written: no; free some space or choose"),
+        (PermissionError(13, "no", "f.txt"), 2, "name: f.txt cannot be written: no; get the permission or choose"),
+        (OSError(28, "full", "f.txt"), 2, "name: f.txt cannot be written: full; free some space or choose another"),
+        (FileExistsError(17, "there", "f"), 2, "name: f cannot be written: there; a file stands where a folder is"),
+        (NotADirectoryError(20, "no", "f"), 2, "name: f cannot be written: no; a file stands where a folder is"),
+        (IsADirectoryError(21, "no", "f"), 2, "name: f cannot be written: no; a folder stands where a file is"),
+        (OSError(errno.ENAMETOOLONG, "long", "f"), 2, "name: f cannot be written: long; choose a shorter name; what"),
         (FileNotFoundError(2, "absent"), 1, "name: failed with FileNotFoundError: [Errno 2] absent; --debug"),
         (ValueError(), 1, "name: failed with ValueError: no reason given; --debug shows where\n"),
     ],
@@ -151,3 +159,56 @@ def test_demo_alone_draws_the_built_in_set_once(
     monkeypatch.setattr("moat_det.demo.demo_dataset", lambda: drawn)
     main(["demo"])
     assert capsys.readouterr().out.split() == [str(drawn)]
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["--debug"], True),
+        (["--debug=true"], True),
+        (["--debug", "true"], True),
+        (["--debug", "false"], False),
+        (["--debug=false"], False),
+        ([], False),
+    ],
+)
+def test_debug_shows_the_error_itself(words: list[str], shown: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--data", "/nowhere/data.yaml", *words]
+    if shown:
+        with pytest.raises(UserError):
+            run("check", given)
+    else:
+        assert run("check", given) == 2
+        assert capsys.readouterr().err.startswith("check: ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_to_end_lets_the_work_be_put_in_order(name: str) -> None:
+    program = f"""
+import os, signal, sys, time
+from moat_det.cli.runner import end_well
+def work():
+    try:
+        os.kill(os.getpid(), signal.{name})
+        time.sleep(60)
+    finally:
+        print("put in order")
+code = end_well("name", work, debug=False)
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+sys.exit(code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 128 + getattr(signal, name)
+    assert (done.stdout, done.stderr) == ("put in order\n", "\nname: stopped\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_what_is_ignored_stays_so() -> None:
+    program = """
+import os, signal, sys
+from moat_det.cli.runner import end_well
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+sys.exit(end_well("name", lambda: os.kill(os.getpid(), signal.SIGHUP), debug=False))
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

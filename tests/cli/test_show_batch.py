@@ -111,3 +111,11 @@ def test_a_mistake_ends_in_one_line(words: list[str], more: list[str], message: 
     assert error.startswith("show-batch: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_what_it_does_not_take_is_not_listed(capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        run("show-batch", ["--help"])
+    assert "--resume" not in capsys.readouterr().out
+    assert run("show-batch", ["--data", "demo", "--out", "b.png", "--resume"]) == 2
+    assert "it belongs to moat train" in capsys.readouterr().err

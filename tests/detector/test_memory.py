@@ -21,7 +21,7 @@ MEASURE = """
 import torch
 import moat_det.offline
 from moat_det.detector.build import build_model, find_config
-from moat_det.detector.memory import predict_memory
+from moat_det.detector.memory import give_back_freed_memory, predict_memory
 
 def status(name):
     return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1]) * 1024
@@ -29,6 +29,7 @@ def status(name):
 model = build_model(find_config("{name}"), 3).eval().fuse(verbose=False)
 model.to(memory_format=torch.channels_last)
 model.dtype = torch.{dtype}
+give_back_freed_memory()
 predicted = predict_memory(model, (1, 3, {size}, {size}))
 open("/proc/self/clear_refs", "w").write("5")
 before = status("VmRSS")

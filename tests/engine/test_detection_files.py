@@ -20,6 +20,7 @@ from moat_det.cli import main as cli
 from moat_det.engine import MOAT
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.predictor import Predictor
+from moat_det.engine.result_files import VideoFile
 from moat_det.errors import UserError
 
 FEW = ("--conf", "0.0001", "--max-det", "2")
@@ -262,3 +263,34 @@ def test_outputs_of_a_list_go_by_path(weights: Path, tmp_path: Path) -> None:
         MOAT(weights).predict(source, project=tmp_path / str(number), **words)
     assert files(tmp_path / "0/predict") == ["cam1/p.jpg", "cam2/p.jpg"]
     assert files(tmp_path / "1/predict") == ["cam1/p.jpg", "cam2/p.jpg", "image2.jpg"]
+
+
+def test_a_video_has_its_name_when_it_is_whole(weights: Path, tmp_path: Path) -> None:
+    source, folder = video(tmp_path / "v.avi", frames=3), tmp_path / "runs" / "predict"
+    model = MOAT(weights)
+    options = {"project": str(folder.parent), "name": "predict", "exist_ok": True, "save": True, "verbose": False}
+    stream = model.predict(str(source), stream=True, **options)
+    for _ in range(2):
+        next(stream)
+        assert not (folder / "v.avi").exists()
+    stream.close()  # nobody wants the rest
+    assert [path.name for path in folder.iterdir()] == ["v.avi"]
+    assert frames(folder / "v.avi") == 2
+    list(model.predict(str(source), stream=True, **options))
+    assert [path.name for path in folder.iterdir()] == ["v.avi"]
+    assert frames(folder / "v.avi") == 3
+
+
+def frames(path: Path) -> int:
+    return int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT))
+
+
+def test_a_video_that_is_not_whole_gets_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full: OpenCV drops the frames and does not say so."""
+    (tmp_path / "v.avi").write_bytes(b"the old one")
+    writing = VideoFile(tmp_path / "v", 25, picture(0))
+    writing.write(picture(0))
+    monkeypatch.setattr(writing, "_readable_frames", lambda: 0)
+    with pytest.raises(OSError, match="not all frames could be written"):
+        writing.close()
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"the old one"]

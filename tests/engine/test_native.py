@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from helpers.separated import separate
 from moat_det.backbones.moat import attention, position_bias
 from moat_det.backbones.moat.position_bias import fit_table
 from moat_det.backbones.windows import read_window
@@ -26,6 +27,7 @@ from moat_det.data.sizes.letterbox import PADDING
 from moat_det.data.sizes.policy import NativeSize
 from moat_det.engine import MOAT, memory_check, window_chooser
 from moat_det.errors import UserError
+from moat_det.evaluation.ground_truth import written_boxes
 
 SHAPES = [(96, 96), (96, 96), (64, 90), (70, 96), (96, 96)]
 COMMON: dict[str, Any] = {"imgsz": "native", "conf": 0.0001, "max_det": 10, "amp": False}
@@ -61,7 +63,10 @@ def write_yaml(folder: Path) -> Path:
 
 @pytest.fixture
 def model(trained: Path) -> MOAT:
-    return MOAT(trained / "weights" / "best.pt")
+    """The trained model, with boxes and scores that no processor puts into another order."""
+    model = MOAT(trained / "weights" / "best.pt")
+    separate(model.model)
+    return model
 
 
 def boxes(results: Any) -> list[np.ndarray]:
@@ -138,7 +143,7 @@ def test_boxes_are_those_of_the_same_image_as_a_tensor(model: MOAT, pictures: li
         expected = boxes(model(tensor[:, :, :rows], **{**COMMON, "imgsz": 96}))[0]
         expected[:, [0, 2]] = expected[:, [0, 2]].clip(0, width)
         expected[:, [1, 3]] = expected[:, [1, 3]].clip(0, height)
-        assert np.allclose(boxes(model(str(path), **COMMON))[0], expected, atol=1e-3)
+        assert_same_boxes(boxes(model(str(path), **COMMON))[0], expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("as_arrays", [False, True])
@@ -164,8 +169,8 @@ def test_max_pixels_keeps_boxes_in_the_files_pixels(
     with caplog.at_level("WARNING", logger="moat_det"):
         found = boxes(model(str(tmp_path / "twice.png"), max_pixels=96 * 96, **COMMON))[0]
     expected = boxes(model(str(pictures[0]), **COMMON))[0]
-    assert np.allclose(found[:, :4], 2 * expected[:, :4], atol=1e-2)
-    assert np.allclose(found[:, 4:], expected[:, 4:], atol=1e-4)
+    expected[:, :4] *= 2
+    assert_same_boxes(found, expected, atol=1e-2)
     assert "192 x 192 is scaled down to 96 x 96" in caplog.text
 
 
@@ -194,12 +199,17 @@ def test_validation_and_prediction_find_the_same(model: MOAT, mixed: Path, tmp_p
     images = sorted((mixed.parent / "images" / "val").iterdir())
     assert len({row["image_id"] for row in written}) > 1
     for number, path in enumerate(images, 1):
-        rows = sorted((row for row in written if row["image_id"] == number), key=lambda row: -row["score"])
+        rows = [row for row in written if row["image_id"] == number]
         found = boxes(model(str(path), **options))[0]
-        assert len(rows) == len(found)
+        # To the last digit: where an IoU lies at a limit, a thousandth of a pixel changes AP.
+        assert sorted(written_boxes(found[:, :4]).tolist()) == sorted(row["bbox"] for row in rows)
         corners = [[x, y, x + width, y + height] for x, y, width, height in (row["bbox"] for row in rows)]
-        assert np.allclose(found[:, :4], np.reshape(corners, (-1, 4)), atol=0.05)
-        assert np.allclose(found[:, 4], [row["score"] for row in rows], atol=1e-5)
+        expected = np.column_stack(
+            [np.reshape(corners, (-1, 4)), [row["score"] for row in rows], [row["category_id"] - 1 for row in rows]]
+        )
+        found[:, 4] *= 1000  # a score's 1e-5 as a pixel's 0.01
+        expected[:, 4] *= 1000
+        assert_same_boxes(found, expected, atol=0.01)
 
 
 def test_a_video(trained: Path, pictures: list[Path], tmp_path: Path) -> None:
@@ -295,6 +305,13 @@ def test_validation_remembers_the_tables_of_a_size(
     assert len(fitted) == 9  # once a block of attention, not once a batch
 
 
+def windows_of(model: MOAT) -> set[Any]:
+    """The attention windows of the model that detected last."""
+    assert model.predictor is not None
+    modules = model.predictor.model.model.modules()
+    return {module.window for module in modules if isinstance(module, attention.Attention)}
+
+
 def test_windows_are_chosen_for_the_size_of_the_image(
     model: MOAT, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -302,6 +319,9 @@ def test_windows_are_chosen_for_the_size_of_the_image(
     cv2.imwrite(str(small), cv2.imread(str(pictures[0]))[:64, :64])
     cv2.imwrite(str(large), cv2.resize(cv2.imread(str(pictures[0])), (192, 192)))
     monkeypatch.setattr(window_chooser, "BEYOND_TRAINING", {"window": 2, "position": "stretch"})
+    for module in model.model.modules():
+        if isinstance(module, attention.Attention):
+            module.o.weight.data *= 50  # after so few steps attention says hardly anything
     with caplog.at_level("INFO", logger="moat_det"):
         small_default = boxes(model(str(small), **COMMON))[0]
         assert "Attention windows" not in caplog.text, "64 px is the training's"
@@ -309,11 +329,14 @@ def test_windows_are_chosen_for_the_size_of_the_image(
     assert caplog.text.count("Attention windows 2, position tables stretch: for images larger than those") == 1
     caplog.clear()
     with caplog.at_level("INFO", logger="moat_det"):
-        assert np.allclose(boxes(model(str(large), window=2, **COMMON))[0], large_default)
+        assert_same_boxes(boxes(model(str(large), window=2, **COMMON))[0], large_default, atol=1e-3)
         assert "Attention windows 2; those of the training were full" in caplog.text
+    assert windows_of(model) == {(2, 2)}
     full = boxes(model(str(large), window="full", **COMMON))[0]
-    assert not np.allclose(full, large_default, atol=1e-3)
-    assert np.allclose(boxes(model(str(small), window="full", **COMMON))[0], small_default)
+    assert windows_of(model) == {None}
+    with pytest.raises(AssertionError):
+        assert_same_boxes(full, large_default, atol=0.1)
+    assert_same_boxes(boxes(model(str(small), window="full", **COMMON))[0], small_default, atol=1e-3)
 
 
 def test_the_windows_of_a_training_are_in_its_checkpoint(demo: Path, model_yaml: Path, tmp_path: Path) -> None:
@@ -359,3 +382,23 @@ def test_images_beyond_pillows_limit(tmp_path: Path, monkeypatch: pytest.MonkeyP
         header = read_header(path)
     assert (header.height, header.width) == (14_000, 14_000)
     assert read_image(path).shape == (14_000, 14_000, 1)
+
+
+def test_an_image_that_is_too_large_is_left_out_of_a_folder(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, side in (("a", 64), ("b", 640), ("c", 96)):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), np.full((side, side, 3), 90, np.uint8))
+    monkeypatch.setattr(memory_check, "available_memory", lambda device: 30_000_000)
+    monkeypatch.setattr(memory_check, "predict_memory", lambda model, shape, dtype: 10**6 + 250 * math.prod(shape))
+    model = MOAT(trained / "weights" / "best.pt")
+    for batch, source in ((1, str(tmp_path / "images")), (4, sorted((tmp_path / "images").iterdir()))):
+        caplog.clear()
+        results = model.predict(source, batch=batch, **COMMON)
+        assert [Path(result.path).name for result in results] == ["a.png", "c.png"]
+        assert [path.name for path in model.predictor.unreadable] == ["b.png"]
+        assert caplog.text.count("b.png: 640 x 640 ") == 1
+        assert "of memory, 0.027 GB can be used" in caplog.text
+    with pytest.raises(UserError, match="would fit"):  # which is all that there is
+        model.predict(str(tmp_path / "images" / "b.png"), **COMMON)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from ultralytics.data.build import check_source
 from ultralytics.data.utils import IMG_FORMATS, VID_FORMATS
 
+from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from moat_det.engine.sources.files import list_files
-from moat_det.engine.sources.open import _is_live
+from moat_det.engine.sources.files import list_files, list_pictures
+from moat_det.engine.sources.in_memory import ImageItems
+from moat_det.engine.sources.open import _is_live, open_source
+from moat_det.errors import UserError
 
 
 @pytest.fixture
@@ -76,3 +84,70 @@ def test_pages_are_live_and_files_behind_a_url_are_not() -> None:
 def test_our_suffixes_are_those_that_the_engine_reads_and_more() -> None:
     assert IMAGE_SUFFIXES > IMG_FORMATS
     assert VIDEO_SUFFIXES == VID_FORMATS
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_pages_of_a_file_of_a_list_are_told(tmp_path: Path, log: list[str], kind: type) -> None:
+    pages = [Image.new("L", (20, 20), value) for value in (0, 200)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    items = ImageItems([kind(tmp_path / "a.tif")], Intensity(), channels=3, batch=1)
+    assert [names for names, _, _ in items] == [[str(tmp_path / "a.tif")]]
+    assert [line for line in log if "holds 2 pictures" in line]
+
+
+def test_what_looks_at_pictures_alone_names_videos(folder: Path, log: list[str]) -> None:
+    assert list_pictures("*") == [str(folder / "a.JPG"), str(folder / "b.png")]
+    assert [line for line in log if "videos: 1 .mp4" in line]
+    assert [line for line in log if f"1 folder(s) such as {folder / 'deep'}" in line]
+    for source, message in (("clip.mp4", "no images in it"), ("gone", "no such folder"), ("x*", "no images in it")):
+        with pytest.raises(UserError, match=f"--source {re.escape(source)}: {message}"):
+            list_pictures(source)
+
+
+@pytest.mark.parametrize(
+    ("item", "says"),
+    [
+        (np.zeros((3, 96, 96), np.uint8), r"image 1 .* \(3, 96, 96\) is no image; .*the bands last"),
+        (np.zeros((2, 9, 9, 3), np.uint8), r"\(2, 9, 9, 3\) is no image"),
+        (np.zeros((9, 9, 5), np.uint8), r"\(9, 9, 5\) is no image"),
+        (np.zeros((0, 9, 3), np.uint8), r"\(0, 9, 3\) is no image"),
+        (np.zeros((9, 9), bool), "array of bool is no image"),
+        (np.array(["a.png"]), "image 1 of the source: an array of"),
+        (np.zeros((9, 9, 3), np.float32), "image 1 of the source: intensity"),
+        (Image.new("F", (9, 9)), "image 1 of the source: intensity"),
+    ],
+)
+def test_what_is_no_image_is_refused_by_its_number(item: Any, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        next(iter(ImageItems([item], Intensity("full"), 3, 1)))
+
+
+def test_colour_for_a_model_of_other_bands_is_refused() -> None:
+    with pytest.raises(UserError, match=r"\(9, 9, 3\) is no image; give \(H, W, 5\)"):
+        next(iter(ImageItems([np.zeros((9, 9, 3), np.uint8)], Intensity(), 5, 1)))
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (9, 9, 1), (9, 9, 2), (9, 9, 3), (9, 9, 4)])
+def test_gray_and_colour_with_and_without_alpha_are_images(shape: tuple[int, ...]) -> None:
+    _, (image,), _ = next(iter(ImageItems([np.full(shape, 7, np.uint8)], Intensity(), 3, 1)))
+    assert image.shape == (9, 9, 3)
+    assert (image == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "says"),
+    [
+        (torch.zeros(1, 4, 32, 32), "must be"),
+        (torch.zeros(32, 32, 3), "must be"),
+        (torch.zeros(32, 32), "must be"),
+        (torch.full((1, 3, 32, 32), torch.nan), "NaN"),
+    ],
+)
+def test_tensors_of_other_bands_or_numbers_are_refused(tensor: torch.Tensor, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        open_source(tensor, Intensity(), 3)
+
+
+def test_an_empty_source_is_not_the_working_folder(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="it is empty"):
+        open_source(" ", Intensity(), 3)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from moat_det.engine import MOAT
+from moat_det.errors import UserError
 
 THREADS = 4
 CALLS: list[dict[str, Any]] = [
@@ -70,3 +71,20 @@ def test_a_model_that_predicted_can_be_copied(trained: Path, images: list[np.nda
     model = MOAT(trained / "weights" / "best.pt")
     expected = rows(model, images[0], **CALLS[0])
     np.testing.assert_array_equal(rows(copy.deepcopy(model), images[0], **CALLS[0]), expected)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_callback_that_predicts_with_its_own_model_is_refused(
+    stream: bool, trained: Path, images: list[np.ndarray]
+) -> None:
+    model, other = (MOAT(trained / "weights" / "best.pt") for _ in range(2))
+    found = []
+    model.add_callback("on_predict_end", lambda _: found.append(rows(other, images[0], **CALLS[0])))
+    list(model.predict(images[1], stream=stream, verbose=False))
+    assert len(found) == 1
+
+    model.add_callback("on_predict_end", lambda _: rows(model, images[0], **CALLS[0]))
+    with pytest.raises(UserError, match="use a second MOAT"):
+        list(model.predict(images[1], stream=stream, verbose=False))
+    model.callbacks["on_predict_end"].pop()
+    assert len(list(model.predict(images[1], stream=stream, verbose=False))) == 1

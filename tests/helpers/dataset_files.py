@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
+
+from moat_det.data.images.find import find_split
 
 HEIGHT, WIDTH = 40, 60
 
 
 def noise(height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8))
+
+
+def find_images(source: str | Path | Iterable[str | Path]) -> list[Path]:
+    """The images of a split, each once, sorted."""
+    return [Path(name) for name in sorted(set(find_split(source).images))]

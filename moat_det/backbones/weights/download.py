@@ -14,11 +14,10 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from tqdm import tqdm
-
 from moat_det.backbones.weights import checksum
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_json, locked
+from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +123,7 @@ def _transfer(url: str, part: Path, version: Path) -> None:
 def _receive(response: HTTPResponse, part: Path, length: int | None) -> None:
     with part.open("ab") as file:
         done = file.tell()
-        bar = tqdm(total=length, initial=done, desc=part.stem, unit="B", unit_scale=True, disable=None)
+        bar = progress(total=length, initial=done, text=part.stem, unit="B", unit_scale=True)
         with bar:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)

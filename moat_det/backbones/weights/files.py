@@ -16,6 +16,7 @@ from torch import Tensor
 from moat_det.backbones.tensorflow import open_checkpoint
 from moat_det.backbones.weights.layout import AVERAGE, is_of_training, variable_name, variable_view
 from moat_det.errors import UserError
+from moat_det.files import check_readable
 
 FORMAT = "moat_det backbone 1"
 """`format` in the metadata of a .safetensors file of ours."""
@@ -107,10 +108,9 @@ def _open_safetensors(path: Path) -> Iterator[WeightFile]:
 
 
 def _load_torch(path: Path) -> dict[str, Tensor]:
+    check_readable(path, f"no weights at {path}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except FileNotFoundError:
-        raise UserError(f"no weights at {path}") from None
     except pickle.UnpicklingError:
         raise UserError(
             f"{path} holds more than tensors (pickled code, as the engine's own checkpoints do): "

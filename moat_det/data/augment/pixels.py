@@ -15,7 +15,7 @@ import torch
 from ultralytics.data.augment import Albumentations
 
 from moat_det.errors import UserError
-from moat_det.messages import shown, suggest
+from moat_det.messages import one_line, shown, suggest
 
 logger = logging.getLogger(__name__)
 
@@ -166,4 +166,4 @@ def _in_a_line(error: Exception) -> str:
     if callable(details):
         first = details()[0]
         return f"'{'.'.join(map(str, first['loc']))}': {first['msg']}"
-    return " ".join(str(error).split())[:200]
+    return one_line(error)

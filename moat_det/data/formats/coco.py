@@ -18,7 +18,7 @@ from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.outline import box_outlines
 from moat_det.data.formats.records import ClassIds, Record
 from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_text
-from moat_det.messages import is_plain, shown
+from moat_det.messages import is_plain, one_line, shown
 
 logger = logging.getLogger(__name__)
 
@@ -34,21 +34,29 @@ class CocoSource:
         file: The JSON, absolute.
         names: Class id to name; categories are matched to them by name. None where classes do not matter.
         image_root: The folder that `file_name` is relative to; None to look for it around the JSON.
+        siblings: The dataset's other JSONs.
     """
 
     format = "coco"
 
-    def __init__(self, file: str, names: Mapping[int, str] | None, image_root: str | None) -> None:
+    def __init__(
+        self,
+        file: str,
+        names: Mapping[int, str] | None,
+        image_root: str | None,
+        siblings: Sequence[CocoSource] = (),
+    ) -> None:
         self.file = file
         self._ids = ClassIds(names)
         self.image_root = image_root
+        self.siblings = siblings
 
     def listing(self) -> Sequence[str]:
         """Give the JSON alone."""
         return [self.file]
 
     def unused(self) -> Sequence[str]:
-        """Nothing: the JSON names its files, so that no folder is read."""
+        """Nothing: the JSON names its files, so that no folder is read; see `moat_det.data.index.listed`."""
         return []
 
     def records(self, on_fault: OnFault) -> list[Record]:
@@ -178,8 +186,7 @@ def read_coco(file: str | Path, outlines: bool = False) -> dict[str, Any]:
     except NotTextError as error:
         raise unreadable(f"cannot be read as JSON ({error}); {SAVE_AS_UTF_8}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, nested too deep
-        reason = str(error).splitlines()[0][:100]
-        raise unreadable(f"cannot be read as JSON ({reason}); export it anew") from error
+        raise unreadable(f"cannot be read as JSON ({one_line(error)}); export it anew") from error
     for key in _LISTS:
         if not isinstance(coco, dict) or not isinstance(coco.get(key), list):
             raise unreadable(f"no COCO detection JSON: it has no list '{key}'; give one with {', '.join(_LISTS)}")

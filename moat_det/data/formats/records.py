@@ -8,7 +8,7 @@ from typing import Protocol
 
 from moat_det.data.formats.annotation import Annotation
 from moat_det.data.formats.faults import AnnotationError, OnFault
-from moat_det.messages import suggest
+from moat_det.messages import shown, suggest
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class ClassIds:
             return self._ids[name.strip()]
         except KeyError:
             raise AnnotationError(
-                f"the class {name[:60]!r} is not among the dataset's {len(self._ids)} names"
+                f"the class {shown(name)} is not among the dataset's {len(self._ids)} names"
                 f"{suggest(name, self._ids)}; add it to 'names' in the YAML, or correct it",
                 "unknown_class",
             ) from None

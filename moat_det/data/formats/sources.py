@@ -24,6 +24,7 @@ def find_sources(
     image_roots: Mapping[str, str] | None = None,
     root: str | None = None,
     keypoints: int = 0,
+    jsons: Sequence[str] = (),
 ) -> list[Source]:
     """Tell the format of each part of a split.
 
@@ -36,6 +37,7 @@ def find_sources(
         image_roots: The folder with the images, by path, for COCO and VOC; where there is none it is looked for.
         root: The dataset's folder, which lists of images may be relative to.
         keypoints: Numbers that may follow the box in a row of a YOLO label.
+        jsons: The COCO JSONs of all splits of the dataset, absolute.
 
     Raises:
         UserError: A path does not exist or holds no image.
@@ -48,14 +50,15 @@ def find_sources(
         if place.lower().endswith(".json"):
             if not os.path.isfile(place):
                 raise UserError(f"{place}: no such COCO JSON; correct the path in the dataset YAML")
-            sources.append(CocoSource(place, names, image_root))
+            siblings = [CocoSource(file, None, (image_roots or {}).get(file)) for file in jsons if file != place]
+            sources.append(CocoSource(place, names, image_root, siblings))
         elif (voc := _find_voc(place, names, image_root)) is not None:
             sources.append(voc)
         else:
             yolo.append(path)
     if yolo:
         found = find_split(yolo, root)
-        images, others = sorted(set(found.images)), sorted({*found.videos, *found.others})
+        images, others = sorted(set(found.images)), sorted({*found.videos, *found.others, *found.folders})
         sources.append(YoloSource(images, None if names is None else len(names), keypoints, others))
     return sources
 

@@ -13,15 +13,15 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from tqdm import tqdm
-
 from moat_det.data.formats.annotation import LARGEST_PIXEL, Annotation, Row
 from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.data.formats.records import ClassIds, Record
 from moat_det.data.images.find import walk
 from moat_det.data.images.suffixes import IMAGE_SUFFIXES
+from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_xml_text
 from moat_det.errors import UserError
-from moat_det.messages import is_plain
+from moat_det.messages import is_plain, one_line, shown
+from moat_det.progress import progress
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -67,7 +67,7 @@ class VocSource:
         """Give the images of the XML files, then those beside them that have none."""
         records: dict[str, Record] = {}
         unread = set()
-        for file in tqdm(self.files, "Reading XML", disable=None):
+        for file in progress(self.files, "Reading XML"):
             try:
                 root = parse_xml(file)
                 image = find_image(file, root, self.image_root)
@@ -133,10 +133,9 @@ def parse_xml(file: str) -> ET.Element:
         return AnnotationError(problem, "unreadable_labels", file, place)
 
     try:
-        with open(file, "rb") as content:
-            parser = ET.XMLParser(target=_TreeBuilder())
-            parser.feed(content.read())
-            root: ET.Element = parser.close()
+        parser = ET.XMLParser(target=_TreeBuilder(), encoding="utf-8")  # whatever it was in
+        parser.feed(read_xml_text(file).encode())
+        root: ET.Element = parser.close()
     except OSError as error:
         raise unreadable(f"cannot be read ({error.strerror}); check its permissions") from error
     except _DoctypeError as error:
@@ -144,10 +143,10 @@ def parse_xml(file: str) -> ET.Element:
     except ET.ParseError as error:
         line, reason = error.position[0], str(error).partition(":")[0]
         raise unreadable(f"broken XML: {reason}; correct it or export it anew", f"line {line}") from error
-    except (ValueError, LookupError) as error:  # an encoding that Python does not know
-        raise unreadable(f"cannot be read as XML ({str(error)[:100]}); export it anew as UTF-8") from error
+    except NotTextError as error:
+        raise unreadable(f"broken XML: {error}; {SAVE_AS_UTF_8}, or declare its encoding") from error
     if root.tag != "annotation":
-        raise unreadable(f"no VOC annotation: its root is <{root.tag[:40]}>; give a folder of VOC XML only")
+        raise unreadable(f"no VOC annotation: its root is <{one_line(root.tag)}>; give a folder of VOC XML only")
     return root
 
 
@@ -155,7 +154,7 @@ def _text(parent: ET.Element, tag: str) -> str | None:
     """Give the text of a child; None where it is missing or empty."""
     text = (parent.findtext(tag) or "").strip()
     if text and not is_plain(text):
-        raise AnnotationError(f"<{tag}> is {text[:40]!r}, which is no name; correct it")
+        raise AnnotationError(f"<{tag}> is {shown(text)}, which is no name; correct it")
     return text or None
 
 
@@ -190,7 +189,7 @@ def _box(item: ET.Element) -> list[float]:
         text = (box.findtext(side) or "").strip()
         value = _number(text)
         if value is None:
-            raise AnnotationError(f"<{side}> is {text[:40]!r}; write a number of pixels")
+            raise AnnotationError(f"<{side}> is {shown(text)}; write a number of pixels")
         values.append(value)
     if values[2] < values[0] or values[3] < values[1]:
         raise AnnotationError(f"its <bndbox> has a negative side, from {values[:2]} to {values[2:]}; correct it")

@@ -11,7 +11,8 @@ from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.records import Record
 from moat_det.data.formats.yolo_files import find_labels, unused_texts
-from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_text
+from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_utf8
+from moat_det.messages import one_line
 
 # Coordinates are shares of the image: beyond this they are pixels, and clipping would hide it.
 _LARGEST_COORDINATE = 2.0
@@ -101,7 +102,7 @@ def read_labels(
 def read_lines(file: str) -> list[str]:
     """Give the lines of a label file; raises `AnnotationError` where it is no text or cannot be read."""
     try:
-        return read_text(file, marked=False).splitlines()
+        return read_utf8(file).splitlines()
     except NotTextError as error:
         problem = f"not a UTF-8 text ({error}); {SAVE_AS_UTF_8}, in rows of 'class x y w h'"
         raise AnnotationError(problem, "unreadable_labels") from error
@@ -138,7 +139,7 @@ def parse_row(columns: list[str], place: str, num_classes: int | None, keypoints
     try:
         cls, *coordinates = map(float, columns)
     except ValueError as error:
-        raise AnnotationError(f"{str(error)[:100]}; write numbers, separated by spaces") from error
+        raise AnnotationError(f"{one_line(error)}; write numbers, separated by spaces") from error
     if not all(map(math.isfinite, (cls, *coordinates))):
         raise AnnotationError("not all values are finite; correct or remove the row")
     if cls < 0 or not cls.is_integer() or cls > 2**31:

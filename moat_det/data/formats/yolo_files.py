@@ -128,10 +128,10 @@ def _partner(folder: str, name: str, other: str) -> str | None:
 
 
 def _list_texts(folder: str) -> dict[str, list[str]]:
-    """Give the names of a folder's label files, by folded name."""
+    """Give the names of a folder's label files, by folded name; also of links to nothing, whose labels are lost."""
     names: dict[str, list[str]] = defaultdict(list)
     for name in sorted(_list(folder)):
-        if name.lower().endswith(_SUFFIX) and os.path.isfile(os.path.join(folder, name)):
+        if name.lower().endswith(_SUFFIX) and not os.path.isdir(os.path.join(folder, name)):
             names[_fold(name)].append(name)
     return names
 

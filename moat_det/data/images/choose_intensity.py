@@ -7,17 +7,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.data.images.header import large_images, read_header
 from moat_det.data.images.intensity import Intensity, ranges
-from moat_det.data.images.read import read_image
+from moat_det.data.images.read import read_image, read_input
 from moat_det.errors import UserError
+from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
 
 SAMPLED_IMAGES = 100
 SAMPLED_PIXELS = 40_000
+_TRIED_IMAGES = 20
 # The user's window is worth a warning where it leaves fewer levels, or cuts off more pixels.
 _FEW_LEVELS = 128
 _LARGE_SHARE = 0.01
@@ -61,12 +62,37 @@ def choose_intensity(given: Intensity, files: Sequence[Path], channels: int = 3,
     return given
 
 
+def check_intensity(intensity: Intensity, files: Sequence[str], deep: int, channels: int = 3) -> None:
+    """Make sure, before work begins, that the first images of more than 8 bits can be mapped.
+
+    Args:
+        intensity: What they are to be mapped by.
+        files: The images, in the order in which they are looked at.
+        deep: How many of them have more than 8 bits.
+        channels: Bands of the model's input.
+
+    Raises:
+        UserError: One cannot, such as floating samples by "full"; the message names it.
+    """
+    left = min(deep, _TRIED_IMAGES)
+    with large_images():
+        for file in files if left else ():
+            try:
+                if read_header(file).deep:
+                    read_input(file, intensity, channels)
+                    left -= 1
+            except OSError:
+                continue  # the scan has said so
+            if not left:
+                return
+
+
 def _sample(files: Sequence[Path], channels: int, prefix: str) -> Iterator[np.ndarray]:
     """Give pixels (N, C) of images of more than 8 bits."""
     random = np.random.default_rng(0)
     found = 0
     wanted = min(len(files), SAMPLED_IMAGES)
-    with large_images(), tqdm(total=wanted, desc=f"{prefix}Intensities", disable=None) as progress:
+    with large_images(), progress(total=wanted, text=f"{prefix}Intensities") as bar:
         for index in random.permutation(len(files)):
             try:
                 if not read_header(files[index]).deep:
@@ -76,7 +102,7 @@ def _sample(files: Sequence[Path], channels: int, prefix: str) -> Iterator[np.nd
                 continue  # the scan has said so
             pixels = image.reshape(-1, image.shape[2])
             yield pixels[random.integers(0, len(pixels), SAMPLED_PIXELS)] if len(pixels) > SAMPLED_PIXELS else pixels
-            progress.update()
+            bar.update()
             found += 1
             if found == wanted:
                 break

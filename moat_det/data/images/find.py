@@ -27,11 +27,36 @@ class FoundFiles:
         images: By their suffixes. Those that a list names need not exist.
         videos: By their suffixes.
         others: Neither; left out.
+        folders: Those that a pattern matches, whose files it does not match; left out.
     """
 
     images: list[str] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+
+    @property
+    def left_out(self) -> str:
+        """Of what kinds the files are that are left out, and which folders; empty where nothing is."""
+        folders = f"{len(self.folders)} folder(s) such as {self.folders[0]}" if self.folders else ""
+        return " and ".join(filter(None, (count_suffixes(self.others), folders)))
+
+    def add_matches(self, path: str, named: bool) -> bool:
+        """Add the files that a path, absolute, stands for; gives whether there is anything.
+
+        A folder stands for all in it, and so do those that a pattern matches where it matches no file.
+        """
+        places = [path] if os.path.exists(path) else sorted(_expand(path))
+        files = [place for place in places if not os.path.isdir(place)]
+        folders = [place.rstrip(os.sep) for place in places if os.path.isdir(place)]
+        if files:
+            seen = {str(folder) for file in files for folder in Path(file).parents}
+            self.folders += [folder for folder in folders if folder not in seen and any(walk(folder))]
+        else:
+            files = sorted({file for folder in folders for file in walk(folder)})
+        for file in files:
+            self.add(file, named)
+        return bool(places)
 
     def add(self, path: str, named: bool) -> None:
         """Add a file; an array counts where it is named, as one in a folder may be anything."""
@@ -44,43 +69,31 @@ class FoundFiles:
             self.others.append(path)
 
 
-def find_images(source: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Give `list_images` as paths."""
-    return [Path(name) for name in list_images(source)]
-
-
-def list_images(source: str | Path | Iterable[str | Path], root: str | None = None) -> list[str]:
-    """Find the images that a split of a dataset names.
+def find_split(source: str | Path | Iterable[str | Path], root: str | None = None) -> FoundFiles:
+    """Find the files that a split of a dataset names, as `find_files` does; what a list names need not exist.
 
     Args:
-        source: A folder, searched with its sub-folders but without hidden files; a list, as `read_list` reads it; an
-            image; or several of these.
+        source: What `find_files` takes, or several of these.
         root: The dataset's folder.
 
-    Returns:
-        The images, absolute, each once, sorted by their full path. What a list names need not exist.
-
     Raises:
-        UserError: `source` does not exist, is no text, or holds no image.
+        UserError: There is no such file, or it is no text, or holds no image.
     """
-    return sorted(set(find_split(source, root).images))
-
-
-def find_split(source: str | Path | Iterable[str | Path], root: str | None = None) -> FoundFiles:
-    """Find the images that a split names, as `list_images` does, and what else is there."""
     found = FoundFiles()
     for item in [source] if isinstance(source, (str, Path)) else source:
         path = os.path.abspath(item)
-        if not os.path.exists(path):
+        if not is_there(path):
             raise UserError(f"{path}: no such folder or list of images; correct the path in the dataset YAML")
         part = find_files(path, root)
         if not part.images:
-            left = f" (left out: {count_suffixes(part.videos + part.others)})" if part.videos or part.others else ""
+            part.others += part.videos
+            left = f" (left out: {part.left_out})" if part.left_out else ""
             formats = ", ".join(sorted(IMAGE_SUFFIXES))
             raise UserError(f"{path}: no images in it{left}; put files there that end in one of {formats}")
         found.images += part.images
         found.videos += part.videos
         found.others += part.others
+        found.folders += part.folders
     return found
 
 
@@ -88,7 +101,7 @@ def find_files(source: str | Path, root: str | None = None) -> FoundFiles:
     """Find the files that a source names.
 
     Args:
-        source: A folder, searched with its sub-folders but without hidden files; a pattern with `*`; a list, as
+        source: A folder, searched with its sub-folders but without hidden files; a pattern; a list, as
             `read_list` reads it; or a file.
         root: The dataset's folder, for lists.
 
@@ -99,27 +112,27 @@ def find_files(source: str | Path, root: str | None = None) -> FoundFiles:
     path, found = os.path.abspath(source), FoundFiles()
     if os.path.isfile(path) and not is_image(path) and _is_list(path):
         for entry in read_list(path, root):
-            for file in matches(entry) or [entry]:
-                found.add(file, named=not os.path.isdir(entry))
+            if not found.add_matches(entry, named=not os.path.isdir(entry)):
+                found.add(entry, named=True)
         return found
-    files = matches(path)
-    if files is None:
+    if not found.add_matches(path, named=str(source).lower().endswith(ARRAY_SUFFIX)) and "*" not in path:
         raise FileNotFoundError(f"{source} does not exist")
-    for file in files:
-        found.add(file, named=str(source).lower().endswith(ARRAY_SUFFIX))
     return found
 
 
-def matches(path: str) -> list[str] | None:
-    """Give the files that a path, absolute, stands for, sorted, each once; None where there is nothing."""
-    if os.path.isdir(path):
-        return sorted(walk(path))
-    if os.path.isfile(path):
-        return [path]
-    if "*" not in path:
-        return None
-    found = sorted(glob.glob(path, recursive=True))
-    return [file for file in found if not os.path.isdir(file)]
+def is_there(path: str) -> bool:
+    """Whether a path, absolute, is that of a file or a folder, or a pattern that matches one."""
+    return os.path.exists(path) or bool(_expand(path))
+
+
+def _expand(pattern: str) -> list[str]:
+    """Give the files and folders that a pattern matches; brackets may be those of a name."""
+    if not any(mark in pattern for mark in "*?["):
+        return []
+    try:
+        return glob.glob(pattern, recursive=True) or glob.glob(pattern.replace("[", "[[]"), recursive=True)
+    except ValueError:  # no name that a file may have
+        return []
 
 
 def count_suffixes(files: Iterable[str]) -> str:
@@ -183,14 +196,9 @@ def read_list(path: str, root: str | None = None) -> list[str]:
 def _locate(entry: str, folders: Sequence[str]) -> str:
     forms = (entry, entry.replace("\\", "/")) if "\\" in entry else (entry,)
     places = [os.path.normpath(os.path.join(folder, form)) for form in forms for folder in folders]
-    return next((place for place in places if _is_there(place)), places[-len(folders)])
-
-
-def _is_there(place: str) -> bool:
-    try:
-        return os.path.exists(place) or ("*" in place and bool(glob.glob(place, recursive=True)))
-    except ValueError:  # no name that a file may have
-        return False
+    # Patterns in a list need a `*`: to look for each name with brackets among all others would take long.
+    there = (place for place in places if os.path.exists(place) or ("*" in place and is_there(place)))
+    return next(there, places[-len(folders)])
 
 
 def _is_list(path: str) -> bool:

@@ -14,6 +14,7 @@ from PIL import Image, TiffImagePlugin
 from moat_det.data.images.pillow import open_picture
 from moat_det.data.images.read import open_array, read_image
 from moat_det.data.images.suffixes import ARRAY_SUFFIX
+from moat_det.files import check_is_file
 
 MAX_PIXELS = int(os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", 2**30))
 """The largest image that is read: what OpenCV decodes, 32,768 x 32,768 unless its environment variable says else."""
@@ -73,6 +74,7 @@ def read_header(path: str | Path) -> ImageHeader:
         OSError: The file cannot be read or decoded; the message says why.
     """
     path = Path(path)
+    check_is_file(path)
     if not path.stat().st_size:
         raise OSError("the file is empty")
     if path.suffix.lower() == ARRAY_SUFFIX:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from moat_det.errors import UserError
+from moat_det.messages import as_given
 
 # Of a sensor some pixels are dead or hot; a defect may well be the brightest in a thousand.
 PERCENTILES = (0.01, 99.99)
@@ -54,7 +55,7 @@ class Intensity:
         pairs = value if isinstance(value, list) and value and isinstance(value[0], list) else [value]
         if not all(_is_window(pair) for pair in pairs):
             raise UserError(
-                f"{source}: 'intensity: {value}' is none of {', '.join(_WORDS)} and [lowest, highest]; "
+                f"{source}: 'intensity: {as_given(value)}' is none of {', '.join(_WORDS)} and [lowest, highest]; "
                 "write 'intensity: [0, 4095]', for example"
             )
         return cls("window", tuple((float(lo), float(hi)) for lo, hi in pairs))

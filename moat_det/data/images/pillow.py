@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from moat_det.data.images.suffixes import HEIF_SUFFIXES
+from moat_det.files import check_is_file
 
 
 def open_picture(path: Path | str) -> Image.Image:
@@ -19,6 +20,7 @@ def open_picture(path: Path | str) -> Image.Image:
     The engine, once it is imported, has put another in its place, which asks for a package at every file that is no
     image.
     """
+    check_is_file(path)
     if Path(path).suffix.lower() in HEIF_SUFFIXES:
         _know_heif()
     patches = sys.modules.get("ultralytics.utils.patches")

@@ -13,6 +13,7 @@ from moat_det.data.images.pillow import read_picture
 from moat_det.data.images.reduced import reducing_flag
 from moat_det.data.images.suffixes import ARRAY_SUFFIX, BY_PILLOW
 from moat_det.errors import UserError
+from moat_det.files import check_is_file
 
 # Unlike IMREAD_UNCHANGED these turn the image by EXIF and drop alpha, and unlike the others they keep depth and gray.
 _AS_STORED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
@@ -43,6 +44,8 @@ def read_image(path: str | Path, channels: int = 3, factor: int = 1) -> np.ndarr
         return _read_array(path, channels)
     try:
         image = _read_picture(path, factor) if channels in {1, 3} else _read_pages(path, channels)
+    except MemoryError as error:
+        raise OSError("it is too large for the memory that is free") from error
     except cv2.error as error:  # its text spans lines
         raise OSError(str(error).strip().splitlines()[-1]) from error
     return image[..., None] if image.ndim == 2 else image
@@ -110,6 +113,7 @@ def open_array(path: Path) -> np.ndarray:
     Raises:
         OSError: The file is missing, cut off, or holds something else.
     """
+    check_is_file(path)
     try:
         array = np.lib.format.open_memmap(path, mode="r")
     except ValueError as error:
@@ -134,6 +138,7 @@ def _read_pages(path: Path, channels: int) -> np.ndarray:
 
 
 def _file_bytes(path: Path) -> np.ndarray:
+    check_is_file(path)
     content = np.fromfile(path, np.uint8)  # cv2.imread takes no path that is not ASCII on Windows
     if not content.size:
         raise OSError("the file is empty")

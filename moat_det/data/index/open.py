@@ -7,8 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from moat_det.data.formats.coco import CocoSource
 from moat_det.data.formats.sources import find_sources
 from moat_det.data.index.cache import cache_file, load_index, save_index
+from moat_det.data.index.listed import unlisted_beside
 from moat_det.data.index.part import choose_part
 from moat_det.data.index.scan import collect_records, scan_records
 from moat_det.data.index.split import SplitIndex
@@ -24,6 +26,7 @@ def open_index(
     prefix: str = "",
     root: str | None = None,
     keypoints: int = 0,
+    jsons: Sequence[str] = (),
 ) -> SplitIndex:
     """Give the images and boxes that a split of a dataset YAML names, in whichever formats.
 
@@ -38,12 +41,13 @@ def open_index(
         prefix: Put before each message.
         root: The dataset's folder, which lists of images may be relative to.
         keypoints: Numbers that may follow the box in a row of a YOLO label.
+        jsons: The COCO JSONs of all splits of the dataset, absolute.
 
     Raises:
         UserError: A path does not exist, an annotation is malformed, or no image is readable.
     """
     started = time.time()
-    sources = find_sources(paths, names, image_roots, root, keypoints)
+    sources = find_sources(paths, names, image_roots, root, keypoints, jsons)
     formats = sorted({source.format for source in sources})
     listing = [file for source in sources for file in source.listing()]
     given = [paths] if isinstance(paths, (str, Path)) else paths
@@ -58,4 +62,7 @@ def open_index(
         files = [*listing, *(file for record in records for file in (record.image, *record.places))]
         save_index(place, index, listing, list(dict.fromkeys(files)), started)
     index.report.unused = [file for source in sources for file in source.unused()]
+    known = [*index.paths, *(path for path, _ in index.report.unreadable)]
+    found = (unlisted_beside(source, known) for source in sources if isinstance(source, CocoSource))
+    index.report.unlisted = sorted({image for images in found for image in images})
     return index

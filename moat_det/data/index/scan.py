@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.cores import READING_THREADS
 from moat_det.data.formats.annotation import Cleaning
@@ -16,6 +15,7 @@ from moat_det.data.formats.records import Record, Source
 from moat_det.data.images.header import ImageHeader, large_images, read_header
 from moat_det.data.index.split import ScanReport, SplitIndex
 from moat_det.errors import UserError
+from moat_det.progress import progress
 
 # Images that a thread takes at once: handing over one by one costs as much as reading them.
 _CHUNK = 32
@@ -53,11 +53,10 @@ def scan_records(records: Sequence[Record], formats: Sequence[str], prefix: str 
     report = ScanReport()
     images: list[LabelledImage] = []
     with large_images(), ThreadPool(READING_THREADS) as pool:
-        results = tqdm(
+        results = progress(
             pool.imap(_read, records, chunksize=_CHUNK),
             f"{prefix}Scanning",
             len(records),
-            disable=None,
         )
         for record, result in zip(records, results, strict=True):
             if isinstance(result, str):

@@ -37,6 +37,7 @@ class ScanReport:
         several: (file, how many) of each image whose file holds more pictures than the one that is used.
         cleaning: Changes to the boxes.
         unused: Files that lie in the folders and are not used; not kept in the cache.
+        unlisted: Images beside COCO JSONs that none of the dataset's JSONs lists; not kept in the cache.
     """
 
     images: int = 0
@@ -49,6 +50,7 @@ class ScanReport:
     several: list[tuple[str, int]] = field(default_factory=list)
     cleaning: Cleaning = field(default_factory=Cleaning)
     unused: list[str] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
 
     def log(self, prefix: str = "", channels: int = 3) -> None:
         """Log one line of counts, and one for each thing that deserves the user's eye.
@@ -78,6 +80,11 @@ class ScanReport:
             logger.warning(
                 f"{prefix}left out, since they are neither images nor the labels of any: {count_suffixes(self.unused)} "
                 f"(the first: {self.unused[0]}); give them the names of images or labels, or move them away"
+            )
+        if self.unlisted:
+            logger.warning(
+                f"{prefix}left out, since no COCO JSON of the dataset lists them: {count_suffixes(self.unlisted)} "
+                f"(the first: {self.unlisted[0]}); add them to a JSON, without boxes if they are good, or move them"
             )
         if self.several and channels in {1, 3}:
             path, number = self.several[0]
@@ -135,6 +142,12 @@ class SplitIndex:
             digests.append(hashlib.blake2b(b"/".join(parts), digest_size=16).digest())
         digest = hashlib.blake2b(b"".join(sorted(digests)), digest_size=16).hexdigest()
         return {"images": len(self.paths), "boxes": len(self.classes), "digest": digest}
+
+    def images_digest(self) -> str:
+        """Give what tells these images from others by their names and sizes, whatever their labels say now."""
+        rows = zip(self.paths, self.shapes.tolist(), strict=True)
+        names = sorted(f"{os.path.basename(path)}/{height}x{width}" for path, (height, width) in rows)
+        return hashlib.blake2b("\n".join(names).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
     def images(self) -> Iterator[LabelledImage]:
         """Give each image with its boxes, which are views of the index's arrays."""

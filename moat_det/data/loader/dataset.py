@@ -22,7 +22,7 @@ from moat_det.data.config import DatasetConfig, reading, split_paths
 from moat_det.data.formats.yolo_files import label_places
 from moat_det.data.fraction import Fraction, split_fraction
 from moat_det.data.images.broken import BrokenImageError
-from moat_det.data.images.choose_intensity import choose_intensity
+from moat_det.data.images.choose_intensity import check_intensity, choose_intensity
 from moat_det.data.index import SplitIndex, open_index
 from moat_det.data.loader.broken import OnBroken
 from moat_det.data.loader.images import Cache, Images
@@ -153,8 +153,13 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         self.transforms = self.build_transforms(copy(hyp))
 
     def _settle_intensity(self) -> None:
-        """Take the full range of the sample type where the training saw 8 bits alone, and say so."""
+        """Take the full range of the sample type where the training saw 8 bits alone, and say so.
+
+        Raises:
+            UserError: The samples have no full range.
+        """
         settled = self.intensity.settled
+        check_intensity(settled, self.index.paths, self.index.report.deep, self.channels)
         if settled != self.intensity and self.index.report.deep:
             logger.warning(
                 f"{self.prefix}{self.index.report.deep} images have more than 8 bits per sample, those of the training "

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.cores import READING_THREADS
 from moat_det.data.index.cache import files_state, is_settled
 from moat_det.files import atomic_path, locked
 from moat_det.paths import user_cache
+from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ def _make(place: Path, files: Sequence[str], read: Callable[[int], Image], descr
         atomic_path(data) as temporary,
         temporary.open("wb") as out,
         ThreadPool(READING_THREADS) as pool,
-        tqdm(total=len(files), desc=description, disable=None) as bar,
+        progress(total=len(files), text=description) as bar,
     ):
         for first in range(0, len(files), _AT_ONCE):
             for item in pool.map(read_or_leave_out, range(first, min(first + _AT_ONCE, len(files)))):

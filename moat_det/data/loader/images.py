@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from moat_det.cores import READING_THREADS
 from moat_det.data.images.broken import BrokenImageError
@@ -25,6 +24,7 @@ from moat_det.data.sizes.policy import SizePolicy
 from moat_det.data.sizes.shape import Shape
 from moat_det.detector.memory import available_memory
 from moat_det.errors import UserError
+from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -160,5 +160,5 @@ class Images:
             return None
         with ThreadPool(READING_THREADS) as pool:
             read = pool.imap(lambda i: self._read_or_stand_in(i, on_broken), range(count))
-            images = list(tqdm(read, f"{self._prefix}caching images in memory", count, disable=None))
+            images = list(progress(read, f"{self._prefix}caching images in memory", count))
         return RamCache(images)

@@ -14,12 +14,12 @@ from ultralytics.data.loaders import LoadImagesAndVideos, SourceTypes
 
 from moat_det.cores import READING_THREADS
 from moat_det.data.images.find import count_suffixes, find_files
-from moat_det.data.images.header import count_pictures
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
 from moat_det.engine.output_names import common_folder
+from moat_det.engine.sources.pages import tell_pictures
 from moat_det.errors import UserError
-from moat_det.files import utf8_path
+from moat_det.files import check_is_file, utf8_path
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class ImageFiles(LoadImagesAndVideos):
 
     def _read(self, file: str) -> np.ndarray | str:
         """Give the image, or why there is none."""
-        self._tell_pictures(file)
+        tell_pictures(file, self._channels)
         try:
             return read_input(file, self._intensity, self._channels)
         except OSError as error:
@@ -98,18 +98,12 @@ class ImageFiles(LoadImagesAndVideos):
         self.frame = self.frames = 0
         self.fps = 0.0
         try:
+            check_is_file(path)
             with utf8_path(path) as readable:
                 super()._new_video(readable)
-        except (FileNotFoundError, cv2.error):
+        except (OSError, cv2.error):
             logger.warning(f"{path}: it cannot be opened as a video")
             self.cap = self.cap or cv2.VideoCapture()  # one of which nothing comes
-
-    def _tell_pictures(self, file: str) -> None:
-        """Say where a file holds more pictures than the one that is read; of bands they are the bands."""
-        if self._channels in {1, 3} and (number := count_pictures(file)) > 1:
-            logger.warning(
-                f"{file}: holds {number} pictures, of which only the first is looked at; save each as its own file"
-            )
 
 
 def source_root(source: str, files: list[str]) -> str | None:
@@ -120,13 +114,12 @@ def source_root(source: str, files: list[str]) -> str | None:
         files: What it found.
 
     Returns:
-        The folder that was named; of a pattern the part before the first folder that is one; else the folder that all
+        The folder that was named; of a pattern the folder before the first part that is one; else the folder that all
         files lie in or below.
     """
-    if "*" in source:
-        parts = Path(source).parts
-        return str(Path(*parts[: next(i for i, part in enumerate(parts) if "*" in part)]))
-    return source if os.path.isdir(source) else common_folder(files)
+    if os.path.exists(source):
+        return source if os.path.isdir(source) else common_folder(files)
+    return str(next(folder for folder in Path(os.path.abspath(source)).parents if folder.is_dir()))
 
 
 def list_files(source: str) -> tuple[list[str], list[str]]:
@@ -140,6 +133,23 @@ def list_files(source: str) -> tuple[list[str], list[str]]:
         UserError: A list is no text.
     """
     found = find_files(source)
-    if found.others:
-        logger.warning(f"{source}: left out, since they are no images: {count_suffixes(found.others)}")
+    if found.left_out:
+        logger.warning(f"{source}: left out, since they are no images: {found.left_out}")
     return found.images, found.videos
+
+
+def list_pictures(source: str) -> list[str]:
+    """Find the images of a source, as `list_files` does, for what looks at pictures alone.
+
+    Raises:
+        UserError: There is no such file, or no image.
+    """
+    try:
+        images, videos = list_files(source)
+    except FileNotFoundError:
+        raise UserError(f"--source {source}: no such folder, list of images or image, and no pattern of any") from None
+    if videos:
+        logger.warning(f"{source}: left out, since they are videos: {count_suffixes(videos)}")
+    if not images:
+        raise UserError(f"--source {source}: no images in it; give an image, a folder, a pattern or a list of images")
+    return sorted(images)

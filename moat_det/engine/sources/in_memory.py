@@ -19,7 +19,9 @@ from moat_det.data.images.header import large_images
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
 from moat_det.engine.output_names import common_folder
+from moat_det.engine.sources.pages import tell_pictures
 from moat_det.errors import UserError
+from moat_det.messages import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -92,21 +94,22 @@ class ImageItems(LoadPilAndNumpy):
         """Give the image, or why there is none."""
         try:
             if _is_path(item):
+                tell_pictures(item, self._channels)
                 return read_input(item, self._intensity, self._channels)
             return self._single_check(self._in_8_bits(item), self._channels)
         except OSError as error:
             return error.strerror or str(error)
         except UserError as error:
             if not _is_path(item):
-                raise
+                raise UserError(f"image {index + 1} of the source: {error}") from None
             return str(error).removeprefix(f"{item}: ")
         except (TypeError, ValueError) as error:
-            raise UserError(f"image {index + 1} of the source: {str(error).splitlines()[0]}") from None
+            raise UserError(f"image {index + 1} of the source: {one_line(error)}") from None
 
     def _in_8_bits(self, item: Any) -> Any:
         """Bring an array, a picture, or what a URL leads to, to 8 bits."""
         if isinstance(item, np.ndarray):
-            return self._intensity.to_uint8(np.atleast_3d(item))
+            return self._intensity.to_uint8(self._checked(item))
         if isinstance(item, Image.Image):
             if item.mode[0] not in "IF":
                 return item
@@ -117,6 +120,18 @@ class ImageItems(LoadPilAndNumpy):
         if isinstance(item, str):
             return autocast_list([item])[0]
         raise TypeError(f"{type(item).__name__} is no path, array or picture")
+
+    def _checked(self, array: np.ndarray) -> np.ndarray:
+        """Give an array as (H, W, C), of which the model takes the bands."""
+        if array.dtype.kind not in "uif":
+            raise TypeError(f"an array of {array.dtype} is no image; give one of uint8, (H, W) or (H, W, C)")
+        image = np.atleast_3d(array)
+        # Gray, with and without alpha, and colour with alpha, where the model takes either.
+        bands = {1, 2, 3, 4} if self._channels in {1, 3} else {self._channels}
+        if image.ndim != 3 or not image.size or image.shape[2] not in bands:
+            wanted = "(H, W) or (H, W, 3)" if self._channels in {1, 3} else f"(H, W, {self._channels})"
+            raise ValueError(f"an array of {array.shape} is no image; give {wanted}, the bands last")
+        return image
 
 
 def _is_path(item: Any) -> bool:

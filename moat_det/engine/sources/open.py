@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 from ultralytics.utils.checks import check_file
 
 from moat_det.data.images.intensity import Intensity
@@ -30,17 +31,29 @@ def open_source(source: Any, intensity: Intensity, channels: int, batch: int = 1
 
     Raises:
         FileNotFoundError: There is no such file, none of them is an image or a video, or a list is empty.
+        ValueError: A tensor is no batch of images.
     """
     if isinstance(source, (list, tuple, Iterator)):
         return ImageItems(source, intensity, channels, batch)
     if isinstance(source, (np.ndarray, Image.Image)):
         return ImageItems([source], intensity, channels, batch)
+    if isinstance(source, Tensor):
+        _check_tensor(source, channels)
     if not isinstance(source, (str, Path)) or _is_live(str(source)):
         return source
     name = str(source)
+    if not name.strip():
+        raise FileNotFoundError("it is empty")
     if name.lower().startswith(("http://", "https://")):
         name = check_file(name)  # downloads it
     return ImageFiles(name, intensity, channels, batch, vid_stride)
+
+
+def _check_tensor(source: Tensor, channels: int) -> None:
+    if source.ndim not in {3, 4} or source.shape[-3] != channels:
+        raise ValueError(f"a tensor must be (B, {channels}, H, W), {'RGB, ' * (channels == 3)}in [0, 1]")
+    if source.is_floating_point() and not source.isfinite().all():
+        raise ValueError("the tensor holds NaN or infinities")
 
 
 def _is_live(source: str) -> bool:

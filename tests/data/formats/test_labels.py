@@ -11,13 +11,12 @@ import pytest
 from PIL import Image
 from ultralytics.utils.patches import imread
 
-from helpers.dataset_files import HEIGHT, WIDTH, noise
+from helpers.dataset_files import HEIGHT, WIDTH, find_images, noise
 from moat_det.data.formats.annotation import Annotation, Cleaning
 from moat_det.data.formats.faults import refuse
 from moat_det.data.formats.yolo import read_labels
 from moat_det.data.formats.yolo_files import label_places
 from moat_det.data.images import header as header_module
-from moat_det.data.images.find import find_images
 from moat_det.data.images.header import ImageHeader, read_header
 from moat_det.data.images.read import read_image
 from moat_det.data.index import ScanReport, open_index

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 from moat_det.data.config import load_dataset, reading
 from moat_det.data.formats.coco import coco_names
 from moat_det.data.formats.yolo_files import find_label, find_labels
-from moat_det.data.images.find import read_list
+from moat_det.data.images.find import find_files, read_list
 from moat_det.data.images.header import count_pictures, read_header
 from moat_det.data.index import SplitIndex, open_index
 from moat_det.errors import UserError
@@ -169,3 +170,92 @@ def test_pictures_of_a_file_are_counted(tmp_path: Path, suffix: str) -> None:
     pages[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=pages[1:])
     assert count_pictures(tmp_path / f"a.{suffix}") == 3
     assert open_index(tmp_path, NAMES).report.several == [(str(tmp_path / f"a.{suffix}"), 3)]
+
+
+def voc_folder(folder: Path, encoding: str, declared: str) -> None:
+    picture(folder / "a.png")
+    head = f'<?xml version="1.0"{declared}?>\n' if declared else ""
+    box = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
+    write(folder / "a.xml", f"{head}<annotation>\n<object><name>划痕</name>{box}</object></annotation>", encoding)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "declared"),
+    [("gbk", ' encoding="gbk"'), ("utf-16", ' encoding="utf-16"'), ("utf-16", ""), ("utf-8-sig", ' encoding="UTF-8"')],
+)
+def test_an_xml_is_read_in_the_encoding_that_it_declares(tmp_path: Path, encoding: str, declared: str) -> None:
+    voc_folder(tmp_path, encoding, declared)
+    assert open_index(tmp_path, {0: "划痕"}).boxes.tolist() == [[1, 2, 9, 8]]
+
+
+def test_an_xml_in_gbk_that_does_not_say_so_is_told_what_it_needs(tmp_path: Path) -> None:
+    voc_folder(tmp_path, "gbk", "")
+    with pytest.raises(UserError, match="line 2 is not in UTF-8; save it as UTF-8, or declare its encoding"):
+        open_index(tmp_path, {0: "划痕"})
+
+
+@pytest.mark.parametrize(("encoding", "reason"), [("utf-16", "it is in UTF-16"), ("utf-16-le", "line 1 holds a NUL")])
+def test_a_label_in_another_encoding_is_told_what_it_needs(tmp_path: Path, encoding: str, reason: str) -> None:
+    picture(tmp_path / "a.png")
+    write(tmp_path / "a.txt", f"0 {BOX}\n", encoding)
+    with pytest.raises(UserError, match=rf"a\.txt: not a UTF-8 text \({reason}.*; save it as UTF-8"):
+        open_index(tmp_path, NAMES)
+
+
+def test_a_coco_json_in_utf_16_is_read(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    file = Path(coco(tmp_path / "set.json", [[4, 5, 20, 5, 20, 15]], [{"id": 1, "name": "square"}]))
+    file.write_text(file.read_text(), encoding="utf-16")
+    assert open_index(file, NAMES).boxes.tolist() == [[4, 5, 20, 15]]
+
+
+def coco_split(root: Path, split: str, images: list[str]) -> None:
+    entries = [{"id": i, "file_name": name} for i, name in enumerate(images)]
+    content = {"images": entries, "annotations": [], "categories": [{"id": 1, "name": "square"}]}
+    write(root / f"{split}.json", json.dumps(content))
+
+
+def test_pictures_that_no_json_of_the_dataset_lists_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    a, b, stray, deep = (picture(tmp_path / f"images/{name}.png") for name in ("a", "b", "stray", "sub/deep"))
+    coco_split(tmp_path, "train", ["a.png", "gone.png"])
+    coco_split(tmp_path, "val", ["b.png"])
+    write(tmp_path / "data.yaml", "train: train.json\nval: val.json\nimages: images\n")
+    data = load_dataset(tmp_path / "data.yaml")
+    for split, image in (("train", a), ("val", b)):
+        for _ in range(2):  # the second one is kept in the cache
+            index = open_index(data[split], data["names"], **reading(data))  # type: ignore[literal-required]
+            assert index.paths == [image]
+            assert index.report.unlisted == [stray, deep]
+    with caplog.at_level("WARNING", logger="moat_det"):
+        index.report.log("val: ")
+    assert "no COCO JSON of the dataset lists them: 2 .png" in caplog.text
+
+
+def test_a_part_of_a_json_leaves_the_rest_listed(tmp_path: Path) -> None:
+    names = [Path(picture(tmp_path / f"images/{i}.png")).name for i in range(4)]
+    coco_split(tmp_path, "train", names)
+    assert open_index(tmp_path / "train.json", {0: "square"}, part=2).report.unlisted == []
+
+
+def test_a_folder_that_a_pattern_matches_is_named(tmp_path: Path) -> None:
+    image, _ = picture(tmp_path / "images/a.png"), picture(tmp_path / "images/deep/b.png")
+    found = find_files(tmp_path / "images/*")
+    assert (found.images, found.folders) == ([image], [str(tmp_path / "images/deep")])
+    assert found.left_out == f"1 folder(s) such as {tmp_path / 'images/deep'}"
+    assert not find_files(tmp_path / "images/**").left_out
+    assert find_files(tmp_path / "ima*").images == find_files(tmp_path / "images").images
+
+
+@pytest.mark.parametrize(
+    ("folder", "pattern"),
+    [*itertools.product(("set [1]", "a*b", "what?"), ("*.png", "a.pn?")), ("a*b", "[a].png"), ("what?", "[a].png")],
+)
+def test_a_pattern_is_found_in_a_folder_whose_name_looks_like_one(tmp_path: Path, folder: str, pattern: str) -> None:
+    image = picture(tmp_path / folder / "a.png")
+    assert find_files(tmp_path / folder / pattern).images == [image]
+
+
+def test_a_split_may_be_a_pattern(tmp_path: Path) -> None:
+    images = [picture(tmp_path / f"images/{cam}/a.png") for cam in ("cam1", "cam2")]
+    write(tmp_path / "data.yaml", "train: images/*/*.png\nval: images/cam?/*\nnames: [square]\n")
+    assert index_of(tmp_path / "data.yaml").paths == images

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ultralytics.utils.patches import imread
 
-from moat_det.data.images.choose_intensity import SAMPLED_IMAGES, choose_intensity
+from moat_det.data.images.choose_intensity import SAMPLED_IMAGES, check_intensity, choose_intensity
 from moat_det.data.images.intensity import Intensity, ranges
 from moat_det.errors import UserError
 
@@ -207,6 +207,15 @@ def test_integers_beside_floating_samples_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="intensity: image"):
         choose_intensity(Intensity(), files)
     assert choose_intensity(Intensity("image"), files) == Intensity("image")
+
+
+def test_samples_that_cannot_be_mapped_are_refused_before_work_begins(tmp_path: Path) -> None:
+    whole, floating = write(tmp_path / "a", 2), write(tmp_path / "b", 1, dtype=np.float32)
+    check_intensity(Intensity("full"), [str(file) for file in whole], deep=2)
+    files = [str(tmp_path / "gone.tif"), *map(str, whole + floating)]
+    with pytest.raises(UserError, match=r"b/0\.tif: intensity: full has no meaning for floating samples"):
+        check_intensity(Intensity("full"), files, deep=3)
+    check_intensity(Intensity("image"), files, deep=3)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import torch
 from PIL import Image, ImageOps
 from ultralytics.utils.patches import imread
 
+from helpers.dataset_files import find_images
 from helpers.datasets import open_dataset
-from moat_det.data.images.find import find_images
 from moat_det.data.images.header import ImageHeader, read_header
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_image, read_input

@@ -1,0 +1,90 @@
+"""Trainings and tests, each a command of its own in a process of its own, whose words anybody can give again."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from moat_det.benchmark.accuracy.runs import WHERE_IT_RUNS, Run
+from moat_det.benchmark.cases import config_name
+from moat_det.files import atomic_write_json
+
+logger = logging.getLogger(__name__)
+
+
+def train(run: Run) -> bool:
+    """Train from the beginning, or go on where an earlier process was stopped; gives whether it ended well."""
+    if run.state == "cut":
+        place = {name: value for name, value in run.arguments.items() if name in WHERE_IT_RUNS}
+        return _moat("train", {"resume": run.last, "data": run.set.yaml_file, **place})
+    run.folder.mkdir(parents=True, exist_ok=True)
+    atomic_write_json(run.folder / "bench.json", run.settings, indent=2)
+    words = {
+        "model": config_name(run.model),
+        "data": run.set.yaml_file,
+        **run.arguments,
+        "seed": run.seed,
+        "project": run.folder.parent,
+        "name": run.folder.name,
+        "exist_ok": True,
+    }
+    return _moat("train", words)
+
+
+def test(run: Run, tiles: int | None) -> bool:
+    """Measure the best checkpoint on the test, whole or in tiles of so many pixels; gives whether it ended well."""
+    return _test_whole(run) if tiles is None else _test_sliced(run, tiles)
+
+
+def _test_whole(run: Run) -> bool:
+    place = {name: value for name, value in run.arguments.items() if name in {"device", "workers", "verbose"}}
+    folder = run.test_folder(None)
+    words = {
+        "weights": run.best,
+        "data": run.set.yaml_file,
+        "split": "test",
+        "plots": False,
+        **place,
+        "project": folder.parent,
+        "name": folder.name,
+        "exist_ok": True,
+    }
+    return _moat("val", words)
+
+
+def _test_sliced(run: Run, tiles: int) -> bool:
+    folder = run.test_folder(tiles)
+    job = {
+        "weights": str(run.best),
+        "data": str(run.set.yaml_file),
+        "tile": tiles,
+        "folder": str(folder),
+        "device": run.arguments.get("device"),
+    }
+    file = folder / "job.json"
+    atomic_write_json(file, job, indent=2)
+    return _python("-m", "moat_det.benchmark.accuracy.sliced", str(file))
+
+
+def _moat(command: str, arguments: Mapping[str, Any]) -> bool:
+    """Run a command of `moat`; what it prints goes to standard error, since the tables alone are the result."""
+    words = [command, *(f"--{name.replace('_', '-')}={_spelled(value)}" for name, value in arguments.items())]
+    logger.info(f"moat {shlex.join(words)}")
+    return _python("-m", "moat_det", *words)
+
+
+def _python(*words: str) -> bool:
+    """Run Python with these words; gives whether it ended well."""
+    return subprocess.run([sys.executable, *words], stdout=sys.stderr, check=False).returncode == 0
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(map(str, value))
+    return str(value)

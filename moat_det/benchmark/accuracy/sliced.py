@@ -1,0 +1,82 @@
+"""The test of a trained detector in tiles (SAHI): `python -m moat_det.benchmark.accuracy.sliced JOB`, a JSON file."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moat_det.benchmark.sliced import SlicedDetector
+from moat_det.data.config import load_dataset, reading, split_paths
+from moat_det.data.images.read import read_input
+from moat_det.data.index import open_index
+from moat_det.engine import MOAT
+from moat_det.engine.validator import LEAST_SCORE
+from moat_det.errors import UserError
+from moat_det.evaluation import (
+    CocoEvaluator,
+    CocoMetrics,
+    coco_ground_truth,
+    metrics_table,
+    number_categories,
+    number_images,
+    write_results,
+)
+from moat_det.progress import progress
+
+
+def measure_sliced(
+    weights: str | Path, data: str | Path, tile: int, folder: Path, device: Any = None, split: str = "test"
+) -> CocoMetrics:
+    """Measure a checkpoint on a split, each image at its own size in tiles; write what `moat val` writes.
+
+    Args:
+        weights: The checkpoint.
+        data: The dataset's YAML.
+        tile: Side of the tiles in pixels.
+        folder: Where `metrics.json`, `ground_truth.json` and `predictions.json` go.
+        device: As in `moat val`.
+        split: Of the dataset.
+
+    Raises:
+        UserError: The checkpoint or the data is not in order, or SAHI is missing, or images are of other than 3 bands.
+    """
+    dataset = load_dataset(data, split)
+    if dataset["channels"] != 3:
+        raise UserError(f"{data}: has {dataset['channels']} channels; tiles are measured on images of 3")
+    model = MOAT(weights)
+    images = list(open_index(split_paths(dataset, split), dataset["names"], **reading(dataset)).images())
+    paths, names = [Path(image.path) for image in images], model.model.names
+    evaluator = CocoEvaluator(coco_ground_truth(images, names), number_images(paths), number_categories(names), names)
+
+    def detect(image: np.ndarray) -> list[list[float]]:
+        (result,) = model.predict(image, imgsz=tile, conf=LEAST_SCORE, device=device, verbose=False)
+        return result.boxes.data.tolist()
+
+    # With as many weak detections SAHI takes these by itself, and says so at each image.
+    detector = SlicedDetector(detect, names, tile, LEAST_SCORE, postprocess_type="NMS", postprocess_match_metric="IOU")
+    seconds = 0.0
+    for path in progress(paths, f"tiles of {tile} px", unit="image"):
+        image = read_input(path, model.trained.intensity)
+        started = time.perf_counter()
+        found = detector(image).object_prediction_list
+        seconds += time.perf_counter() - started
+        evaluator.update(
+            path,
+            np.array([each.bbox.to_xyxy() for each in found]).reshape(-1, 4),
+            np.array([each.score.value for each in found]),
+            np.array([each.category.id for each in found], dtype=int),
+        )
+    metrics = evaluator.compute()
+    print(metrics_table(metrics))
+    write_results(folder, evaluator, metrics, {"inference": 1e3 * seconds / len(paths)})
+    return metrics
+
+
+if __name__ == "__main__":
+    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    measure_sliced(**{**job, "folder": Path(job["folder"])})

@@ -1,0 +1,78 @@
+"""`moat agreement`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from moat_det.cli.command import Arguments, Command
+from moat_det.cli.shared import Grouping
+from moat_det.errors import UserError
+from moat_det.options import option
+
+
+@dataclass(frozen=True)
+class AgreementOptions:
+    """Whose judgements are compared."""
+
+    raters: list[str] = option(
+        ...,
+        "who judged, each with a dataset YAML, a COCO JSON, a folder of moat val, the predictions.json of moat detect, "
+        "or a CSV with part and verdict (pass or reject); the same name twice: two trials",
+        metavar="NAME=PATH ...",
+    )
+    reference: str | None = option(None, "the truth about the parts, in the same forms", metavar="PATH")
+    threshold: float = option(0.25, "from this score on a detection rejects its part")
+    split: str = option("val", "of a dataset YAML")
+    out: Path | None = option(
+        None, "where agreement.json and .png go (default: runs/agreement, numbered)", metavar="FOLDER"
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for rater in self.raters:
+            name, equals, path = rater.partition("=")
+            if not (name and equals and path):
+                raise UserError(f"--raters {rater}: write NAME=PATH, such as anna=anna.csv")
+        if len(self.raters) + (self.reference is not None) < 2:
+            raise UserError("--raters: give two or more, or one and a --reference")
+
+
+def _run(arguments: Arguments) -> None:
+    from moat_det.evaluation.agreement import (
+        agreement,
+        agreement_table,
+        of_the_same_parts,
+        plot_agreement,
+        read_judgements,
+    )
+    from moat_det.files import atomic_write_json, check_writable, claim_folder
+
+    options, group = arguments.take(AgreementOptions), arguments.take(Grouping).group
+    named = [rater.partition("=")[::2] for rater in options.raters]
+    if options.reference is not None:
+        named.append(("the reference", options.reference))
+    read = [read_judgements(name, Path(path), options.threshold, group, options.split) for name, path in named]
+    _, judged = of_the_same_parts(read)
+    reference = judged.pop() if options.reference is not None else None
+    content = agreement(judged, reference)
+    print(agreement_table(content))
+    out = options.out or claim_folder(Path("runs/agreement"))
+    check_writable(out)
+    sources = {"raters": options.raters, "reference_source": options.reference, "threshold": options.threshold}
+    atomic_write_json(out / "agreement.json", {**content, "sources": sources}, indent=1)
+    plot_agreement(out / "agreement.png", content)
+    print(f"\nResults in {out}")
+
+
+COMMAND = Command(
+    name="agreement",
+    run=_run,
+    options=(AgreementOptions, Grouping),
+    about="Attribute agreement, as in gauge studies: within, between, and against the reference. A part is rejected "
+    "where it has a label, or a detection from the threshold on.",
+    examples=(
+        "agreement --raters anna=anna.csv ben=ben.csv model=runs/val --reference truth.json --threshold 0.4",
+        "agreement --raters anna=first.csv anna=second.csv ben=ben.csv --reference truth.csv",
+    ),
+)

@@ -1,0 +1,53 @@
+"""Images that lie beside COCO JSONs and that none of a dataset's JSONs lists."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+
+from moat_det.data.formats.coco import CocoSource
+from moat_det.data.formats.faults import AnnotationError, refuse
+from moat_det.data.images.find import is_image, walk
+from moat_det.data.index.cache import VERSION, cache_file, files_state, is_settled
+from moat_det.files import atomic_write_json
+
+
+def unlisted_images(folders: Iterable[str], listed: Collection[str]) -> Iterator[str]:
+    """Give the images in folders and their sub-folders that are not among `listed`, absolute, each once, sorted."""
+    yield from sorted({file for folder in folders for file in walk(folder) if is_image(file)} - set(listed))
+
+
+def unlisted_beside(source: CocoSource, images: Sequence[str]) -> list[str]:
+    """Give the images that lie in the folders of a JSON's images and that no JSON of its dataset lists.
+
+    Args:
+        source: The JSON. It and its siblings are read only where there are other images than the known ones, and once.
+        images: Some or all of those of its split, absolute.
+    """
+    folders = {os.path.dirname(image) for image in images} if source.image_root is None else {source.image_root}
+    left = set(unlisted_images(folders, images))
+    for sibling in (source, *source.siblings):
+        left = left and left - set(_listed(sibling))
+    return sorted(left)
+
+
+def _listed(source: CocoSource) -> list[str]:
+    """Give the images that a JSON lists, kept in the user's cache; none where it is not there, or not in order."""
+    started = time.time()
+    place = cache_file("listed", VERSION, source.file, source.image_root).with_suffix(".json")
+    state, newest = files_state([source.file])
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(place.read_text(encoding="utf-8"))
+        if kept["state"] == state:
+            return [os.fsdecode(image) for image in kept["images"]]
+    try:
+        images = [record.image for record in source.records(refuse)]
+    except AnnotationError:
+        return []
+    if is_settled(newest, started):
+        with suppress(OSError, UnicodeEncodeError):
+            atomic_write_json(place, {"state": state, "images": images})
+    return images

@@ -1,0 +1,121 @@
+"""Operating points: the settings that a validation finds one with, and a prediction that takes them from its file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from moat_det.backbones.windows import read_window
+from moat_det.data.loader.dataset import DetectionDataset
+from moat_det.data.sizes.imgsz import NATIVE
+from moat_det.detector.base import BaseDetector
+from moat_det.engine.checkpoint import weights_digest
+from moat_det.engine.inference_options import InferenceOptions
+from moat_det.engine.trained import Trained
+from moat_det.errors import UserError
+from moat_det.evaluation.inspection.operating_point import OperatingPoint, read_operating_point
+from moat_det.evaluation.inspection.settings import Settings
+
+SETTINGS_OF_ARGUMENTS = {
+    **{name: name for name in ("imgsz", "max_pixels", "window", "position", "rect", "iou", "agnostic_nms", "max_det")},
+    **{name: name for name in ("augment", "quantize")},
+    "only": "classes",
+}
+"""What a user may set in validation and prediction, by its name in the file; all others say what thresholds are of."""
+
+
+def validation_settings(
+    args: Any,
+    options: InferenceOptions,
+    trained: Trained,
+    dataset: DetectionDataset,
+    weights: str,
+    classes: list[str],
+    imgsz: int,
+) -> Settings:
+    """Give the settings of a validation.
+
+    Args:
+        args: The engine's arguments.
+        options: Our own.
+        trained: What the model was trained on.
+        dataset: The split.
+        weights: Digest of the weights.
+        classes: The model's, in their order.
+        imgsz: The longer side in pixels, as the user gave it.
+    """
+    chosen_on, index = trained.chosen_on, dataset.index
+    return Settings(
+        weights=weights,
+        weights_file=str(args.model),
+        split=str(index.identity()["digest"]),
+        chosen_on_same_split=None if chosen_on is None else chosen_on == index.images_digest(),
+        classes=classes,
+        conf=args.conf,
+        imgsz=NATIVE if options.native else list(options.shape) if options.shape else imgsz,
+        max_pixels=options.max_pixels,
+        window=options.window,
+        position=options.position,
+        rect=bool(args.rect),
+        iou=args.iou,
+        agnostic_nms=bool(args.agnostic_nms or args.single_cls),
+        max_det=args.max_det,
+        augment=bool(args.augment),
+        quantize=args.quantize,
+        only=args.classes,
+        intensity=dataset.intensity.to_dict(),
+    )
+
+
+def take_operating_point(
+    given: dict[str, Any], model: BaseDetector, trained: Trained
+) -> tuple[OperatingPoint, dict[str, Any]]:
+    """Read the operating point of a prediction, whose thresholds and settings become the prediction's.
+
+    Args:
+        given: What the user gave, `operating_point` among it.
+        model: To predict with.
+        trained: What it was trained on.
+
+    Returns:
+        The point, and the arguments of the prediction.
+
+    Raises:
+        UserError: The file is none, or of other weights, or something else is given that it decides.
+    """
+    file = given["operating_point"]
+    if given.get("conf") is not None:
+        raise UserError(f"--conf {given['conf']}: the thresholds are those of {file}; leave --conf or the file out")
+    point = read_operating_point(file)
+    settings = point.settings
+    own_intensities = [trained.intensity.to_dict(), trained.intensity.settled.to_dict()]
+    same = settings.weights == weights_digest(model) and settings.classes == list(model.names.values())
+    if not same or settings.intensity not in own_intensities:
+        raise UserError(
+            f"--operating-point {file}: is of other weights ({settings.weights_file}); detect with those, or find the "
+            "point of these with moat val"
+        )
+    taken = dict(given)
+    for name, argument in SETTINGS_OF_ARGUMENTS.items():
+        wanted, own = getattr(settings, name), given.get(argument)
+        if own is not None and _plain(argument, own) != wanted:
+            flag = "--" + argument.replace("_", "-")
+            raise UserError(
+                f"{flag} {own}: the thresholds of {file} hold for {wanted}; leave {flag} out, or find a point with it "
+                "by moat val"
+            )
+        taken[argument] = wanted
+    scores = [point.per_class.get(name, point.least) for name in settings.classes]
+    # Suppression keeps what is above `conf`, and a verdict looks at what is at a threshold too.
+    taken["conf"] = [float(np.nextafter(np.float32(score), np.float32(0))) for score in scores]
+    return point, taken
+
+
+def _plain(argument: str, value: Any) -> Any:
+    """Give a setting of the user's as the file has it."""
+    if argument == "window":
+        return read_window(value)
+    if argument == "imgsz" and isinstance(value, (list, tuple)):
+        return list(value) if len(value) > 1 else value[0]
+    return value

@@ -1,0 +1,160 @@
+"""What an inspector, or the model, said of each part: to reject it or not, read from labels, detections or a table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from moat_det.data.config import load_dataset, reading, split_paths
+from moat_det.data.formats.coco import read_coco
+from moat_det.data.groups import group_of
+from moat_det.data.index import open_index
+from moat_det.data.text import NotTextError, read_text
+from moat_det.errors import UserError
+from moat_det.evaluation.ground_truth import coco_ground_truth
+from moat_det.evaluation.inspection.parts import read_parts
+from moat_det.evaluation.validation_folder import read_validation
+from moat_det.messages import shown, some
+
+logger = logging.getLogger(__name__)
+
+_REJECT = {"reject", "rejected", "defective", "bad", "ng", "nok", "fail", "1", "true"}
+_PASS = {"pass", "passed", "good", "ok", "io", "0", "false"}
+_COLUMNS = ("part", "verdict")
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """The verdicts of one rater in one trial.
+
+    Attributes:
+        rater: The name; several trials of one rater share it.
+        rejected: By the part's name, whether it was rejected.
+        only_rejected: Parts that it does not name were passed: detections without a list of images.
+    """
+
+    rater: str
+    rejected: Mapping[str, bool]
+    only_rejected: bool = False
+
+
+def read_judgements(rater: str, path: Path, threshold: float, group: str | None, split: str) -> Judgements:
+    """Read what a rater said of each part.
+
+    Args:
+        rater: The name.
+        path: A dataset YAML or a COCO JSON with labels: a part with a label that is not ignored was rejected. A folder
+            of `moat val`, or the `predictions.json` of `moat detect`: a part with a detection from the threshold on
+            was. Or a CSV with the columns `part` and `verdict`.
+        threshold: Of the detections.
+        group: A regular expression; images of one group are one part (see `read_parts`).
+        split: Of a dataset YAML.
+
+    Raises:
+        UserError: The file is none of these, damaged, or says something twice.
+    """
+    if path.is_dir() and (path / "predictions.json").exists():
+        run = read_validation(path)
+        parts = read_parts(run.ground_truth, run.predictions, group)
+        return Judgements(rater, dict(zip(parts.names, (parts.scores >= threshold).tolist(), strict=True)))
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return Judgements(rater, _read_table(path))
+    if suffix in {".yaml", ".yml"} or path.is_dir():
+        data = load_dataset(path, split=split)
+        images = list(open_index(split_paths(data, split), data["names"], **reading(data)).images())
+        return Judgements(rater, _labelled(coco_ground_truth(images, data["names"]), group))
+    if suffix != ".json":
+        raise UserError(
+            f"{path}: give a dataset YAML, a COCO JSON, the folder of a moat val, the predictions.json of a moat "
+            "detect, or a CSV with part and verdict"
+        )
+    found = _detections(path)
+    if found is None:
+        return Judgements(rater, _labelled(read_coco(path), group))
+    if found and "file_name" not in found[0]:
+        raise UserError(f"{path}: its detections do not name their files; give the folder of the moat val it is from")
+    rejected = [str(entry["file_name"]) for entry in found if entry["score"] >= threshold]
+    names = [name if group is None else group_of(PurePosixPath(name).name, group) for name in rejected]
+    return Judgements(rater, dict.fromkeys(names, True), only_rejected=True)
+
+
+def _labelled(truth: Mapping[str, Any], group: str | None) -> dict[str, bool]:
+    parts = read_parts(truth, [], group)
+    return dict(zip(parts.names, parts.defective.tolist(), strict=True))
+
+
+def _detections(path: Path) -> list[dict[str, Any]] | None:
+    """Give the detections of a COCO results file; None where it is another JSON."""
+    try:
+        content = json.loads(read_text(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, ValueError, NotTextError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); export it anew") from None
+    if not isinstance(content, list):
+        return None
+    if not all(isinstance(entry, dict) and isinstance(entry.get("score"), int | float) for entry in content):
+        raise UserError(f"{path}: a list of something else than detections; give the predictions.json of a moat detect")
+    return content
+
+
+def _read_table(path: Path) -> dict[str, bool]:
+    try:
+        rows = list(csv.DictReader(read_text(path).splitlines(), skipinitialspace=True))
+    except (OSError, NotTextError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    rejected: dict[str, bool] = {}
+    for line, row in enumerate(rows, 2):
+        if any(row.get(column) in (None, "") for column in _COLUMNS):
+            raise UserError(f"{path}: line {line} has no part or no verdict; write the columns {','.join(_COLUMNS)}")
+        name, word = str(row["part"]).strip(), str(row["verdict"]).strip().lower()
+        if word not in _REJECT | _PASS:
+            raise UserError(f"{path}: line {line} has the verdict {shown(word)}; write pass or reject")
+        if name in rejected:
+            raise UserError(f"{path}: line {line} has {shown(name)} again; write a second trial into a file of its own")
+        rejected[name] = word in _REJECT
+    if not rejected:
+        raise UserError(f"{path}: no row in it; write a line part,verdict and one for each part")
+    return rejected
+
+
+def of_the_same_parts(judgements: Sequence[Judgements]) -> tuple[list[str], list[Judgements]]:
+    """Give the parts that all judged, and the judgements of those; what is left out is logged.
+
+    Names are compared without folders where that leaves them different in every list.
+
+    Raises:
+        UserError: There is no such part.
+    """
+    bare = [{PurePosixPath(name.replace("\\", "/")).name for name in each.rejected} for each in judgements]
+    if all(len(names) == len(each.rejected) for names, each in zip(bare, judgements, strict=True)):
+        judgements = [
+            replace(
+                each, rejected={PurePosixPath(k.replace("\\", "/")).name: value for k, value in each.rejected.items()}
+            )
+            for each in judgements
+        ]
+    lists = [each for each in judgements if not each.only_rejected]
+    if not lists:
+        raise UserError(
+            "nobody names the parts that were passed: of one rater, give labels or the folder of a moat val"
+        )
+    common = [name for name in lists[0].rejected if all(name in each.rejected for each in lists)]
+    every = list(dict.fromkeys(name for each in judgements for name in each.rejected))
+    if not common:
+        raise UserError(f"no part was judged by all: {_examples(judgements)}; correct the names, or give --group")
+    if left_out := [name for name in every if name not in set(common)]:
+        logger.warning(f"{len(left_out)} parts are left out, as not everybody judged them: {some(left_out, 5)}")
+    return common, [
+        replace(each, rejected={name: each.rejected.get(name, False) for name in common}) for each in judgements
+    ]
+
+
+def _examples(judgements: Sequence[Judgements]) -> str:
+    return ", ".join(f"{each.rater} has {shown(next(iter(each.rejected), 'none'))}" for each in judgements)

@@ -1,0 +1,250 @@
+"""Validations of the same images side by side: whether one is better, as a difference with an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+from moat_det.errors import UserError
+from moat_det.evaluation.errors.join_runs import join_runs
+from moat_det.evaluation.inspection.average_precision import average_precision, mean_ap
+from moat_det.evaluation.inspection.box_matches import AP_IOUS, Entry, match_boxes
+from moat_det.evaluation.inspection.froc import gather
+from moat_det.evaluation.inspection.inspection import INSPECTION, IOU, THRESHOLD
+from moat_det.evaluation.inspection.intervals import (
+    CONFIDENCE,
+    RESAMPLES,
+    Interval,
+    percentile_interval,
+    resampled,
+    upper_limit,
+)
+from moat_det.evaluation.inspection.parts import read_parts
+from moat_det.evaluation.validation_folder import Validation, read_json
+from moat_det.progress import progress
+
+HIGHER_IS_BETTER = {
+    "AP": True,
+    "AP50": True,
+    "AUROC": True,
+    "escape": False,
+    "overkill": False,
+    "recall": True,
+    "false_alarms_per_image": False,
+}
+"""The figures that are compared."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a figure of a run differs from that of the first.
+
+    Attributes:
+        value: The run's less the first's.
+        low: Lower end of the interval.
+        high: Upper end.
+        verdict: "better" or "worse" where the interval leaves out 0, else "not told apart".
+    """
+
+    value: float
+    low: float
+    high: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A run beside the first.
+
+    Attributes:
+        run: Its folder.
+        threshold: At which escape, overkill, recall and false alarms hold.
+        figures: By name; None where there is nothing to measure.
+        differences: From the first run's, by name; empty for that one.
+    """
+
+    run: str
+    threshold: float
+    figures: dict[str, float | None]
+    differences: dict[str, Difference | None]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All runs, the first to compare with.
+
+    Attributes:
+        images: Of each.
+        parts: Of each.
+        defective_parts: Of these.
+        group: What makes images one part; None: each is one.
+        confidence: Of the intervals.
+        resamples: How often the parts were drawn anew.
+        runs: The runs.
+    """
+
+    images: int
+    parts: int
+    defective_parts: int
+    group: str | None
+    confidence: float
+    resamples: int
+    runs: list[Compared]
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Give the content of `compare.json`."""
+        return asdict(self)
+
+
+class _Run:
+    """A run's figures on the parts as they are, and on parts that are drawn anew."""
+
+    def __init__(
+        self, truth: Mapping[str, Any], predictions: Sequence[Entry], group: str | None, threshold: float
+    ) -> None:
+        self.parts = read_parts(truth, predictions, group)
+        self._threshold = threshold
+        self._part_of = np.array(list(self.parts.of_image.values()), dtype=int)
+        self._matches = match_boxes(truth, predictions, AP_IOUS)
+        self._alarms = gather(match_boxes(truth, predictions, np.array([IOU]), max_detections=None))
+
+    def figures(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Give each figure, (R,), of splits in which each part lies so often, (R, parts); NaN where there is none."""
+        of_image = counts[:, self._part_of]
+        precision = average_precision(self._matches, of_image)
+        bad, rejected = self.parts.defective, self.parts.scores >= self._threshold
+        alarms, at = self._alarms, self._threshold
+        shown = alarms.images[alarms.wrong & (alarms.scores >= at)]
+        return {
+            "AP": mean_ap(precision),
+            "AP50": mean_ap(precision[:, :, :1]),
+            "AUROC": np.array([_auroc(self.parts.scores, bad, row) for row in counts]),
+            "escape": _share(counts[:, bad & ~rejected], counts[:, bad]),
+            "overkill": _share(counts[:, ~bad & rejected], counts[:, ~bad]),
+            "recall": _share(of_image[:, alarms.objects[alarms.found_at >= at]], of_image[:, alarms.objects]),
+            "false_alarms_per_image": _share(of_image[:, shown], of_image),
+        }
+
+
+def compare(
+    runs: Sequence[Validation],
+    group: str | None = None,
+    threshold: float | None = None,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+) -> Comparison:
+    """Compare validations with the first of them, by paired bootstrap over the parts (Efron 1979).
+
+    In each resample the same parts are drawn for all runs, so that what makes a part hard for all does not count. A
+    rate in which two runs agree on every part has no spread: then the interval is that in which, by the exact limit,
+    they would disagree on parts that were not drawn.
+
+    Args:
+        runs: Two or more, of the same images and labels.
+        group: What makes images one part, as `read_parts` takes it; None: what the first validation took.
+        threshold: For all; None: for each that of its validation, an operating point's where it has one.
+        confidence: Of the intervals.
+        resamples: How often to draw the parts anew.
+
+    Raises:
+        UserError: There is one run alone, or they are of other images, labels or classes.
+    """
+    if len(runs) < 2:
+        raise UserError("moat compare needs two or more folders of moat val")
+    truth, models = join_runs(runs)
+    if len(models) < len(runs):
+        raise UserError(f"{runs[1].folder}: has other images than {runs[0].folder}; validate both on the same split")
+    facts = [_facts(run) for run in runs]
+    group = facts[0].get("group") if group is None else group
+    thresholds = [float(fact.get("threshold", THRESHOLD)) if threshold is None else threshold for fact in facts]
+    measured = [_Run(truth, found, group, at) for found, at in zip(models, thresholds, strict=True)]
+    parts = measured[0].parts
+    values = [each.figures(np.ones((1, len(parts)), dtype=int)) for each in measured]
+    drawn: list[dict[str, list[np.ndarray]]] = [{name: [] for name in HIGHER_IS_BETTER} for _ in runs]
+    with progress(None, "comparing", resamples, unit="sample", leave=False) as shown:
+        for counts in resampled(len(parts), resamples):
+            for each, kept in zip(measured, drawn, strict=True):
+                for name, found in each.figures(counts).items():
+                    kept[name].append(found)
+            shown.update(len(counts))
+    units = {"escape": int(parts.defective.sum()), "overkill": int((~parts.defective).sum())}
+    compared = []
+    for number, run in enumerate(runs):
+        differences: dict[str, Difference | None] = {}
+        for name, higher in HIGHER_IS_BETTER.items() if number else ():
+            value = float(values[number][name][0] - values[0][name][0])
+            spread = np.concatenate(drawn[number][name]) - np.concatenate(drawn[0][name])
+            differences[name] = _difference(value, spread, higher, confidence, units.get(name))
+        own = {name: _finite(found[0]) for name, found in values[number].items()}
+        compared.append(Compared(str(run.folder), thresholds[number], own, differences))
+    return Comparison(
+        len(parts.of_image), len(parts), int(parts.defective.sum()), group, confidence, resamples, compared
+    )
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """Give the comparison as text for the terminal."""
+    first, *others = comparison.runs
+    bad, parts = comparison.defective_parts, comparison.parts
+    lines = [
+        f"{parts} parts, {bad} defective, in {comparison.images} images; differences from {first.run} with "
+        f"{comparison.confidence:.0%} intervals, by {comparison.resamples} paired resamples"
+    ]
+    for run in others:
+        lines += ["", f"{run.run} (threshold {run.threshold:.3g}) against {first.run} ({first.threshold:.3g})"]
+        lines.append(f"{'figure':<24}{'first':>9}{'this':>9}{'difference':>12}{'interval':>20}")
+        for name in HIGHER_IS_BETTER:
+            found = run.differences[name]
+            if found is None:
+                lines.append(f"{name:<24}{'-':>9}{'-':>9}{'-':>12}{'':>20}  nothing to measure")
+                continue
+            ends = f"[{found.low:+.4f}, {found.high:+.4f}]"
+            figures = "".join(f"{each.figures[name]:>9.4f}" for each in (first, run))
+            lines.append(f"{name:<24}{figures}{found.value:>+12.4f}{ends:>20}  {found.verdict}")
+    return "\n".join(lines)
+
+
+def _facts(run: Validation) -> dict[str, Any]:
+    file = Path(run.folder, INSPECTION)
+    found = read_json(file, run.folder) if file.exists() else {}
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: no figures of an inspection; run moat val again")
+    return found
+
+
+def _difference(
+    value: float, spread: np.ndarray, higher: bool, confidence: float, units: int | None
+) -> Difference | None:
+    interval = percentile_interval(value, spread, confidence)
+    if interval is None or not np.isfinite(value):
+        return None
+    if interval.low == interval.high == 0 and units:
+        unseen = upper_limit(0, units, (1 + confidence) / 2)
+        interval = Interval(value, -unseen, unseen)
+    verdict = "not told apart"
+    if interval.low > 0 or interval.high < 0:
+        verdict = "better" if (value > 0) == higher else "worse"
+    return Difference(value, interval.low, interval.high, verdict)
+
+
+def _share(chosen: np.ndarray, all_: np.ndarray) -> np.ndarray:
+    total = all_.sum(axis=1)
+    return np.divide(chosen.sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def _auroc(scores: np.ndarray, bad: np.ndarray, counts: np.ndarray) -> float:
+    """Give the probability that a defective part scores higher than a good one, each part counted so often."""
+    ranks = rankdata(scores, method="dense").astype(int)
+    good_at = np.bincount(ranks[~bad], weights=counts[~bad], minlength=ranks.max(initial=0) + 1)
+    below = good_at.cumsum() - good_at / 2
+    pairs = counts[bad].sum() * good_at.sum()
+    return float((counts[bad] * below[ranks[bad]]).sum() / pairs) if pairs else float("nan")
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

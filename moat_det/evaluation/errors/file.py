@@ -1,0 +1,67 @@
+"""`errors.json`: the error analysis of a validation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from moat_det.evaluation.errors.kinds import ALARMS, MISSES, find_errors
+from moat_det.evaluation.errors.lost_ap import lost_ap
+from moat_det.evaluation.errors.overlaps import BACKGROUND_IOU, FOUND_IOU, Entry, match_images
+from moat_det.evaluation.errors.suspicious import suspicious_labels
+from moat_det.files import atomic_write_json
+
+ERRORS = "errors.json"
+"""What a validation calls its file of them."""
+
+
+def error_analysis(
+    ground_truth: Mapping[str, Any], predictions: Sequence[Entry], threshold: float = 0.25
+) -> dict[str, Any]:
+    """Give the content of `errors.json`.
+
+    Args:
+        ground_truth: The COCO dictionary that a validation writes.
+        predictions: Its detections, in COCO's results format.
+        threshold: From this score on a detection is one for the user: what is found below counts as missed. AP looks at
+            all scores, and so does what its kinds of error cost.
+
+    Returns:
+        `threshold`, `iou` and `background_iou`; `ap50`; `ap_lost` by kind (see `lost_ap`); `right`, objects that were
+        found; `counts` of `false_alarm` and `miss` by kind; `errors` (see `find_errors`); `suspicious_labels` (see
+        there).
+    """
+    names = {category["id"]: str(category["name"]) for category in ground_truth["categories"]}
+    images = match_images(ground_truth, predictions)
+    errors, right = find_errors(images, names, threshold)
+    ap50, cost = lost_ap(images, threshold)
+    counted = Counter((error["type"], error["kind"]) for error in errors)
+    return {
+        "threshold": threshold,
+        "iou": FOUND_IOU,
+        "background_iou": BACKGROUND_IOU,
+        "ap50": ap50,
+        "ap_lost": cost,
+        "right": right,
+        "counts": {
+            "false_alarm": {kind: counted["false_alarm", kind] for kind in ALARMS},
+            "miss": {kind: counted["miss", kind] for kind in MISSES},
+        },
+        "errors": errors,
+        "suspicious_labels": suspicious_labels(ground_truth, [predictions]),
+    }
+
+
+def write_errors(
+    folder: Path, ground_truth: Mapping[str, Any], predictions: Sequence[Entry], threshold: float = 0.25
+) -> dict[str, Any]:
+    """Write `errors.json` into the folder of a validation, atomically; gives its content (see `error_analysis`).
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    content = error_analysis(ground_truth, predictions, threshold)
+    atomic_write_json(folder / ERRORS, content, indent=1)
+    return content

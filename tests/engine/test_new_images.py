@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from moat_det.cli.main import run
+from moat_det.demo import generate_demo
+from moat_det.engine.model import MOAT
+
+MODEL = "backbone: {name: tiny_moat0}\nneck: {channels: [16, 16, 16]}\n"
+
+
+def test_new_images_are_looked_at_as_the_validation_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = Path(generate_demo("set", train=1, val=24, size=(64, 96)))
+    (tmp_path / "small.yaml").write_text(MODEL)
+    model = MOAT("small.yaml")  # that has learnt nothing, of classes that the labels do not name
+    model.save("best.pt")
+    data.write_text(yaml.safe_dump({**yaml.safe_load(data.read_text()), "names": dict(model.names)}))
+    MOAT("best.pt").val(data=str(data), imgsz=64, workers=0, device="cpu", plots=False, max_det=5)
+    assert run("drift", ["runs/val", "--source", "set/images/val", "--out", "same", "--device", "cpu"]) == 0
+    content = json.loads(Path("same/drift.json").read_text())
+    # The very images of the validation: nothing differs.
+    assert all(found["distance"] == 0 for found in content["measures"].values())
+    assert set(content["measures"]) == {"score", "defects", "brightness", "sharpness"}
+    assert "overkill" not in capsys.readouterr().out  # of images without labels nobody knows it
+    assert not {"metrics.json", "inspection.json"} & {file.name for file in Path("same/new").iterdir()}
+    kept, new = (json.loads((Path(folder) / "settings.json").read_text()) for folder in ("runs/val", "same/new"))
+    assert {key for key in kept if kept[key] != new[key]} <= {"split", "chosen_on_same_split", "weights_file"}
+
+    Path("dark").mkdir()
+    for image in sorted(Path("set/images/val").iterdir()):
+        cv2.imwrite(f"dark/{image.name}", (cv2.imread(str(image)) * 0.6).astype(np.uint8))
+    assert run("drift", ["runs/val", "--source", "dark", "--out", "darker", "--device", "cpu"]) == 5
+    assert json.loads(Path("darker/drift.json").read_text())["measures"]["brightness"]["changed"]
+    Path("best.pt").unlink()
+    assert run("drift", ["runs/val", "--source", "dark", "--out", "none"]) == 2
+    assert "give them as --weights" in capsys.readouterr().err

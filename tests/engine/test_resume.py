@@ -1,0 +1,99 @@
+"""Runs that go on: wherever their data is now, with that data alone, and as they were begun."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from moat_det.cli import main as cli
+from moat_det.engine.checkpoint import load_checkpoint
+from moat_det.engine.trainer import Trainer
+
+SMALL = ["--imgsz", "64", "--batch", "8", "--plots", "false", "--workers", "0"]
+
+
+class Stopped(Exception):
+    """What stops a training after its first epoch."""
+
+
+@pytest.fixture(scope="module")
+def begun(demo: Path, model_yaml: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data`, a copy of the demo set, and `runs/train`, a run on it that was stopped after an epoch."""
+    folder = tmp_path_factory.mktemp("begun")
+    shutil.copytree(demo.parent, folder / "data")
+    text = (folder / "data" / "data.yaml").read_text()  # which names the folder that it was drawn in
+    (folder / "data" / "data.yaml").write_text(re.sub("^path:.*$", "path: .", text, flags=re.M))
+    save = Trainer.save_model
+
+    def save_and_stop(self: Trainer) -> bool:
+        save(self)
+        raise Stopped
+
+    words = ["--data", str(folder / "data" / "data.yaml"), "--model", str(model_yaml), "--epochs", "2"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "save_model", save_and_stop)
+        with pytest.raises(Stopped):
+            cli.train([*words, "--project", str(folder / "runs"), *SMALL, "--debug"])
+    return folder
+
+
+@pytest.fixture
+def copy(begun: Path, tmp_path: Path) -> Path:
+    """A copy of the run whose data has moved with it; the old data is still where it was."""
+    shutil.copytree(begun, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_data_that_has_moved_is_named_beside_resume(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copy / "data").rename(copy / "moved")
+    monkeypatch.chdir(copy)
+    run = copy / "runs" / "train"
+    cli.train(["--resume", str(run / "weights" / "last.pt"), "--data", "moved/data.yaml", "--debug"])
+    assert len((run / "results.csv").read_text().splitlines()) == 1 + 2
+    assert str(copy / "moved" / "data.yaml") in (run / "args.yaml").read_text()
+    assert load_checkpoint(run / "weights" / "last.pt").training is None
+
+
+def test_a_run_goes_on_from_another_folder(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copy / "runs")
+    cli.train(["--resume", os.path.join("train", "weights", "last.pt"), "--debug"])
+    assert len((copy / "runs" / "train" / "results.csv").read_text().splitlines()) == 1 + 2
+
+
+@pytest.mark.parametrize("change", ["a class", "an image", "a name"])
+def test_other_data_is_refused_and_the_run_stays(change: str, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    label = next(path for path in sorted((copy / "data" / "labels" / "train").iterdir()) if path.stat().st_size)
+    yaml = copy / "data" / "data.yaml"
+    if change == "a class":
+        label.write_text("1" + label.read_text()[1:] if label.read_text()[0] != "1" else "0" + label.read_text()[1:])
+    elif change == "an image":
+        sorted((copy / "data" / "images" / "val").iterdir())[0].unlink()
+    else:
+        yaml.write_text(yaml.read_text().replace("scratch", "crack"))
+    run = copy / "runs" / "train"
+    before = contents(run)
+    with pytest.raises(SystemExit) as stopped:
+        cli.train(["--resume", str(run / "weights" / "last.pt"), "--data", str(yaml)])
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert stopped.value.code == 2
+    assert str(yaml) in line
+    assert "resume with the data it was started with" in line
+    assert contents(run) == before
+
+
+def test_what_a_resumed_run_does_not_take_is_said(copy: Path, log: list[str]) -> None:
+    last = copy / "runs" / "train" / "weights" / "last.pt"
+    cli.train(["--resume", str(last), "--epochs", "9", "--imgsz", "96", "--layer-decay", "0.5", "--debug"])
+    said = [line for line in log if "a resumed run keeps its own" in line]
+    assert any("epochs, imgsz" in line for line in said)
+    assert any("layer_decay" in line for line in said)
+    checkpoint = load_checkpoint(last)
+    assert (checkpoint.args["epochs"], checkpoint.args["imgsz"]) == (2, 64)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import cohen_kappa_score
+
+from moat_det.cli.main import run
+from moat_det.errors import UserError
+from moat_det.evaluation.agreement import Judgements, agreement, agreement_table, of_the_same_parts, read_judgements
+from moat_det.evaluation.inspection.intervals import exact_interval
+
+
+def judged(name: str, *rejected: int) -> Judgements:
+    return Judgements(name, {f"{part}.png": bool(verdict) for part, verdict in enumerate(rejected)})
+
+
+def test_two_raters_and_a_reference_by_hand() -> None:
+    truth = judged("truth", 1, 1, 1, 1, 0, 0, 0, 0, 0, 0)
+    anna = judged("anna", 1, 1, 1, 0, 0, 0, 0, 0, 1, 1)
+    ben = judged("ben", 1, 1, 0, 0, 0, 0, 0, 0, 0, 1)
+    content = agreement([anna, ben], truth)
+    assert (content["parts"], content["defective_parts"]) == (10, 4)
+    figures = content["raters"]["anna"]
+    assert figures["escape"] == exact_interval(1, 4)._asdict()  # type: ignore[union-attr]
+    assert figures["overkill"] == exact_interval(2, 6)._asdict()  # type: ignore[union-attr]
+    assert figures["against_reference"] == exact_interval(7, 10)._asdict()  # type: ignore[union-attr]
+    assert figures["within"] is None
+    values = [list(each.rejected.values()) for each in (truth, anna, ben)]
+    assert figures["kappa"]["value"] == pytest.approx(cohen_kappa_score(values[0], values[1]))
+    between = content["between"]
+    assert between["kappa"]["value"] == pytest.approx(cohen_kappa_score(values[1], values[2]))
+    assert between["kappa"]["low"] <= between["kappa"]["value"] <= between["kappa"]["high"]
+    assert between["agreement"]["value"] == 0.8
+    assert "Cohen's kappa: 0.60" in agreement_table(content)
+
+
+def test_fleiss_kappa_of_three_by_hand() -> None:
+    # Rejections of 3: 3, 3, 2, 0. Alike: 1, 1, 1/3, 1; a share of 8/12 rejects.
+    content = agreement([judged("a", 1, 1, 1, 0), judged("b", 1, 1, 1, 0), judged("c", 1, 1, 0, 0)], None)
+    observed, expected = (1 + 1 + 1 / 3 + 1) / 4, (8 / 12) ** 2 + (4 / 12) ** 2
+    between = content["between"]
+    assert between["measure"] == "Fleiss' kappa"
+    assert between["kappa"]["value"] == pytest.approx((observed - expected) / (1 - expected))
+    assert [pair["raters"] for pair in between["pairs"]] == [["a", "b"], ["a", "c"], ["b", "c"]]
+    assert content["defective_parts"] is None
+    assert "escape" not in content["raters"]["a"]
+
+
+def test_trials_of_one_rater() -> None:
+    truth = judged("truth", 1, 1, 0, 0)
+    content = agreement([judged("anna", 1, 1, 0, 0), judged("anna", 1, 0, 0, 0)], truth)
+    figures = content["raters"]["anna"]
+    assert figures["trials"] == 2
+    assert figures["within"]["value"] == 0.75
+    assert figures["against_reference"]["value"] == 0.75
+    assert figures["escape"]["value"] == 0.25
+    # Two judgements of two parts are no four independent ones.
+    assert figures["escape"]["high"] > exact_interval(1, 4).high  # type: ignore[union-attr]
+    assert content["between"] is None
+
+
+def test_where_all_parts_are_good_kappa_says_nothing() -> None:
+    content = agreement([judged("a", 0, 0, 0), judged("b", 0, 0, 0)], judged("truth", 0, 0, 0))
+    assert content["between"]["kappa"] is None
+    assert content["raters"]["a"]["escape"] is None
+    assert content["raters"]["a"]["overkill"]["value"] == 0
+    assert "nothing can be told" in agreement_table(content)
+
+
+def test_the_interval_of_kappa_holds_the_truth() -> None:
+    """Raters who are right nine times of ten about a half of defective parts have a kappa of 0.64."""
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(40):
+        truth = rng.random(150) < 0.5
+        left, right = (np.where(rng.random(150) < 0.9, truth, ~truth) for _ in range(2))
+        kappa = agreement([judged("a", *left), judged("b", *right)], None)["between"]["kappa"]
+        held += kappa["low"] <= 0.64 <= kappa["high"]
+    assert held >= 34
+
+
+def coco(folder: Path, name: str, rejected: list[int]) -> Path:
+    truth: dict[str, Any] = {
+        "images": [{"id": k, "file_name": f"cam/{k}.png", "width": 9, "height": 9} for k in range(1, 5)],
+        "annotations": [{"id": k, "image_id": k, "category_id": 1, "bbox": [1, 1, 3, 3]} for k in rejected],
+        "categories": [{"id": 1, "name": "pit"}],
+    }
+    (folder / name).write_text(json.dumps(truth))
+    return folder / name
+
+
+def test_every_form_of_judgements(tmp_path: Path) -> None:
+    (tmp_path / "anna.csv").write_text("part,verdict\n1.png,Reject\n2.png,pass\n3.png,OK\n4.png,NG\n")
+    labels = coco(tmp_path, "ben.json", [1, 2])
+    found = [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 3, 3], "score": score} for score in (0.3, 0.8)]
+    (tmp_path / "val").mkdir()
+    coco(tmp_path / "val", "ground_truth.json", [4])
+    (tmp_path / "val/predictions.json").write_text(json.dumps(found))
+    detected = [{**found[0], "file_name": "x/2.png"}, {**found[1], "file_name": "x/3.png"}]
+    (tmp_path / "predictions.json").write_text(json.dumps(detected))
+    paths = ["anna.csv", labels.name, "val", "predictions.json"]
+    read = [read_judgements(path, tmp_path / path, 0.5, None, "val") for path in paths]
+    parts, judgements = of_the_same_parts(read)
+    assert parts == ["1.png", "2.png", "3.png", "4.png"]
+    rejected = [[part[0] for part in parts if each.rejected[part]] for each in judgements]
+    assert rejected == [["1", "4"], ["1", "2"], ["1"], ["3"]]
+    grouped = read_judgements("ben", labels, 0.5, r"^([12]|[34])", "val")
+    assert grouped.rejected == {"1": True, "2": True, "3": False, "4": False}
+
+
+def test_parts_that_not_all_judged_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        parts, _ = of_the_same_parts([judged("a", 1, 0, 0), judged("b", 1, 0)])
+    assert parts == ["0.png", "1.png"]
+    assert "1 parts are left out, as not everybody judged them: 2.png" in caplog.text
+    with pytest.raises(UserError, match=r"no part was judged by all: a has '0.png', b has 'x.png'"):
+        of_the_same_parts([judged("a", 1), Judgements("b", {"x.png": True})])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "part,verdict\n1,maybe\n", "line 2 has the verdict 'maybe'; write pass or reject"),
+        ("a.csv", "part,verdict\n1,ok\n1,ok\n", "line 3 has '1' again"),
+        ("a.csv", "name,verdict\n1,ok\n", "line 2 has no part"),
+        ("a.csv", "part,verdict\n", "no row in it"),
+        ("a.json", "{", "cannot be read as JSON"),
+        ("a.json", "[1]", "a list of something else than detections"),
+        ("a.json", '[{"score": 1}]', "do not name their files"),
+        ("a.txt", "", "give a dataset YAML"),
+    ],
+)
+def test_a_file_that_is_none(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_judgements("a", tmp_path / name, 0.5, None, "val")
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, verdicts in (("anna", "reject pass pass"), ("ben", "reject reject pass"), ("truth", "reject pass pass")):
+        rows = [f"{part},{verdict}" for part, verdict in enumerate(verdicts.split())]
+        Path(f"{name}.csv").write_text("\n".join(["part,verdict", *rows]))
+    raters = ["--raters", "anna=anna.csv", "ben=ben.csv"]
+    assert run("agreement", [*raters, "--reference", "truth.csv"]) == 0
+    out = capsys.readouterr().out
+    assert "3 parts, 1 of them defective by the reference" in out
+    content = json.loads(Path("runs/agreement/agreement.json").read_text())
+    assert content["raters"]["ben"]["overkill"]["value"] == 0.5
+    assert Path("runs/agreement/agreement.png").stat().st_size > 1000
+    for words, message in (
+        (["--raters", "anna.csv"], "write NAME=PATH"),
+        (["--raters", "anna=anna.csv"], "give two or more, or one and a --reference"),
+    ):
+        assert run("agreement", words) == 2
+        assert message in capsys.readouterr().err

@@ -1,0 +1,114 @@
+"""Validations side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers.browser import open_page
+from helpers.inspected import validation
+from moat_det.cli.main import run
+from moat_det.errors import UserError
+from moat_det.evaluation.compare import HIGHER_IS_BETTER, compare
+from moat_det.evaluation.inspection.figures import auroc
+from moat_det.evaluation.inspection.parts import read_parts
+from moat_det.evaluation.validation_folder import read_validation
+
+
+def save(folder: Path, bad: Callable[[int], float], good: Callable[[int], float], parts: int = 80) -> Path:
+    """A validation of parts, every second defective, with a detection in each of the scores that are given."""
+    images: list[tuple[str, list[str], dict[str, float]]] = [
+        (f"{number}.png", ["scratch"] if number % 2 else [], {"scratch": (bad if number % 2 else good)(number)})
+        for number in range(parts)
+    ]
+    truth, found = validation(images)
+    folder.mkdir()
+    (folder / "ground_truth.json").write_text(json.dumps(truth))
+    (folder / "predictions.json").write_text(json.dumps(found))
+    return folder
+
+
+def differences(*folders: Path, **given: Any) -> dict[str, Any]:
+    return compare([read_validation(folder) for folder in folders], resamples=300, **given).runs[1].differences
+
+
+def test_a_run_that_misses_half_is_worse(tmp_path: Path) -> None:
+    first = save(tmp_path / "a", lambda _: 0.9, lambda _: 0.1)
+    second = save(tmp_path / "b", lambda number: 0.9 if number % 4 == 1 else 0.2, lambda _: 0.1)
+    found = differences(first, second)
+    assert found["escape"].value == 0.5
+    assert (found["escape"].verdict, found["recall"].verdict) == ("worse", "worse")
+    assert found["escape"].low == pytest.approx(0.5 - 1.96 * (0.25 / 40) ** 0.5, abs=0.05)
+    assert differences(second, first)["escape"].verdict == "better"
+
+
+def test_what_agrees_on_every_part_is_not_told_apart_and_has_an_interval(tmp_path: Path) -> None:
+    first = save(tmp_path / "a", lambda _: 0.9, lambda _: 0.1)
+    second = save(tmp_path / "b", lambda _: 0.8, lambda _: 0.1)
+    escape = differences(first, second)["escape"]
+    assert (escape.value, escape.verdict) == (0, "not told apart")
+    assert escape.high == pytest.approx(1 - 0.025 ** (1 / 40))  # Clopper-Pearson: none of 40
+    assert escape.low == -escape.high
+
+
+def test_pairs_tell_apart_what_parts_alone_would_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.random(400) < 0.5  # parts that both miss
+    first = save(tmp_path / "a", lambda number: 0.1 if hard[number] else 0.9, lambda _: 0.1, 400)
+    second = save(tmp_path / "b", lambda n: 0.1 if hard[n] or n % 20 == 1 else 0.9, lambda _: 0.1, 400)
+    found = differences(first, second)["escape"]
+    assert found.verdict == "worse"
+    assert found.high - found.low < 0.12  # of two sets apart it would be 0.2
+
+
+def test_auroc_of_the_parts_as_they_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.random(80).round(1) + 0.001
+    first = save(tmp_path / "a", lambda _: 0.9, lambda _: 0.1)
+    second = save(tmp_path / "b", lambda number: scores[number], lambda number: scores[number])
+    figures = compare([read_validation(first), read_validation(second)], resamples=2).runs[1].figures
+    again = read_validation(second)
+    expected = auroc(read_parts(again.ground_truth, again.predictions))
+    assert expected is not None
+    assert figures["AUROC"] == pytest.approx(expected.value)
+
+
+def test_other_labels_are_refused(tmp_path: Path) -> None:
+    first = save(tmp_path / "a", lambda _: 0.9, lambda _: 0.1)
+    other = save(tmp_path / "b", lambda _: 0.9, lambda _: 0.1, parts=60)
+    with pytest.raises(UserError, match="images in common"):
+        differences(first, other)
+    truth = json.loads((first / "ground_truth.json").read_text())
+    for image in truth["images"]:
+        image["file_name"] = f"new/{image['file_name']}"
+    (other / "ground_truth.json").write_text(json.dumps(truth))
+    with pytest.raises(UserError, match="other images"):
+        differences(first, other)
+
+
+def test_the_command_writes_table_json_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = save(tmp_path / "a", lambda _: 0.9, lambda _: 0.1)
+    second = save(tmp_path / "b", lambda number: 0.9 if number % 4 == 1 else 0.2, lambda _: 0.1)
+    assert run("compare", [str(first), str(second), "--out", str(tmp_path / "out")]) == 0
+    assert "worse" in capsys.readouterr().out
+    content = json.loads((tmp_path / "out/compare.json").read_text())
+    assert set(content["runs"][1]["differences"]) == set(HIGHER_IS_BETTER)
+    opened = open_page(tmp_path / "out/compare.html", tmp_path / "profile")
+    assert not opened.console
+    assert "graphics-document" in opened.text
+
+
+@pytest.mark.parametrize("words", [["a"], ["a", "b", "--threshold", "2"], ["a", "nowhere"]])
+def test_a_mistake_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        save(tmp_path / name, lambda _: 0.9, lambda _: 0.1, parts=4)
+    assert run("compare", words) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
