@@ -18,9 +18,9 @@ from moat_det.backbones.weights.find import find_weights
 from moat_det.backbones.weights.identify import classes_of, has_tables, identify
 from moat_det.backbones.weights.load import load
 from moat_det.backbones.weights.releases import release_name
+from moat_det.data.images.depth import intensity_of_run
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
-from moat_det.engine.sources.depth import intensity_of_run
 from moat_det.engine.sources.pages import tell_pictures
 from moat_det.errors import UserError
 from moat_det.progress import progress

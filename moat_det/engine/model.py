@@ -30,7 +30,7 @@ from moat_det.engine.arguments import check_classes, check_overrides, check_trai
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.exporting import export_checkpoint
-from moat_det.engine.inference_options import DetectionOptions, InferenceOptions, ValidationOptions
+from moat_det.engine.inference_options import DetectionOptions, ValidationOptions
 from moat_det.engine.operating_points import take_operating_point
 from moat_det.engine.predictor import Predictor, runs_callback_of
 from moat_det.engine.quiet import will_draw

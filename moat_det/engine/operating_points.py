@@ -8,7 +8,7 @@ import numpy as np
 
 from moat_det.backbones.windows import read_window
 from moat_det.data.loader.dataset import DetectionDataset
-from moat_det.data.sizes.imgsz import NATIVE
+from moat_det.data.sizes.shape import NATIVE
 from moat_det.detector.base import BaseDetector
 from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.inference_options import InferenceOptions
