@@ -21,7 +21,8 @@ from moat_det.checks.quick import quick_check
 from moat_det.data.augment import Preset
 from moat_det.data.config import DatasetConfig, check_channels, load_dataset
 from moat_det.data.images.intensity import Intensity
-from moat_det.data.loader.dataset import ONE_CLASS, DatasetOptions, DetectionDataset
+from moat_det.data.loader.dataset import ONE_CLASS, DatasetOptions, DetectionDataset, read_split
+from moat_det.data.loader.good_parts import GoodParts, expected_objects
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.sizes.policy import size_policy
 from moat_det.data.sizes.shape import Shape
@@ -141,7 +142,7 @@ class Trainer(DetectionTrainer):
             sizes = size_policy(imgsz, stride, rect=True)
             return DetectionDataset(self.data, self.args.split, sizes, DatasetOptions.of(self.args, batch, "gray"))
         sizes = size_policy(imgsz, stride, rect=self.args.rect, training=True)
-        options = DatasetOptions.of(self.args, batch, "replace")
+        options = DatasetOptions.of(self.args, batch, "replace", self._options.good_parts)
         preset = Preset(**self._options.augmentation) if self._options.augmentation else None
         dataset = DetectionDataset(self.data, "train", sizes, options, self.args, preset)
         self.data["intensity"] = dataset.intensity  # the validation's and the checkpoint's from here on
@@ -172,12 +173,19 @@ class Trainer(DetectionTrainer):
             assert self._checkpoint.training is not None
             self.model.load_state_dict(self._checkpoint.training["weights"])
         else:
-            self.model.initialize_prior(self._shape)
+            self.model.initialize_prior(self._shape, self._expected_objects())
             if self._options.weights is not None:
                 load_weights(self.model, self._options.weights, remap_classes=self.args.cls_remap)
         self.model.prepare(self.device, self._options.mixed, training=True)
         self.args.freeze = _frozen(self.args.freeze, self.model.parts)
         return self._checkpoint
+
+    def _expected_objects(self) -> list[float]:
+        """Say how many objects of each class a training image has in the mean."""
+        options = DatasetOptions.of(self.args, 1, good_parts=self._options.good_parts)
+        _, labels = read_split(self.data, "train", options)
+        images = len(labels) if self.args.rect else len(GoodParts(labels, options.good_parts, options.seed))
+        return expected_objects(labels, len(self.data["names"]), images)
 
     def get_validator(self) -> Validator:
         """Make the validator of each epoch and of the end."""
@@ -224,8 +232,18 @@ class Trainer(DetectionTrainer):
         self.data_identity = {split: index.identity() for split, index in indices.items()}
         if self._checkpoint is not None:
             check_same_data(self._checkpoint, self.data_identity, self.data["yaml_file"])
+        self._say_good_parts()
         for line in quick_check(indices, self.data["names"], self._shape):
             logger.warning(line)
+
+    def _say_good_parts(self) -> None:
+        """Say what an epoch takes where it does not take every image."""
+        chosen = self.train_loader.dataset.good_parts
+        if chosen is not None:
+            logger.info(
+                f"an epoch takes {len(chosen) - chosen.drawn} images with objects and {chosen.drawn} of the "
+                f"{chosen.good} good parts, others each time (--good-parts SHARE)"
+            )
 
     # One epoch
 

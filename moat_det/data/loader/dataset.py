@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -25,10 +26,11 @@ from moat_det.data.images.broken import BrokenImageError
 from moat_det.data.images.choose_intensity import check_intensity, choose_intensity
 from moat_det.data.index import SplitIndex, open_index
 from moat_det.data.loader.broken import OnBroken
+from moat_det.data.loader.good_parts import GoodParts
 from moat_det.data.loader.images import Cache, Images
 from moat_det.data.seeds import image_seed, seeded
 from moat_det.data.sizes.letterbox import Placement, letterbox
-from moat_det.data.sizes.policy import Batch, SizePolicy
+from moat_det.data.sizes.policy import Batch, SizePolicy, TrainingRectangles
 from moat_det.data.sizes.shape import shrink_within
 from moat_det.errors import UserError
 
@@ -52,6 +54,7 @@ class DatasetOptions:
         cache: Where the scaled images are kept.
         seed: Of the random choices; with the epoch and the image it decides each.
         on_broken: What stands in for an image that can no longer be read.
+        good_parts: The share of images without objects in an epoch of training, as `GoodParts` takes it.
     """
 
     batch: int
@@ -61,12 +64,19 @@ class DatasetOptions:
     cache: Cache | None = None
     seed: int = 0
     on_broken: OnBroken = "refuse"
+    good_parts: float | None = None
 
     @classmethod
-    def of(cls, args: IterableSimpleNamespace, batch: int, on_broken: OnBroken = "refuse") -> DatasetOptions:
+    def of(
+        cls,
+        args: IterableSimpleNamespace,
+        batch: int,
+        on_broken: OnBroken = "refuse",
+        good_parts: float | None = None,
+    ) -> DatasetOptions:
         """Take them from the engine's arguments."""
         cache = _CACHES.get(str(args.cache).lower())
-        return cls(batch, args.fraction, args.classes, bool(args.single_cls), cache, args.seed, on_broken)
+        return cls(batch, args.fraction, args.classes, bool(args.single_cls), cache, args.seed, on_broken, good_parts)
 
 
 class DetectionDataset(Dataset[dict[str, Any]]):
@@ -93,6 +103,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         batches: The images of each batch in their order, and its shape.
         epoch: Whose random choices are drawn; its setting reaches the workers, between two epochs.
         images: The images.
+        good_parts: Which images an epoch takes; None for all: in evaluation, and where each batch has its own shape.
         index: What the split's files say.
         intensity: How images of more than 8 bits become the model's input.
         shapes: Height and width of each sample.
@@ -114,10 +125,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         self.channels: int = data["channels"]
         self.seed, self.preset = options.seed, preset or Preset()
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        # All classes become class 0 with single_cls, so their names do not matter.
-        names = None if options.single_cls else data["names"]
-        part, paths = split_fraction(options.fraction, split), split_paths(data, split)
-        self.index = open_index(paths, names, part=part, prefix=self.prefix, **reading(data))
+        self.index, labels = read_split(data, split, options, self.prefix)
         self.index.report.log(self.prefix, self.channels)
         self.intensity = data["intensity"]
         if training and self.index.report.deep:
@@ -125,11 +133,8 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             self.intensity = choose_intensity(self.intensity, files, self.channels, self.prefix)
         elif not training:
             self._settle_intensity()
-        labels = self.index.labels()
-        for label in labels:
-            _keep_classes(label, options.classes, options.single_cls)
         if training:
-            _check_boxes(self.index, labels, ", ".join(paths), options.classes)
+            _check_boxes(self.index, labels, ", ".join(split_paths(data, split)), options.classes)
 
         batches = sizes.batches([label["shape"] for label in labels], options.batch)
         self.labels = [labels[i] for batch in batches for i in batch.images]
@@ -149,6 +154,12 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             cache=options.cache,
             prefix=self.prefix,
         )
+        self.good_parts: GoodParts | None = None
+        if training and not isinstance(sizes, TrainingRectangles):
+            chosen = GoodParts(self.labels, options.good_parts, options.seed)
+            self.good_parts = chosen if chosen.drawn < chosen.good else None
+        elif options.good_parts is not None:
+            raise UserError("--good-parts: with --rect an epoch takes every image; leave one of the two out")
         self.copy_paste: CopyPaste | None = None
         self.transforms = self.build_transforms(copy(hyp))
 
@@ -177,6 +188,10 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             sample = self.transforms(self.get_image_and_label(index))
         del sample["rect_shape"]
         return sample
+
+    def partner(self) -> int:
+        """Draw an image to mix into another."""
+        return random.randrange(len(self)) if self.good_parts is None else self.good_parts.partner()
 
     @property
     def epoch(self) -> int:
@@ -250,6 +265,30 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         instances.add_padding(place.left, place.top)
         padded = letterbox(image, scaled, shape, self.sizes.centred)
         return {**sample, "img": padded, "resized_shape": shape, "placement": place}
+
+
+def read_split(
+    data: DatasetConfig, split: str, options: DatasetOptions, prefix: str = ""
+) -> tuple[SplitIndex, list[dict[str, Any]]]:
+    """Give the index of a split, and the labels of the images and classes that `options` take, as in `labels`.
+
+    Args:
+        data: The dataset, as `moat_det.data.config.load_dataset` gives it.
+        split: Which of its splits.
+        options: Of these `fraction`, `classes` and `single_cls`.
+        prefix: What the lines about it begin with.
+
+    Raises:
+        UserError: No (readable) image, or a malformed label file.
+    """
+    # All classes become class 0 with single_cls, so their names do not matter.
+    names = None if options.single_cls else data["names"]
+    part = split_fraction(options.fraction, split)
+    index = open_index(split_paths(data, split), names, part=part, prefix=prefix, **reading(data))
+    labels = index.labels()
+    for label in labels:
+        _keep_classes(label, options.classes, options.single_cls)
+    return index, labels
 
 
 def _keep_classes(label: dict[str, Any], classes: Sequence[int] | None, single_cls: bool) -> None:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, RandomSampler, Sampler
 
 from moat_det.cores import available_cores
 from moat_det.data.loader.dataset import DetectionDataset
+from moat_det.data.loader.good_parts import GoodParts
 from moat_det.data.loader.rectangles import RectangleSampler
 from moat_det.data.seeds import image_seed
 from moat_det.data.sizes.policy import TrainingRectangles
@@ -62,6 +63,26 @@ class Loader(DataLoader):
     close = reset  # the engine's name for it after the last epoch
 
 
+class GoodPartsSampler(Sampler[int]):
+    """Gives the images that an epoch takes, in its order.
+
+    Args:
+        dataset: Whose `good_parts` and `epoch` it follows.
+        good_parts: Those of the dataset.
+    """
+
+    def __init__(self, dataset: DetectionDataset, good_parts: GoodParts) -> None:
+        self._dataset, self._good_parts = dataset, good_parts
+
+    def __len__(self) -> int:
+        """Images."""
+        return len(self._good_parts)
+
+    def __iter__(self) -> Iterator[int]:
+        """Give the images' positions."""
+        yield from self._good_parts.order(self._dataset.epoch)
+
+
 def default_workers(device: torch.device) -> int:
     """How many processes read images where nobody says: on a GPU one for each core, up to 8; on a CPU none.
 
@@ -87,14 +108,17 @@ def make_loader(
         shuffle: Draw another order for each epoch.
         drop_last: Leave out a last shuffled batch that is smaller than the others, unless it is the only one.
     """
-    count = len(dataset.batches)
+    taken = len(dataset) if dataset.good_parts is None else len(dataset.good_parts)
+    count = -(-taken // dataset.batch_size) if shuffle else len(dataset.batches)
     workers = min(workers, count) if count > 1 else 0
     how: dict[str, Any] = {"batch_sampler": [list(batch.images) for batch in dataset.batches]}
     if shuffle:
         order: Sampler[int] = RandomSampler(dataset, generator=torch.Generator())
         if isinstance(dataset.sizes, TrainingRectangles):
             order = RectangleSampler(dataset)
-        batch_size = min(dataset.batch_size, len(dataset))
+        elif dataset.good_parts is not None:
+            order = GoodPartsSampler(dataset, dataset.good_parts)
+        batch_size = min(dataset.batch_size, taken)
         how = {"batch_size": batch_size, "sampler": order, "drop_last": drop_last and count > 1}
     return Loader(
         dataset,
