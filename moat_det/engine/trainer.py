@@ -21,8 +21,8 @@ from moat_det.checks.quick import quick_check
 from moat_det.data.augment import Preset
 from moat_det.data.config import DatasetConfig, check_channels, load_dataset
 from moat_det.data.images.intensity import Intensity
-from moat_det.data.loader.dataset import ONE_CLASS, DatasetOptions, DetectionDataset, read_split
-from moat_det.data.loader.good_parts import GoodParts, expected_objects
+from moat_det.data.loader.dataset import ONE_CLASS, DatasetOptions, DetectionDataset
+from moat_det.data.loader.good_parts import expected_objects
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.sizes.policy import size_policy
 from moat_det.data.sizes.shape import Shape
@@ -156,7 +156,7 @@ class Trainer(DetectionTrainer):
         return make_loader(dataset, self.args.workers, self.device, shuffle=train, drop_last=drop_last)
 
     def setup_model(self) -> Checkpoint | None:
-        """Build the model; load the weights that it starts from, or goes on from.
+        """Build the model; load the weights that it goes on from.
 
         Returns:
             The checkpoint to resume, or None.
@@ -172,20 +172,9 @@ class Trainer(DetectionTrainer):
             check_channels(self._checkpoint.channels, self.data)
             assert self._checkpoint.training is not None
             self.model.load_state_dict(self._checkpoint.training["weights"])
-        else:
-            self.model.initialize_prior(self._shape, self._expected_objects())
-            if self._options.weights is not None:
-                load_weights(self.model, self._options.weights, remap_classes=self.args.cls_remap)
         self.model.prepare(self.device, self._options.mixed, training=True)
         self.args.freeze = _frozen(self.args.freeze, self.model.parts)
         return self._checkpoint
-
-    def _expected_objects(self) -> list[float]:
-        """Say how many objects of each class a training image has in the mean."""
-        options = DatasetOptions.of(self.args, 1, good_parts=self._options.good_parts)
-        _, labels = read_split(self.data, "train", options)
-        images = len(labels) if self.args.rect else len(GoodParts(labels, options.good_parts, options.seed))
-        return expected_objects(labels, len(self.data["names"]), images)
 
     def get_validator(self) -> Validator:
         """Make the validator of each epoch and of the end."""
@@ -230,11 +219,21 @@ class Trainer(DetectionTrainer):
         self.accumulation.start()
         indices = {"train": self.train_loader.dataset.index, self.args.split: self.test_loader.dataset.index}
         self.data_identity = {split: index.identity() for split, index in indices.items()}
-        if self._checkpoint is not None:
+        if self._checkpoint is None:
+            self._initialize_weights()
+        else:
             check_same_data(self._checkpoint, self.data_identity, self.data["yaml_file"])
         self._say_good_parts()
         for line in quick_check(indices, self.data["names"], self._shape):
             logger.warning(line)
+
+    def _initialize_weights(self) -> None:
+        """Start from the scores that the data's objects make likely, and from the weights that were given."""
+        model, dataset = unwrap_model(self.model), self.train_loader.dataset
+        images = len(dataset) if dataset.good_parts is None else len(dataset.good_parts)
+        model.initialize_prior(self._shape, expected_objects(dataset.labels, len(self.data["names"]), images))
+        if self._options.weights is not None:
+            load_weights(model, self._options.weights, remap_classes=self.args.cls_remap)
 
     def _say_good_parts(self) -> None:
         """Say what an epoch takes where it does not take every image."""

@@ -125,7 +125,10 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         self.channels: int = data["channels"]
         self.seed, self.preset = options.seed, preset or Preset()
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        self.index, labels = read_split(data, split, options, self.prefix)
+        # All classes become class 0 with single_cls, so their names do not matter.
+        names = None if options.single_cls else data["names"]
+        part, paths = split_fraction(options.fraction, split), split_paths(data, split)
+        self.index = open_index(paths, names, part=part, prefix=self.prefix, **reading(data))
         self.index.report.log(self.prefix, self.channels)
         self.intensity = data["intensity"]
         if training and self.index.report.deep:
@@ -133,8 +136,11 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             self.intensity = choose_intensity(self.intensity, files, self.channels, self.prefix)
         elif not training:
             self._settle_intensity()
+        labels = self.index.labels()
+        for label in labels:
+            _keep_classes(label, options.classes, options.single_cls)
         if training:
-            _check_boxes(self.index, labels, ", ".join(split_paths(data, split)), options.classes)
+            _check_boxes(self.index, labels, ", ".join(paths), options.classes)
 
         batches = sizes.batches([label["shape"] for label in labels], options.batch)
         self.labels = [labels[i] for batch in batches for i in batch.images]
@@ -265,30 +271,6 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         instances.add_padding(place.left, place.top)
         padded = letterbox(image, scaled, shape, self.sizes.centred)
         return {**sample, "img": padded, "resized_shape": shape, "placement": place}
-
-
-def read_split(
-    data: DatasetConfig, split: str, options: DatasetOptions, prefix: str = ""
-) -> tuple[SplitIndex, list[dict[str, Any]]]:
-    """Give the index of a split, and the labels of the images and classes that `options` take, as in `labels`.
-
-    Args:
-        data: The dataset, as `moat_det.data.config.load_dataset` gives it.
-        split: Which of its splits.
-        options: Of these `fraction`, `classes` and `single_cls`.
-        prefix: What the lines about it begin with.
-
-    Raises:
-        UserError: No (readable) image, or a malformed label file.
-    """
-    # All classes become class 0 with single_cls, so their names do not matter.
-    names = None if options.single_cls else data["names"]
-    part = split_fraction(options.fraction, split)
-    index = open_index(split_paths(data, split), names, part=part, prefix=prefix, **reading(data))
-    labels = index.labels()
-    for label in labels:
-        _keep_classes(label, options.classes, options.single_cls)
-    return index, labels
 
 
 def _keep_classes(label: dict[str, Any], classes: Sequence[int] | None, single_cls: bool) -> None:

@@ -75,5 +75,5 @@ def expected_objects(labels: Sequence[dict[str, Any]], classes: int, images: int
         Above 0: a class without an object counts as half of one.
     """
     counts = np.bincount(np.concatenate([label["cls"][:, 0] for label in labels]).astype(int), minlength=classes)
-    expected: list[float] = (np.maximum(counts, 0.5) / max(images, 1)).tolist()
+    expected: list[float] = (np.maximum(counts, 0.5) / images).tolist()
     return expected

@@ -108,11 +108,11 @@ def make_loader(
         shuffle: Draw another order for each epoch.
         drop_last: Leave out a last shuffled batch that is smaller than the others, unless it is the only one.
     """
-    taken = len(dataset) if dataset.good_parts is None else len(dataset.good_parts)
-    count = -(-taken // dataset.batch_size) if shuffle else len(dataset.batches)
-    workers = min(workers, count) if count > 1 else 0
+    count = len(dataset.batches)
     how: dict[str, Any] = {"batch_sampler": [list(batch.images) for batch in dataset.batches]}
     if shuffle:
+        taken = len(dataset) if dataset.good_parts is None else len(dataset.good_parts)
+        count = -(-taken // dataset.batch_size)
         order: Sampler[int] = RandomSampler(dataset, generator=torch.Generator())
         if isinstance(dataset.sizes, TrainingRectangles):
             order = RectangleSampler(dataset)
@@ -120,6 +120,7 @@ def make_loader(
             order = GoodPartsSampler(dataset, dataset.good_parts)
         batch_size = min(dataset.batch_size, taken)
         how = {"batch_size": batch_size, "sampler": order, "drop_last": drop_last and count > 1}
+    workers = min(workers, count) if count > 1 else 0
     return Loader(
         dataset,
         num_workers=workers,
