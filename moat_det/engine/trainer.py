@@ -28,6 +28,7 @@ from moat_det.data.sizes.policy import size_policy
 from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
+from moat_det.detector.detector import BN_MOMENTUM
 from moat_det.engine.accumulation import Accumulation
 from moat_det.engine.batch_plots import plot_batch
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
@@ -265,12 +266,18 @@ class Trainer(DetectionTrainer):
         self.accumulation.put_gradients(model)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Move the batch to the device, and hold the BN statistics where it is too small to have any."""
+        """Move the batch to the device, and hold the BN statistics where it is too small to have any.
+
+        Statistics that begin at nothing follow the first steps faster, each with a weight in proportion to its number:
+        at the lasting momentum of 0.03 a training of eight steps an epoch would be measured by them for four epochs.
+        """
         batch = super().preprocess_batch(batch)
         self.accumulate = self.accumulation.count(self.accumulate)
         enough = len(batch["img"]) >= MIN_IMAGES_FOR_BATCH_STATISTICS
         for module in self._batch_norms:
             module.train(enough)
+            if self._options.weights is None:
+                module.momentum = max(BN_MOMENTUM, 2 / (2 + int(module.num_batches_tracked)))
         return batch
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
