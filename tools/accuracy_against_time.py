@@ -6,7 +6,6 @@ at a size that both have.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
