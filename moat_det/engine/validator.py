@@ -31,16 +31,13 @@ from moat_det.engine.trained import Trained
 from moat_det.engine.validation_data import largest_batch, open_split, read_data
 from moat_det.engine.validation_files import ValidationFiles
 from moat_det.engine.window_chooser import WindowChooser
-from moat_det.evaluation import CocoEvaluator, CocoMetrics
+from moat_det.evaluation import LEAST_SCORE, CocoEvaluator, CocoMetrics
 from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.make_evaluator import make_evaluator
 from moat_det.evaluation.validation_files import log_validation, warn_of_cuts
 from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
-
-LEAST_SCORE = 0.001
-"""Detections below it are left out where `conf` says nothing: there are many, and hardly any changes AP."""
 
 _NAMES = ("metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", "metrics/mAP50-95(B)")
 

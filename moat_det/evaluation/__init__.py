@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from moat_det.evaluation.annotations import load_annotations
-from moat_det.evaluation.coco import STATS, CocoEvaluator, CocoMetrics
+from moat_det.evaluation.coco import LEAST_SCORE, STATS, CocoEvaluator, CocoMetrics
 from moat_det.evaluation.confusion import confusion_matrix
 from moat_det.evaluation.ground_truth import coco_ground_truth, number_categories, number_images
 from moat_det.evaluation.report import metrics_table, write_results
 
 __all__ = [
+    "LEAST_SCORE",
     "STATS",
     "CocoEvaluator",
     "CocoMetrics",

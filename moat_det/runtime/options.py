@@ -8,11 +8,9 @@ from typing import Any
 from moat_det.data.sizes.shape import NATIVE
 from moat_det.detection.thresholds import CONF
 from moat_det.errors import UserError
+from moat_det.evaluation import LEAST_SCORE
 from moat_det.evaluation.options import MeasuringOptions
 from moat_det.options import option
-
-LEAST_SCORE = 0.001
-"""Detections below it are left out of a validation where `conf` says nothing."""
 
 REFUSED = {
     "window": "its attention windows are in the file: moat export --window",
