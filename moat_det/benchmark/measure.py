@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import psutil
 import torch
+
+from moat_det.memory import ProcessMemory
 
 MIB = 2**20
 
@@ -41,7 +40,7 @@ def measure(run: Callable[[], object], repeats: int, warm_up: bool, device: str 
         warm_up: Run one before them.
         device: Where it runs: "cpu" or "cuda".
     """
-    memory = _Gpu() if device == "cuda" else _Process()
+    memory = _Gpu() if device == "cuda" else ProcessMemory()
     before = memory.start()
     seconds, growths = [], []
     for _ in range(repeats + warm_up):
@@ -51,32 +50,6 @@ def measure(run: Callable[[], object], repeats: int, warm_up: bool, device: str 
         seconds.append(time.perf_counter() - start)
         growths.append((memory.peak() - before) / MIB)
     return Measurement(seconds[warm_up:], before / MIB, growths[0], (memory.held() - before) / MIB)
-
-
-class _Process:
-    """The real memory of this process."""
-
-    def start(self) -> int:
-        """Forget what it needed while it was set up, and give what it has. Linux alone can forget."""
-        if sys.platform == "linux":
-            Path("/proc/self/clear_refs").write_text("5")
-        return psutil.Process().memory_info().rss
-
-    def finish(self) -> None:
-        """Do nothing: nothing is computed any more when a pass returns."""
-
-    def peak(self) -> int:
-        """Give the most bytes that it has had."""
-        if sys.platform == "linux":
-            status = Path("/proc/self/status").read_text().splitlines()
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-        if sys.platform == "win32":
-            return psutil.Process().memory_info().peak_wset
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-    held = peak
 
 
 class _Gpu:

@@ -41,7 +41,7 @@ def run(name: str, words: Sequence[str]) -> int:
     """Run the subcommand `name` with the words after it; gives the exit code."""
 
     def action() -> int | None:
-        command = load_command(name)
+        command = load_command(name, words)
         show_log()
         return command.run(parse(command, words))
 

@@ -21,7 +21,7 @@ from moat_det.backbones.weights.releases import release_name
 from moat_det.data.images.depth import intensity_of_run
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
-from moat_det.engine.sources.pages import tell_pictures
+from moat_det.detection.source_files import tell_pictures
 from moat_det.errors import UserError
 from moat_det.progress import progress
 

@@ -13,8 +13,8 @@ from moat_det.data.config import load_dataset, reading, split_paths
 from moat_det.data.index import open_index
 from moat_det.data.sizes.shape import Shape, round_up
 from moat_det.demo import dataset_source
+from moat_det.detection.thresholds import CONF
 from moat_det.detector.base import BaseDetector
-from moat_det.engine.thresholds import CONF
 from moat_det.engine.trained import Trained
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError

@@ -24,9 +24,11 @@ from moat_det.data.sizes.imgsz import take_training_shape
 from moat_det.data.sizes.shape import NATIVE
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.demo import dataset_source
+from moat_det.detection.classes import check_classes
+from moat_det.detection.thresholds import Thresholds
 from moat_det.detector.build import build_model, find_config, with_window
 from moat_det.detector.detector import Detector
-from moat_det.engine.arguments import check_classes, check_overrides, check_training_batch, settle, training_defaults
+from moat_det.engine.arguments import check_overrides, check_training_batch, settle, training_defaults
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.exporting import export_checkpoint
@@ -35,8 +37,6 @@ from moat_det.engine.operating_points import take_operating_point
 from moat_det.engine.predictor import Predictor, runs_callback_of
 from moat_det.engine.quiet import will_draw
 from moat_det.engine.run_checkpoints import lasting_source
-from moat_det.engine.run_folder import PROJECT
-from moat_det.engine.thresholds import Thresholds
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.trainer import Trainer
@@ -48,7 +48,7 @@ from moat_det.export import Exported, ExportOptions
 from moat_det.files import naming
 from moat_det.messages import suggest
 from moat_det.options import options_of
-from moat_det.paths import expand_home
+from moat_det.paths import PROJECT, expand_home
 
 logger = logging.getLogger(__name__)
 

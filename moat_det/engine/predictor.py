@@ -22,19 +22,20 @@ from moat_det.data.images.header import large_images
 from moat_det.data.sizes.letterbox import Placement
 from moat_det.data.sizes.policy import FixedSize
 from moat_det.data.sizes.shape import round_up
+from moat_det.detection.label_files import write_labels
+from moat_det.detection.output_names import OutputNames
+from moat_det.detection.pictures import as_picture, draw_detections, write_picture
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
 from moat_det.engine.inference_options import DetectionOptions
 from moat_det.engine.memory_check import MemoryCheck
-from moat_det.engine.output_names import OutputNames
 from moat_det.engine.quiet import will_draw
-from moat_det.engine.result_files import CropFiles, VideoFile, write_labels, write_picture
+from moat_det.engine.result_files import CropFiles, VideoFile
 from moat_det.engine.results import Results
 from moat_det.engine.run_folder import claim_run
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.fitting import FittingBatches
-from moat_det.engine.sources.in_memory import as_picture
 from moat_det.engine.sources.open import open_source
 from moat_det.engine.sources.shape_batches import ShapeBatches
 from moat_det.engine.trained import Trained
@@ -287,14 +288,17 @@ class Predictor(DetectionPredictor):
         base, number = self.names.base(path), self._number(i, path, s[i])
         numbered = base if number is None else f"{base}_{number}"
         if self.args.save or self.args.show:
-            self.plotted_img = result.plot(
+            self.plotted_img = draw_detections(
+                result.orig_img,
+                result.detections(),
                 line_width=self.args.line_width,
                 boxes=self.args.show_boxes,
-                conf=self.args.show_conf,
-                labels=self.args.show_labels,
+                scores=self.args.show_conf,
+                names=self.args.show_labels,
             )
         if self.args.save_txt:
-            write_labels(self.save_dir / "labels" / f"{numbered}.txt", result, self.args.save_conf)
+            labels = self.save_dir / "labels" / f"{numbered}.txt"
+            write_labels(labels, result.detections(), result.orig_shape, self.args.save_conf)
         if self.args.save_crop:
             self._crops.write(numbered, result)
         if self.args.show:

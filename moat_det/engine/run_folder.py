@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from moat_det.files import claim_folder
-
-PROJECT = "runs"
-"""Where runs go unless the user says otherwise, below the current folder."""
+from moat_det.paths import PROJECT
 
 
 def claim_run(args: Any) -> Path:

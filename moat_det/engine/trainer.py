@@ -21,7 +21,8 @@ from moat_det.checks.quick import quick_check
 from moat_det.data.augment import Preset
 from moat_det.data.config import DatasetConfig, check_channels, load_dataset
 from moat_det.data.images.intensity import Intensity
-from moat_det.data.loader.dataset import ONE_CLASS, DatasetOptions, DetectionDataset
+from moat_det.data.index.labels import ONE_CLASS
+from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.sizes.policy import size_policy
 from moat_det.data.sizes.shape import Shape

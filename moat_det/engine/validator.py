@@ -15,7 +15,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils.ops import Profile
 
-from moat_det.data.loader.dataset import ONE_CLASS
+from moat_det.data.index.labels import ONE_CLASS, labelled_images
 from moat_det.data.loader.loader import Loader, killed_workers_explained
 from moat_det.detector.base import BaseDetector
 from moat_det.detector.nms import non_max_suppression, read_output
@@ -28,21 +28,16 @@ from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.operating_points import validation_settings
 from moat_det.engine.run_folder import claim_run
 from moat_det.engine.trained import Trained
-from moat_det.engine.validation_data import largest_batch, make_evaluator, open_split, read_data
+from moat_det.engine.validation_data import largest_batch, open_split, read_data
 from moat_det.engine.validation_files import ValidationFiles
 from moat_det.engine.window_chooser import WindowChooser
-from moat_det.evaluation import CocoEvaluator, CocoMetrics, metrics_table
-from moat_det.evaluation.inspection.describe import describe
-from moat_det.evaluation.inspection.inspection import Inspection
-from moat_det.evaluation.inspection.operating_point import OperatingPoint
+from moat_det.evaluation import LEAST_SCORE, CocoEvaluator, CocoMetrics
 from moat_det.evaluation.inspection.parts import read_parts
-from moat_det.evaluation.inspection.summary import summary
+from moat_det.evaluation.make_evaluator import make_evaluator
+from moat_det.evaluation.validation_files import log_validation, warn_of_cuts
 from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
-
-LEAST_SCORE = 0.001
-"""Detections below it are left out where `conf` says nothing: there are many, and hardly any changes AP."""
 
 _NAMES = ("metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", "metrics/mAP50-95(B)")
 
@@ -165,7 +160,9 @@ class Validator:
 
         evaluator = self._loop(names, forward, with_found=files.add)
         figures = self._figures(evaluator)
-        self._report(*files.write(evaluator, self.coco, self.speed))
+        written = files.write(evaluator, self.coco, self.speed)
+        warn_of_cuts(self._cut, self._seen, self.args.max_det, self.args.conf)
+        log_validation(self.save_dir, self.coco, self.speed, *written)
         self.run_callbacks("on_val_end")
         return figures
 
@@ -217,7 +214,7 @@ class Validator:
 
     def _make_evaluator(self, names: dict[int, str]) -> CocoEvaluator:
         """Make it with the ground truth, whose images must be of parts."""
-        evaluator = make_evaluator(self.dataloader.dataset, names, self.options.annotations)
+        evaluator = make_evaluator(labelled_images(self.dataloader.dataset.labels), names, self.options.annotations)
         read_parts(evaluator.ground_truth, [], self.options.group)  # before hours of detecting, not after
         return evaluator
 
@@ -264,15 +261,3 @@ class Validator:
         figures = (self.coco.precision, self.coco.recall, ap50, ap)
         self.metrics.results_dict = dict(zip(_NAMES, figures, strict=True)) | {"fitness": ap}
         return dict(self.metrics.results_dict)
-
-    def _report(self, inspection: Inspection, point: OperatingPoint | None) -> None:
-        if self._cut:
-            logger.warning(
-                f"{self._cut} of {self._seen} images had more than {self.args.max_det} detections above the score of "
-                f"{self.args.conf}: the best {self.args.max_det} were kept; raise --max-det to keep more"
-            )
-        times = ", ".join(f"{time:.1f} ms {name}" for name, time in self.speed.items())
-        tables = f"{metrics_table(self.coco)}\n\n{summary(inspection)}"
-        logger.info(f"\n{tables}\n\n{times} per image\nResults in {self.save_dir}")
-        if point is not None:
-            logger.log(logging.WARNING if point.threshold is None else logging.INFO, "\n".join(describe(point)))

@@ -20,6 +20,9 @@ from moat_det.evaluation.matching import BoxEval
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """The twelve COCO numbers in the order of `COCOeval.stats`."""
 
+LEAST_SCORE = 0.001
+"""Detections below it are left out where the user says nothing: there are many, and hardly any changes AP."""
+
 
 @dataclass(frozen=True)
 class CocoMetrics:

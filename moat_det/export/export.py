@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from moat_det.detector.base import BaseDetector
 from moat_det.errors import UserError
 from moat_det.export.formats import onnx, openvino, torchscript
 from moat_det.export.graph import Predictions
+from moat_det.export.memory import measure_memory
 from moat_det.export.options import ExportOptions
 from moat_det.export.parity import Parity, Reference, compare, variants
 from moat_det.files import atomic_folder, atomic_write_json
@@ -111,6 +112,7 @@ def export_model(subject: Subject, options: ExportOptions, folder: Path, images:
         with atomic_folder(folder) as temporary:
             eight_bit = [reference.picture(image) for _, image in pictures]
             _write(model, subject, options, temporary / facts.file, eight_bit, facts)
+            facts = replace(facts, memory=measure_memory(temporary, facts))
             atomic_write_json(temporary / FILE, facts.to_dict(), indent=2)
             report = {"sha256": digests(temporary.iterdir()), "parity": None}
             atomic_write_json(temporary / REPORT, report)
@@ -178,6 +180,7 @@ def _metadata(subject: Subject, options: ExportOptions) -> Metadata:
         conf=subject.conf,
         iou=subject.iou,
         max_det=subject.max_det,
+        memory=[0.0, 0.0],  # measured when the file is there
         weights=subject.weights,
         versions={"moat_det": moat_det.__version__, **_versions()},
     )

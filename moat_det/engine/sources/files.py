@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 from multiprocessing.pool import ThreadPool
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,11 +11,9 @@ import numpy as np
 from ultralytics.data.loaders import LoadImagesAndVideos, SourceTypes
 
 from moat_det.cores import READING_THREADS
-from moat_det.data.images.find import count_suffixes, find_files
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
-from moat_det.engine.output_names import common_folder
-from moat_det.engine.sources.pages import tell_pictures
+from moat_det.detection.source_files import list_files, source_root, tell_pictures
 from moat_det.errors import UserError
 from moat_det.files import check_is_file, utf8_path
 
@@ -104,52 +100,3 @@ class ImageFiles(LoadImagesAndVideos):
         except (OSError, cv2.error):
             logger.warning(f"{path}: it cannot be opened as a video")
             self.cap = self.cap or cv2.VideoCapture()  # one of which nothing comes
-
-
-def source_root(source: str, files: list[str]) -> str | None:
-    """Give the folder that the outputs of a source are named below.
-
-    Args:
-        source: See `list_files`.
-        files: What it found.
-
-    Returns:
-        The folder that was named; of a pattern the folder before the first part that is one; else the folder that all
-        files lie in or below.
-    """
-    if os.path.exists(source):
-        return source if os.path.isdir(source) else common_folder(files)
-    return str(next(folder for folder in Path(os.path.abspath(source)).parents if folder.is_dir()))
-
-
-def list_files(source: str) -> tuple[list[str], list[str]]:
-    """Find the images and the videos of a file, a folder, a pattern, or a list, by the rules that datasets have too.
-
-    Returns:
-        Absolute paths of the images, and of the videos. What else is there is logged.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        UserError: A list is no text.
-    """
-    found = find_files(source)
-    if found.left_out:
-        logger.warning(f"{source}: left out, since they are no images: {found.left_out}")
-    return found.images, found.videos
-
-
-def list_pictures(source: str) -> list[str]:
-    """Find the images of a source, as `list_files` does, for what looks at pictures alone.
-
-    Raises:
-        UserError: There is no such file, or no image.
-    """
-    try:
-        images, videos = list_files(source)
-    except FileNotFoundError:
-        raise UserError(f"--source {source}: no such folder, list of images or image, and no pattern of any") from None
-    if videos:
-        logger.warning(f"{source}: left out, since they are videos: {count_suffixes(videos)}")
-    if not images:
-        raise UserError(f"--source {source}: no images in it; give an image, a folder, a pattern or a list of images")
-    return sorted(images)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moat_det.engine.thresholds import CONF, Thresholds
+from moat_det.detection.thresholds import CONF, Thresholds
 from moat_det.errors import UserError
 
 NAMES = {0: "square", 1: "disc", 2: "a=b"}

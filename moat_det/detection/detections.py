@@ -23,6 +23,16 @@ class Detections:
     cls: np.ndarray
     names: dict[int, str]
 
+    @classmethod
+    def of(cls, rows: np.ndarray, names: dict[int, str]) -> Detections:
+        """Take them from rows (N, 6): x1, y1, x2, y2, score, class."""
+        return cls(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64), names)
+
     def __len__(self) -> int:
         """Count them."""
         return len(self.score)
+
+    @property
+    def classes(self) -> list[str]:
+        """The name of each one's class."""
+        return [self.names[int(label)] for label in self.cls]

@@ -9,8 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ultralytics.engine.results import Results
-
+from moat_det.detection.detections import Detections
 from moat_det.evaluation.ground_truth import written_boxes, written_corners
 from moat_det.evaluation.inspection.verdicts import PartVerdict, Verdicts
 from moat_det.files import atomic_write_json, atomic_write_text
@@ -35,16 +34,21 @@ class DetectionFiles:
         self._frames: dict[str, int] = {}
         self._rows: list[dict[str, Any]] = []
 
-    def add(self, result: Results, file_name: str) -> None:
-        """Take in the detections of one image or frame."""
+    def add(self, found: Detections, path: str, file_name: str, part: str | None = None) -> None:
+        """Take in the detections of one image or frame.
+
+        Args:
+            found: The detections.
+            path: The file that it is of.
+            file_name: See above.
+            part: That it is of; None without an operating point.
+        """
         self._images += 1
-        frame = self._frames[result.path] = self._frames.get(result.path, 0) + 1
-        boxes = result.boxes.cpu().numpy() if result.boxes is not None else []
-        for box in boxes:
-            corners = written_corners(box.xyxy)[0].tolist()
-            label = int(box.cls[0])
-            values = (self._images, file_name, frame, label, result.names[label], float(box.conf[0]), *corners)
-            self._rows.append({**dict(zip(_COLUMNS, values, strict=True)), "part": getattr(result, "part", None)})
+        frame = self._frames[path] = self._frames.get(path, 0) + 1
+        rows = zip(found.cls.tolist(), found.classes, found.score.tolist(), written_corners(found.xyxy), strict=True)
+        for label, name, score, corners in rows:
+            values = (self._images, file_name, frame, label, name, score, *corners.tolist())
+            self._rows.append({**dict(zip(_COLUMNS, values, strict=True)), "part": part})
 
     def write_json(self, path: Path) -> None:
         """Write COCO results: bbox as x, y, width, height in pixels; `file_name` says which image an id is."""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moat_det.engine.output_names import OutputNames, common_folder
-from moat_det.engine.sources.files import list_files, source_root
+from moat_det.detection.output_names import OutputNames, common_folder
+from moat_det.detection.source_files import list_files, source_root
 
 
 @pytest.fixture
