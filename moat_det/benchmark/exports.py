@@ -5,6 +5,7 @@ What `moat export` adds, the comparison with a checkpoint, has no meaning for ra
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from moat_det.benchmark.cases import DetectorCase, parse_size
@@ -36,7 +37,7 @@ class Exports:
 
 
 def _write(case: DetectorCase, stem: Path, quantised: bool) -> Path:
-    model = Predictions(build(case), dynamic=False)
+    model = Predictions(build(replace(case, dtype="float32")), dynamic=False)
     images = random_images(_CALIBRATION * case.batch, *parse_size(case.imgsz)).contiguous()
     example = images[: case.batch]
     if case.format == "onnx":

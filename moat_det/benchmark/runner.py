@@ -53,6 +53,11 @@ class Row:
         """The median."""
         return median(self.times) if self.times else None
 
+    @property
+    def whole(self) -> float | None:
+        """MiB at the peak, with all that was there before."""
+        return None if self.before is None or self.growth_repeated is None else self.before + self.growth_repeated
+
 
 def side_by_side(cases: Iterable[Case]) -> list[list[Case]]:
     """Group cases that are measured in turns: detection on images of one size, or attention on maps of one.
@@ -139,7 +144,7 @@ def _job(case: Case, repeats: int, threads: int, in_turn: bool) -> dict[str, Any
     if isinstance(case, DetectorCase):
         shape = (case.batch, 3, *parse_size(case.imgsz))
         job |= {"precision": _PRECISIONS[case.dtype], "shape": shape}
-    return job | {"threads": threads}
+    return {**job, **passes, "threads": threads}
 
 
 class _Worker:
