@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from moat_det.backbones.windows import WINDOW
 from moat_det.benchmark import cases as settings
+from moat_det.benchmark import roofline
 from moat_det.benchmark.plot import plot
 from moat_det.benchmark.report import Baseline, table, write_csv, write_json
 from moat_det.benchmark.runner import Row, run_cases, side_by_side
 from moat_det.benchmark.sliced import check_installed
+from moat_det.benchmark.tables import write_csv as write_records
 from moat_det.cli.command import Arguments, Command
 from moat_det.errors import UserError
 from moat_det.options import option
@@ -44,6 +46,7 @@ class BenchmarkOptions:
     mode: list[str] = option(["forward"], "forward, which is detection, or train, a step of it", metavar="M ...")
     norms: list[str] = option(["folded"], "batch norms in detection: folded or unfolded", metavar="N ...")
     checkpoint_attention: bool = option(False, "recompute attention in the backward pass")
+    roofline: bool = option(False, "say what bounds each part of a model instead: its operations or its bytes")
     sliced: int | None = option(None, "detect also in tiles of N pixels (SAHI)", metavar="N")
     attention: list[str] | None = option(None, "measure attention alone, on maps of so many cells", metavar="HxW ...")
     form: list[str] = option([*_FORMS], "of attention alone: plain or blocked", metavar="F ...")
@@ -79,11 +82,11 @@ def _run(arguments: Arguments) -> int:
     options = arguments.take(BenchmarkOptions)
     threads = options.threads or int(os.environ["OMP_NUM_THREADS"].split(",")[0])
     cases = _cases(options)
+    if options.roofline:
+        return _roofline(cases, options, threads)
     baseline = Baseline(options.baseline, cases)
     files = {suffix: options.out / f"benchmark.{suffix}" for suffix in ("csv", "json", "png")}
-    for file in files.values():
-        if file.exists():
-            raise UserError(f"{file} is there already: choose another --out, so that its figures are kept")
+    _check_free(files.values())
     rows: list[Row] = []
     try:
         for measured in _measured(cases, options.repeats, threads):
@@ -97,6 +100,30 @@ def _run(arguments: Arguments) -> int:
     print(table(rows, baseline))
     print(f"\nResults in {options.out}")
     return int(all(row.error for row in rows))
+
+
+def _check_free(files: Iterable[Path]) -> None:
+    for file in files:
+        if file.exists():
+            raise UserError(f"{file} is there already: choose another --out, so that its figures are kept")
+
+
+def _roofline(cases: Sequence[settings.Case], options: BenchmarkOptions, threads: int) -> int:
+    """Print what bounds the parts of each model, and write it."""
+    file = options.out / "roofline.csv"
+    _check_free([file])
+    records = []
+    for case in cases:
+        if not isinstance(case, settings.DetectorCase) or (case.format, case.mode, case.device, case.tiles) != (
+            *(settings.TORCH, "forward", "cpu", settings.WHOLE),
+        ):
+            raise UserError("--roofline: takes whole models in torch, in detection on the cpu")
+        limits, parts = roofline.roofline(case, threads, options.repeats)
+        print(f"{_settings(case)}; {roofline.table(limits, parts)}\n")
+        records += [{**vars(case), **vars(limits), **part.record(limits)} for part in parts]
+        write_records(file, records)
+    print(f"Results in {file}")
+    return 0
 
 
 def _measured(cases: Sequence[settings.Case], repeats: int, threads: int) -> Iterator[list[Row]]:
@@ -130,9 +157,12 @@ def _exports(folder: Path) -> Callable[[settings.DetectorCase], Path]:
 
 def _name(row: Row) -> str:
     """Say what was measured, and what it took."""
-    values = (str(value) for value in vars(row.case).values() if value not in {settings.NONE, settings.WHOLE})
     result = f"failed: {row.error}" if row.error else f"{row.seconds:.4g} s, {row.growth:.0f} MiB"
-    return f"{' '.join(values)}: {result}"
+    return f"{_settings(row.case)}: {result}"
+
+
+def _settings(case: settings.Case) -> str:
+    return " ".join(str(value) for value in vars(case).values() if value not in {settings.NONE, settings.WHOLE})
 
 
 def _cases(options: BenchmarkOptions) -> Sequence[settings.Case]:

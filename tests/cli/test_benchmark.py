@@ -17,9 +17,12 @@ from moat_det.backbones.windows import AutoWindow
 from moat_det.benchmark.attention import attention_pass
 from moat_det.benchmark.cases import AttentionCase, DetectorCase, detector_cases
 from moat_det.benchmark.exports import Exports
+from moat_det.benchmark.flops import count_flops
 from moat_det.benchmark.measure import MIB, measure
-from moat_det.benchmark.passes import build, detector_pass
+from moat_det.benchmark.passes import build, detector_pass, random_images
 from moat_det.benchmark.report import Baseline, records, table
+from moat_det.benchmark.roofline import Limits, Part, measure_limits, measure_parts
+from moat_det.benchmark.roofline import table as table_of_parts
 from moat_det.benchmark.runner import Row, _why_it_ended, run_cases, side_by_side
 from moat_det.benchmark.sliced import check_installed, sliced_pass
 from moat_det.cli import benchmark
@@ -98,6 +101,8 @@ def test_stopping_keeps_what_was_measured(
         ("--attention 8x8 --device cpu cuda", "--device cuda"),
         ("--models tiny_moat0 --sliced 100", "--sliced 100"),
         ("--models tiny_moat0 --repeats 0", "--repeats"),
+        ("--models tiny_moat0 --roofline --mode train", "--roofline"),
+        ("--attention 8x8 --roofline", "--roofline"),
         ("--models tiny_moat0 --formats tflite", "--formats tflite: must be torch or"),
         ("--models tiny_moat0 --formats torch onnx --dtype bfloat16", "--formats onnx: is measured in"),
         ("--models tiny_moat0 --formats openvino --mode train", "--formats openvino: is measured in detection"),
@@ -275,6 +280,61 @@ def test_rows_are_compared_with_their_counterparts() -> None:
     assert "failed: out of memory" in printed
     assert "norms folded" in printed.splitlines()[0]
     assert "norms" not in printed.splitlines()[2]
+
+
+def test_the_parts_of_a_model_add_up() -> None:
+    model = build(CASE)
+    parts = measure_parts(model, random_images(1, 64, 64), repeats=1)
+    assert [part.name for part in parts if part.name != "rest"] == [
+        "stem",
+        "stage 2",
+        "stage 3",
+        "stage 4",
+        "stage 4: attention",
+        "stage 5",
+        "stage 5: attention",
+        "neck",
+        "head",
+    ]
+    assert sum(part.flops for part in parts) == count_flops(model, 64, 64)
+    assert all(part.seconds > 0 for part in parts)
+    # The stem reads a float32 image and writes maps of 32 channels at half its size, twice, and a GELU between them.
+    image, half = 4 * 3 * 64**2, 4 * 32 * 32**2
+    stem = next(part for part in parts if part.name == "stem")
+    kernels = 4 * sum(parameter.numel() for parameter in model.backbone.stem.parameters())
+    assert stem.moved == pytest.approx(image + half + 2 * half + 2 * half + kernels, rel=0.05)
+
+
+def test_a_part_is_bound_by_what_takes_longer() -> None:
+    limits = Limits(flops=1e9, bandwidth=1e6)
+    slow, moving = Part("a", 2 * 10**9, 10**6, 3.0), Part("b", 10**6, 10**6, 2.0)
+    assert [part.record(limits)["bound"] for part in (slow, moving)] == ["compute", "memory"]
+    assert slow.record(limits)["compute_ms"] == 2000
+    printed = table_of_parts(limits, [slow, moving])
+    assert printed.startswith("this machine: 1 GFLOP/s, 0.0 GB/s")
+    assert printed.splitlines()[-1].startswith("| all ")
+
+
+def test_the_limits_of_the_machine() -> None:
+    limits = measure_limits(torch.float32, side=64, copied=10**6)
+    assert limits.flops > 1e6
+    assert limits.bandwidth > 1e6
+
+
+def test_a_roofline_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("moat_det.benchmark.roofline.measure_limits", lambda dtype: Limits(1e12, 1e11))
+    threads = torch.get_num_threads()
+    words = ["--models", "tiny_moat0", "--peers", "yolo11n", "--imgsz", "64", "--roofline", "--out", str(tmp_path)]
+    assert run("benchmark", [*words, "--repeats", "1", "--threads", str(threads)]) == 0
+    printed = capsys.readouterr().out
+    assert "tiny_moat0 64 full" in printed
+    assert "this machine: 1000 GFLOP/s" in printed
+    with (tmp_path / "roofline.csv").open(newline="") as file:
+        records = list(csv.DictReader(file))
+    assert {record["model"] for record in records} == {"tiny_moat0", "yolo11n"}
+    assert run("benchmark", words) == 2, "earlier figures would be overwritten"
 
 
 # In a process of its own, as the tool measures: a heap that other tests left holds 100 MiB without growing.
