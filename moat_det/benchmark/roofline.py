@@ -171,7 +171,8 @@ class _Counter(_Stack, TorchDispatchMode):
         self.flops[name] += formula(*args, **kwargs, out_val=result) if formula is not None else 0
         if not func.is_view:
             tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
-            self.moved[name] += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+            # A view may show the same bytes many times.
+            self.moved[name] += sum(min(tensor.nbytes, tensor.untyped_storage().nbytes()) for tensor in tensors)
         return result
 
 
