@@ -8,7 +8,7 @@ import torch
 
 from moat_det.backbones.moat.attention import HEAD_SIZE, attend, attend_plain
 from moat_det.backbones.moat.backbone import POSITION_RANGES
-from moat_det.backbones.moat.position_bias import fit_table
+from moat_det.backbones.position_bias import fit_table
 from moat_det.benchmark.cases import AttentionCase, parse_size
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from moat_det.backbones.moat.blocked_attention import blocked_attention
 from moat_det.backbones.moat.partition import cut, join, pad, tiles, window_for
-from moat_det.backbones.moat.position_bias import FittedTables, crop_table, fit_table, gather_bias
+from moat_det.backbones.position_bias import FittedTables, crop_table, fit_table, gather_bias
 from moat_det.backbones.windows import Window
 
 HEAD_SIZE = 32

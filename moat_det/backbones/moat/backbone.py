@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moat_det.backbones.base import Backbone, FeatureInfo, GroupMatcher
+from moat_det.backbones.base import Backbone, FeatureInfo, GroupMatcher, per_band
 from moat_det.backbones.moat.attention import Attention
 from moat_det.backbones.moat.blocks import MBConv, MOATBlock, Stem
 from moat_det.backbones.moat.variants import Variant
@@ -63,8 +63,8 @@ class MOATBackbone(Backbone):
         self.global_attention_at_end_of_stage = global_attention_at_end_of_stage
         widths = (variant.stem[1], *variant.channels)
         self.feature_info = [FeatureInfo(c, 2**i, f"stage{i}") for i, c in enumerate(widths, 1)]
-        self.mean = _per_band(variant.mean, in_channels)
-        self.std = _per_band(variant.std, in_channels)
+        self.mean = per_band(variant.mean, in_channels)
+        self.std = per_band(variant.std, in_channels)
 
         self.stem = Stem(in_channels, variant.stem)
         self.stages = nn.ModuleList()
@@ -181,7 +181,3 @@ class MOATBackbone(Backbone):
         if not self.has_head:
             return maps
         return self.logits_head(self.final_layer_norm(maps["stage5"].mean((2, 3))))
-
-
-def _per_band(rgb: tuple[float, float, float], bands: int) -> tuple[float, ...]:
-    return rgb if bands == 3 else (sum(rgb) / 3,) * bands
