@@ -99,6 +99,11 @@ class _Padded(nn.Module):
     """Windows, or a grid, on a map that they may not fill."""
 
     rows = 1  # the dimension of the map's rows; its columns follow
+    partition_size: Any
+    partition_block: Any
+    attn: Any
+    attn_block: Any
+    attn_grid: Any
 
     def _attentions(self) -> list[tuple[Any, bool]]:
         """Give each attention, and whether it attends within windows rather than within a grid."""

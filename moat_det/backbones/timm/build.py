@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import timm
 import torch
-from torch import nn
 
 from moat_det.backbones.base import FeatureInfo
 from moat_det.backbones.timm.any_size import take_any_size
@@ -79,7 +78,9 @@ def _to_take_any_size(name: str, bare: str, in_channels: int, arguments: str) ->
 
 
 def _create(name: str, bare: str, in_channels: int, arguments: Mapping[str, Any]) -> Any:
-    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+    plain: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()
+    }
     try:
         return timm.create_model(bare, pretrained=False, in_chans=in_channels, num_classes=0, **plain)
     except Exception as error:  # what a wrong argument makes timm raise is of every kind
@@ -110,7 +111,7 @@ def _strides(infos: Sequence[FeatureInfo]) -> str:
 
 def _check(name: str, net: Net, in_channels: int) -> None:
     """See on tensors without content whether it takes images of any size and gives the maps it says."""
-    module: nn.Module = net.module.eval()
+    module = net.module.eval()
     for height, width in _PROBES:
         image = torch.empty(1, in_channels, height, width)
         try:
