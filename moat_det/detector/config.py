@@ -12,13 +12,14 @@ from typing import Any
 import yaml
 
 from moat_det.backbones.moat.create import create_moat
+from moat_det.backbones.moat.overrides import SETTINGS
 from moat_det.backbones.timm.names import is_timm
 from moat_det.errors import UserError
 from moat_det.messages import suggest
 from moat_det.paths import cfg_dir
 
 # What shapes a detector's backbone: it has no classification head, and the bands are the data's.
-_MOAT_KEYS = set(inspect.signature(create_moat).parameters) - {"num_classes", "in_channels"}
+_MOAT_KEYS = {*inspect.signature(create_moat).parameters, *SETTINGS} - {"num_classes", "in_channels", "overrides"}
 
 DEFAULT_REACH = 256
 """Strides that the boxes of our own configurations reach."""

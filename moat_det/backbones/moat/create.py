@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from moat_det.backbones.moat.backbone import MOATBackbone
+from moat_det.backbones.moat.overrides import find_variant
 from moat_det.backbones.moat.variants import VARIANTS
 from moat_det.backbones.windows import WindowSpec
 from moat_det.errors import UserError
-from moat_det.messages import nearest
 
 
 def create_moat(
@@ -20,11 +22,13 @@ def create_moat(
     drop_path: float | None = None,
     checkpoint_attention: bool = False,
     in_channels: int = 3,
+    base: str | None = None,
+    **overrides: Any,
 ) -> MOATBackbone:
     """Build a MOAT backbone with random weights.
 
     Args:
-        name: One of `VARIANTS`.
+        name: One of `VARIANTS`; or with `base` a name of your own.
         window: Attention windows: "full" (the whole map: H/16 x W/16 and H/32 x W/32), "auto" (the whole map up
             to a number of cells, else its largest even part), an int or (h, w) cells, or one of these for each of
             the four stages, such as [None, None, (14, 14), "full"]; see `windows.parse_windows`. Windows that
@@ -41,17 +45,20 @@ def create_moat(
         checkpoint_attention: Compute attention anew in the backward pass instead of keeping what it needs:
             the same gradients in less memory.
         in_channels: Bands of the input.
+        base: The one of `VARIANTS` that `name` is made of.
+        **overrides: Settings of the variant instead of its own, `depths` and `channels` for example: `SETTINGS` of
+            `moat.overrides`, which `Variant` explains.
 
     Returns:
         A module that takes normalised images, float (B, in_channels, H, W) of any H and W from 1 pixel on, to
         {"stage1": ..., ..., "stage5": ...} or to logits (B, num_classes).
 
     Raises:
-        UserError: No backbone has that name, or an argument is out of its range.
+        UserError: No backbone has that name, or an argument is unknown or out of its range.
     """
-    if name not in VARIANTS:
-        near = nearest(str(name), VARIANTS, cutoff=0)
-        raise UserError(f"no backbone {name!r}; did you mean {near!r}? There are {', '.join(sorted(VARIANTS))}")
+    if base is not None and name in VARIANTS:
+        raise UserError(f"{name} is the name of a released variant: give what is made of {base} a name of its own")
+    variant = find_variant(base or name, **overrides)
     if pool_size not in (None, 2, 3):
         raise UserError(f"pool_size {pool_size!r}: give 2, 3 or None")
     if num_classes is not None and num_classes < 1:
@@ -60,7 +67,6 @@ def create_moat(
         raise UserError(f"drop_path {drop_path!r}: give a rate from 0 to below 1, or None for the variant's own")
     if in_channels < 1:
         raise UserError(f"in_channels {in_channels!r}: give 1 or more")
-    variant = VARIANTS[name]
     return MOATBackbone(
         variant,
         window=window,
