@@ -26,10 +26,12 @@ class TimmBackbone(Backbone):
 
     Attributes:
         name: As given.
+        arguments: As given.
         net: The network; its weights have timm's names below `net.`.
         feature_info: The maps of strides 4, where there is one, 8, 16 and 32, by timm's names.
         mean: That of timm's weights for each band; with other than 3 bands the mean over RGB for each.
         std: Likewise.
+        first_convs: Names of the convolutions that take the image; a few networks have two.
 
     Raises:
         UserError: As `build_net` does.
@@ -37,7 +39,7 @@ class TimmBackbone(Backbone):
 
     def __init__(self, name: str, in_channels: int = 3, **arguments: Any) -> None:
         super().__init__()
-        self.name = name
+        self.name, self.arguments = name, arguments
         self.net, self._indices, self.feature_info = build_net(name, in_channels, arguments)
         settings = self.net.pretrained_cfg
         self.mean, self.std = (per_band(settings[key], in_channels) for key in ("mean", "std"))

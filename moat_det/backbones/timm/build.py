@@ -77,12 +77,20 @@ def _to_take_any_size(name: str, bare: str, in_channels: int, arguments: str) ->
     return more
 
 
-def _create(name: str, bare: str, in_channels: int, arguments: Mapping[str, Any]) -> Any:
+def create_whole(name: str, arguments: Mapping[str, Any]) -> Any:
+    """Give a network with its head and for RGB, as its weights are released: names and shapes, no content."""
+    bare = model_name(name)
+    settings = timm.get_pretrained_cfg(bare)
+    with torch.device("meta"):
+        return _create(name, bare, 3, arguments, 1000 if settings is None else settings.num_classes)
+
+
+def _create(name: str, bare: str, in_channels: int, arguments: Mapping[str, Any], classes: int = 0) -> Any:
     plain: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()
     }
     try:
-        return timm.create_model(bare, pretrained=False, in_chans=in_channels, num_classes=0, **plain)
+        return timm.create_model(bare, pretrained=False, in_chans=in_channels, num_classes=classes, **plain)
     except Exception as error:  # what a wrong argument makes timm raise is of every kind
         said = ", ".join(f"{key}: {as_given(value)}" for key, value in arguments.items())
         raise UserError(f"{name} cannot be built{f' with {said}' if said else ''}: {one_line(error)}") from None
