@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import torch
 
+from moat_det.backbones.timm.names import is_timm
 from moat_det.backbones.windows import parse_windows, read_window
 from moat_det.detector.build import find_config
 from moat_det.detector.config import parse_config
@@ -140,9 +141,9 @@ def detector_cases(
 
     Args:
         models: Detectors of ours.
-        peers: The engine's models to compare with; they have no windows.
+        peers: The engine's models to compare with.
         imgsz: Sides, or HxW.
-        windows: Attention windows.
+        windows: Attention windows, for models that have any to choose.
         dtypes: Of `DTYPES`.
         modes: Of `MODES`.
         norms: Of `NORMS`; training is unfolded.
@@ -160,12 +161,12 @@ def detector_cases(
         parse_windows(read_window(window))
     cases = []
     for model in [*models, *peers]:
-        ours, stride = _properties(model, must_be_peer=model in peers)
+        windowed, stride = _properties(model, must_be_peer=model in peers)
         _check_sizes(imgsz, stride, model)
         if tiles is not None and tiles % stride:
             raise UserError(f"--sliced {tiles}: must be a multiple of {stride}, the largest stride of {model}")
-        reaches = windows if ours else [NONE]
-        recompute = ("yes" if checkpoint_attention else "no") if ours else NONE
+        reaches = windows if windowed else [NONE]
+        recompute = ("yes" if checkpoint_attention else "no") if windowed else NONE
         for size, window, norm, form, dtype, mode, device in product(
             imgsz, reaches, norms, formats, dtypes, modes, devices
         ):
@@ -211,13 +212,14 @@ def config_name(model: str) -> str:
 
 
 def _properties(model: str, must_be_peer: bool) -> tuple[bool, int]:
-    """Whether a model is ours, and its largest stride in pixels."""
+    """Whether a model attends within windows that can be chosen, and its largest stride in pixels."""
     config = find_config(config_name(model))
     if is_peer(config):
         return False, 64 if "-p6" in model else 32
     if must_be_peer:
         raise UserError(f"--peers {model}: is a model of ours; name it among --models")
-    return True, 2 ** max(parse_config(config, model).neck.levels)
+    parsed = parse_config(config, model)
+    return not is_timm(parsed.backbone["name"]), 2 ** max(parsed.neck.levels)
 
 
 def _check_sizes(sizes: Sequence[str], stride: int, model: str) -> None:

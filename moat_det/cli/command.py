@@ -26,6 +26,7 @@ COMMANDS = {
     "drift": "Tell whether new images, and what is found in them, are still like those of a validation.",
     "compare": "Set validations side by side: whether a model is better, as a difference with an interval.",
     "classify": "Name what is in pictures, with a MOAT classifier.",
+    "backbones": "List the backbones, ours and those of timm, with their size and the licence of their weights.",
     "weights": "Write the weights of a backbone as .safetensors, bit for bit.",
     "bench": "Compare the accuracy of detectors: models x datasets x seeds, on test splits.",
     "benchmark": "Measure time and peak memory of detectors, or of attention alone.",

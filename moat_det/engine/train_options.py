@@ -23,6 +23,7 @@ class TrainOptions:
     Attributes:
         config: The model's configuration, as `build_model` takes it.
         weights: What to start from (see `fine_tuning.load_weights`), or None.
+        weights_by_order: Pair the tensors of a file with those of a backbone of timm's by their order.
         nbs_follows_batch: Step the optimizer after every batch. The engine's nominal batch of 64 leaves two steps an
             epoch on a hundred images.
         freeze_backbone: Epochs at the start in which the backbone is held still.
@@ -44,9 +45,10 @@ class TrainOptions:
     config: dict[str, Any]
     weights: str | None = option(
         None,
-        "start from imagenet (downloaded once), a best.pt, or a file of backbone weights (.safetensors, .pt, an "
+        "start from imagenet (downloaded once), a best.pt, or a file of backbone weights (.safetensors, .pt, .pth, an "
         "official TensorFlow checkpoint or its .tar.gz)",
     )
+    weights_by_order: bool = option(False, "fill a backbone of timm's by the order of the file's tensors, not by names")
     nbs_follows_batch: bool = False
     freeze_backbone: int = option(0, "hold the backbone still for this many epochs at the start")
     layer_decay: float = option(

@@ -175,7 +175,12 @@ class Trainer(DetectionTrainer):
         else:
             self.model.initialize_prior(self._shape)
             if self._options.weights is not None:
-                load_weights(self.model, self._options.weights, remap_classes=self.args.cls_remap)
+                load_weights(
+                    self.model,
+                    self._options.weights,
+                    remap_classes=self.args.cls_remap,
+                    by_order=self._options.weights_by_order,
+                )
         self.model.prepare(self.device, self._options.mixed, training=True)
         self.args.freeze = _frozen(self.args.freeze, self.model.parts)
         return self._checkpoint

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from helpers.separated import separate
-from moat_det.backbones.moat import attention, position_bias
-from moat_det.backbones.moat.position_bias import fit_table
+from moat_det.backbones import position_bias
+from moat_det.backbones.moat import attention
+from moat_det.backbones.position_bias import fit_table
 from moat_det.backbones.windows import read_window
 from moat_det.cli import main as cli
 from moat_det.data.images.header import large_images, read_header

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from moat_det.backbones.moat.attention import Attention
-from moat_det.backbones.moat.position_bias import FittedTables, crop_table, fit_table, gather_bias
+from moat_det.backbones.position_bias import FittedTables, crop_table, fit_table, gather_bias
 
 
 def test_bias_is_the_table_at_key_minus_query() -> None:
