@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from moat_det.cli.command import Arguments, Command, EngineHelp
+from moat_det.cli.processes import DEVICE, devices_to_start
 from moat_det.cli.shared import DATA
 from moat_det.cli.train import WORKERS
 from moat_det.cli.trained import GENERAL, IMGSZ, TrainedModel, refuse_model
+from moat_det.engine.distributed.launch import launch
 from moat_det.engine.inference_options import ValidationOptions
 
 
-def _run(arguments: Arguments) -> None:
+def _run(arguments: Arguments) -> int:
+    if devices := devices_to_start(arguments):
+        return launch(["val", *arguments.words], devices)
     model = arguments.take(TrainedModel).load()
     model.val(**arguments.engine, **arguments.own)
+    return 0
 
 
 COMMAND = Command(
@@ -27,7 +32,7 @@ COMMAND = Command(
         "val --weights best.pt --data boards.yaml --max-escape 0.01 --group '^(board\\d+)_'",
     ),
     engine=EngineHelp(
-        main={"data": DATA, "imgsz": IMGSZ},
+        main={"data": DATA, "imgsz": IMGSZ, "device": DEVICE},
         general=f"{GENERAL} split workers single_cls rect plots save_txt save_conf visualize",
         defaults={"imgsz": "as trained", "conf": 0.001, "rect": True, "workers": WORKERS},
     ),
