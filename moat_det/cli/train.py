@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from moat_det.cli.command import Arguments, Command, EngineHelp
-from moat_det.cli.processes import DEVICE, devices_to_start
+from moat_det.cli.processes import DEVICE, in_processes
 from moat_det.cli.shared import DATA
 from moat_det.engine.arguments import training_defaults
-from moat_det.engine.distributed.launch import launch
 from moat_det.engine.model import DEFAULT_BACKBONE, MOAT
 from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
@@ -38,8 +37,10 @@ def _take_model(arguments: Arguments) -> str | None:
 
 
 def _run(arguments: Arguments) -> int:
-    if devices := devices_to_start(arguments):
-        return launch(["train", *arguments.words], devices)
+    return in_processes("train", arguments, lambda: _train(arguments))
+
+
+def _train(arguments: Arguments) -> None:
     resume = arguments.engine.get("resume")
     if not resume:
         model = new_model(arguments)
@@ -49,7 +50,6 @@ def _run(arguments: Arguments) -> int:
         if chosen:
             arguments.engine["model"] = chosen  # which is compared with the run's own
     model.train(**arguments.engine, **arguments.own)
-    return 0
 
 
 def _check(given: Mapping[str, Any]) -> None:

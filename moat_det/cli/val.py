@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from moat_det.cli.command import Arguments, Command, EngineHelp
-from moat_det.cli.processes import DEVICE, devices_to_start
+from moat_det.cli.processes import DEVICE, in_processes
 from moat_det.cli.shared import DATA
 from moat_det.cli.train import WORKERS
 from moat_det.cli.trained import GENERAL, IMGSZ, TrainedModel, refuse_model
-from moat_det.engine.distributed.launch import launch
 from moat_det.engine.inference_options import ValidationOptions
 
 
 def _run(arguments: Arguments) -> int:
-    if devices := devices_to_start(arguments):
-        return launch(["val", *arguments.words], devices)
+    return in_processes("val", arguments, lambda: _validate(arguments))
+
+
+def _validate(arguments: Arguments) -> None:
     model = arguments.take(TrainedModel).load()
     model.val(**arguments.engine, **arguments.own)
-    return 0
 
 
 COMMAND = Command(

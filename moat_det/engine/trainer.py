@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from ultralytics.cfg import DEFAULT_CFG
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.patches import override_configs
-from ultralytics.utils.torch_utils import TORCH_2_13, init_seeds, unwrap_model
+from ultralytics.utils.torch_utils import init_seeds, unwrap_model
 
 from moat_det.checks.quick import quick_check
 from moat_det.data.augment import Preset
@@ -34,6 +33,7 @@ from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.distributed.batch_norm import level_statistics, synchronize
 from moat_det.engine.distributed.batches import ShareOfBatches
+from moat_det.engine.distributed.gradients import share_gradients
 from moat_det.engine.distributed.group import Group
 from moat_det.engine.distributed.loss import share_loss
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
@@ -84,6 +84,8 @@ class Trainer(DetectionTrainer):
 
     args: Any
     resume: bool
+    stop: bool
+    epochs: int
     accumulate: float
     _checkpoint: Checkpoint | None = None  # to resume from
     _arguments: bytes | None = None  # of the run to resume, as they stand in its folder
@@ -261,12 +263,7 @@ class Trainer(DetectionTrainer):
                 f"each of the {processes} processes takes its batch statistics of {self.batch_size // processes} "
                 "images: --sync-bn takes them of all"
             )
-        self.model = DistributedDataParallel(
-            self.model,
-            find_unused_parameters=not self.args.compile,  # those of a backbone that is held still
-            static_graph=bool(self.args.compile),
-            **{"forward_sync_buffers" if TORCH_2_13 else "broadcast_buffers": False},  # see `_agree`
-        )
+        self.model = share_gradients(self.model, compiled=bool(self.args.compile))
 
     # One epoch
 

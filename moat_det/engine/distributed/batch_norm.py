@@ -72,7 +72,7 @@ class _SumOverRanks(torch.autograd.Function):
         return _summed(tensor)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> Tensor:
         return _summed(gradient)
 
 

@@ -13,8 +13,9 @@ def named_devices(device: object) -> list[str]:
     Raises:
         UserError: One is named twice that is no CPU, or CPUs stand beside others.
     """
-    several = isinstance(device, Sequence) and not isinstance(device, str)
-    text = ",".join(map(str, device)) if several else "" if device is None else str(device)  # type: ignore[union-attr]
+    text = "" if device is None else str(device)
+    if isinstance(device, Sequence) and not isinstance(device, str):
+        text = ",".join(map(str, device))
     names = [name.strip().removeprefix("cuda:") for name in text.lower().strip("[]() ").split(",") if name.strip()]
     if len(names) > 1 and set(names) != {"cpu"} and (len(set(names)) < len(names) or "cpu" in names):
         raise UserError(f"--device {text}: name different GPUs (0,1), or the CPU for each process (cpu,cpu)")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,6 +92,18 @@ def is_launched() -> bool:
     return os.environ.keys() >= _LAUNCHED
 
 
+def follows() -> bool:
+    """Whether this is one of several processes and not the first."""
+    return is_launched() and os.environ["RANK"] != "0"
+
+
+def end_at_once() -> None:
+    """Let this process end without a word where it is asked to: it writes nothing, and the first one says it."""
+    if threading.current_thread() is threading.main_thread():  # no other may
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+
+
 def join(device: object) -> Group:
     """Join the processes that this one was started with, and take a device of its own.
 
@@ -126,6 +140,7 @@ def join(device: object) -> Group:
     chosen = choose_device(own)
     if rank:
         _hush()
+        end_at_once()
     if not dist.is_initialized():
         # Objects go from CPU to CPU, whatever the tensors do.
         dist.init_process_group("gloo" if chosen.type == "cpu" else "cpu:gloo,cuda:nccl", timeout=TIMEOUT)
