@@ -34,7 +34,7 @@ from moat_det.engine.device import use_all_cores
 from moat_det.engine.distributed.batch_norm import level_statistics, synchronize
 from moat_det.engine.distributed.batches import ShareOfBatches
 from moat_det.engine.distributed.gradients import share_gradients
-from moat_det.engine.distributed.group import Group
+from moat_det.engine.distributed.group import ALONE, Group
 from moat_det.engine.distributed.loss import share_loss
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.inference_options import ValidationOptions
@@ -96,10 +96,10 @@ class Trainer(DetectionTrainer):
         overrides: dict[str, Any] | None = None,
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
         options: TrainOptions | None = None,
-        group: Group | None = None,
+        group: Group = ALONE,
     ) -> None:
         overrides = overrides or {}
-        self.group = group or Group()
+        self.group = group
         try:
             # The engine's own mixed precision stays off (see `TrainOptions.mixed`), in a resumed run too.
             super().__init__(cfg, overrides if options is None else {**overrides, "amp": False}, _callbacks)

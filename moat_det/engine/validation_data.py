@@ -19,7 +19,7 @@ from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.demo import dataset_source
 from moat_det.detector.base import BaseDetector
-from moat_det.engine.distributed.group import Group
+from moat_det.engine.distributed.group import ALONE, Group
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoEvaluator, coco_ground_truth, load_annotations, number_categories, number_images
@@ -67,7 +67,7 @@ def open_split(
     stride: int,
     device: torch.device,
     workers: int | None,
-    group: Group,
+    group: Group = ALONE,
 ) -> Loader:
     """Make the batches of the split, each of images of one shape.
 

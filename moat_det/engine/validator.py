@@ -24,7 +24,7 @@ from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
 from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.device import choose_device, compile_model, is_mixed
-from moat_det.engine.distributed.group import Group
+from moat_det.engine.distributed.group import ALONE, Group
 from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.loggers import confusion_for_loggers
 from moat_det.engine.memory_check import MemoryCheck
@@ -83,9 +83,9 @@ class Validator:
         callbacks: Mapping[str, list[Callable[..., None]]] | None = None,
         options: ValidationOptions | None = None,
         trained: Trained | None = None,
-        group: Group | None = None,
+        group: Group = ALONE,
     ) -> None:
-        self.group = group or Group()
+        self.group = group
         self.args: Any = get_cfg(overrides=args)
         if self.args.conf is None:
             self.args.conf = LEAST_SCORE

@@ -87,6 +87,10 @@ class Group:
             dist.broadcast(tensor, src=0)
 
 
+ALONE = Group()
+"""The group of a process that nobody started together with others."""
+
+
 def is_launched() -> bool:
     """Whether a launcher started this process as one of several."""
     return os.environ.keys() >= _LAUNCHED
