@@ -14,6 +14,7 @@ from moat_det.cli.trained import GENERAL, IMGSZ, TrainedModel, refuse_model
 from moat_det.detection.detection_files import DetectionFiles
 from moat_det.detection.thresholds import CONF, Thresholds
 from moat_det.engine.inference_options import DetectionOptions
+from moat_det.engine.shards import DETECTIONS
 from moat_det.errors import UserError
 from moat_det.options import option
 
@@ -44,6 +45,12 @@ def check_detection(given: Mapping[str, Any]) -> None:
     Thresholds.read(given.get("conf"))
     if given.get("operating_point") and given.get("conf"):
         raise UserError("--conf: the thresholds are those of --operating-point; leave one of the two out")
+    files = next((name for name in ("save_json", "save_csv") if given.get(name)), None)
+    if given.get("shard") and files:
+        raise UserError(
+            f"--{files.replace('_', '-')}: with --shard the detections are in {DETECTIONS}, a line for each image; "
+            "leave one of the two out"
+        )
     if given.get("weights") and not given.get("source"):
         raise UserError("moat detect needs --source, e.g. --source images/ or --source part.png")
 
@@ -71,7 +78,7 @@ def _run(arguments: Arguments) -> int:
             files = files or DetectionFiles(predictor.verdicts)
             write(files, folder, as_json, as_csv, with_verdicts=predictor.verdicts is not None)
     report_unreadable(predictor.unreadable)
-    if not seen:
+    if not seen and "shard" not in arguments.own:
         raise UserError(f"--source {engine['source']}: none of its images can be read")
     logger.info(f"{found} detections in {images} images{f'; results in {folder}' if folder.is_dir() else ''}")
     return 0 if predictor.verdicts is None else report(parts)
@@ -88,6 +95,7 @@ COMMAND = Command(
         "detect --weights best.pt --source 'images/*.png' --conf 0.4 scratch=0.6 --save-txt --save-csv",
         "detect --weights best.pt --source scans/ --imgsz native --max-pixels 30000000",
         "detect --weights best.pt --source parts/ --operating-point operating_point.json",
+        "detect --weights best.pt --source archive/ --shard 2/8 --save false",
     ),
     engine=EngineHelp(
         main={"source": "file, folder, glob (in quotes), list file, video, or camera number", "imgsz": IMGSZ},

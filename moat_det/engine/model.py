@@ -31,6 +31,7 @@ from moat_det.detector.detector import Detector
 from moat_det.engine.arguments import check_overrides, check_training_batch, settle, training_defaults
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
+from moat_det.engine.distributed.group import join, lost_ranks_explained
 from moat_det.engine.exporting import export_checkpoint
 from moat_det.engine.inference_options import DetectionOptions, ValidationOptions
 from moat_det.engine.operating_points import take_operating_point
@@ -127,7 +128,7 @@ class MOAT(Model):
         """
         self.trainer = self.make_trainer(**kwargs)
         try:
-            with killed_workers_explained(), naming(self.trainer.save_dir):
+            with killed_workers_explained(), naming(self.trainer.save_dir), lost_ranks_explained(self.trainer.group):
                 self.trainer.train()
         except (UserError, KeyboardInterrupt):
             self.trainer.discard_if_unused()
@@ -164,9 +165,10 @@ class MOAT(Model):
         if kwargs.get("project") or not isinstance(kwargs.get("resume"), (str, Path)):
             overrides.update(self._place(kwargs))
         overrides.update(task="detect", mode="train")
-        choose_device(overrides.get("device"))
-        if "," in str(overrides.get("device")):
-            raise UserError(f"--device {overrides['device']}: training uses one device for now; name one")
+        group = join(overrides.get("device"))
+        choose_device(group.device)
+        if group.device is not None:  # a resumed run has one of its own
+            overrides["device"] = group.device
         if not resume:
             # A mistake in it shall not leave a run's folder behind.
             data = load_dataset(dataset_source(overrides["data"]))
@@ -177,8 +179,8 @@ class MOAT(Model):
         options = None if resume else self._train_options(own, nbs_given="nbs" in kwargs)
         if resume and own:
             logger.warning(f"a resumed run keeps its own {', '.join(own)}; start a new run to change them")
-        with naming(overrides.get("project") or overrides["resume"]):
-            return Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)
+        with naming(overrides.get("project") or overrides["resume"]), lost_ranks_explained(group):
+            return Trainer(overrides=overrides, options=options, group=group, _callbacks=self.callbacks)
 
     def val(self, **kwargs: Any) -> CocoMetrics:
         """Measure the model on a split of a dataset.
@@ -202,8 +204,11 @@ class MOAT(Model):
         if options.per_class and args.get("single_cls"):
             raise UserError("--per-class: with --single-cls all classes are one; leave one of the two out")
         will_draw(self.model.names.values())
-        validator = Validator(args, callbacks=self.callbacks, options=options, trained=self.trained)
-        validator(model=self.model)
+        group = join(args.get("device"))
+        args["device"] = group.device
+        with lost_ranks_explained(group):
+            validator = Validator(args, callbacks=self.callbacks, options=options, trained=self.trained, group=group)
+            validator(model=self.model)
         self.metrics = validator.coco
         return self.metrics
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from ultralytics.models.yolo.detect import DetectionPredictor
 from ultralytics.utils.ops import convert_torch2numpy_batch
 
 from moat_det.data.images.depth import intensity_of_run
+from moat_det.data.images.find import count_suffixes
 from moat_det.data.images.header import large_images
 from moat_det.data.sizes.letterbox import Placement
 from moat_det.data.sizes.policy import FixedSize
@@ -27,6 +31,7 @@ from moat_det.detection.output_names import OutputNames
 from moat_det.detection.pictures import as_picture, draw_detections, write_picture
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
+from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
 from moat_det.engine.inference_options import DetectionOptions
 from moat_det.engine.memory_check import MemoryCheck
@@ -34,6 +39,7 @@ from moat_det.engine.quiet import will_draw
 from moat_det.engine.result_files import CropFiles, VideoFile
 from moat_det.engine.results import Results
 from moat_det.engine.run_folder import claim_run
+from moat_det.engine.shards import DETECTIONS, Shard, ShardRecord
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.fitting import FittingBatches
 from moat_det.engine.sources.open import open_source
@@ -49,7 +55,17 @@ logger = logging.getLogger(__name__)
 # Arguments with which the engine writes into the run's folder.
 _WRITE = ("save", "save_txt", "save_crop", "save_frames", "visualize")
 
+# What all images of a shard have in common, of the engine's arguments.
+_OF_A_SHARD = (
+    *("imgsz", "conf", "iou", "max_det", "classes", "agnostic_nms", "augment", "rect", "quantize", "amp"),
+    *("save", "save_txt", "save_conf", "save_crop"),
+)
+
 _running = threading.local()  # `tables`: those that callbacks are taken from just now, in this thread
+
+
+class NothingLeftError(Exception):
+    """All images of a shard are done."""
 
 
 def runs_callback_of(callbacks: Mapping[str, Any]) -> bool:
@@ -89,6 +105,8 @@ class Predictor(DetectionPredictor):
     ) -> None:
         super().__init__(cfg, overrides, _callbacks)
         self.options = options or DetectionOptions()
+        self._shard = None if self.options.shard is None else Shard.read(self.options.shard)
+        self._record: ShardRecord | None = None
         self._trained = trained or Trained()
         self._claimed = False
 
@@ -96,6 +114,7 @@ class Predictor(DetectionPredictor):
         """Move the model to `args.device`, folded and in that device's number format."""
         device = choose_device(self.args.device)
         check_compiler(device, self.args.compile)
+        self._weights = weights_digest(model) if self._shard is not None else ""
         model.prepare(device, mixed=is_mixed(self.args.amp, self.args.quantize))
         super().setup_model(model, verbose)
         use_all_cores()
@@ -123,6 +142,10 @@ class Predictor(DetectionPredictor):
             raise UserError(
                 f"--source {as_given(source)}: {reason}; give an image, folder, glob, list file, video or camera"
             ) from None
+        self.unreadable = []
+        self.names = OutputNames(getattr(self.dataset, "root", None))
+        if self._shard is not None:
+            self._take_shard(self._shard, source)
         # Cameras that are read together are one batch: where they have several shapes, each is padded to the square.
         cameras = {tuple(shape[:2]) for shape in self.dataset.shape} if self.source_type.stream else set()
         rect = self.args.rect and len(cameras) < 2
@@ -138,8 +161,6 @@ class Predictor(DetectionPredictor):
         self._seen_files: set[str] = set()
         self._cut_files: set[str] = set()
         self._scaled_files: set[str] = set()
-        self.unreadable = []
-        self.names = OutputNames(getattr(self.dataset, "root", None))
         self._crops = CropFiles(self.save_dir / "crops")
         self._pictures: dict[str, int] = {}
         self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
@@ -157,15 +178,55 @@ class Predictor(DetectionPredictor):
         """Give the results one by one; videos end with them, also where nobody asks for the rest."""
         self._videos: dict[Path, VideoFile] = {}
         try:
-            yield from super().stream_inference(*args, **kwargs)
+            for result in super().stream_inference(*args, **kwargs):
+                if self._record is not None:
+                    self._record.add(result, self.names.relative(result.path))
+                yield result
+        except NothingLeftError:
+            return
         finally:
             for video in self._videos.values():
                 video.close()
+            if self._record is not None:
+                self._record.close()
+                self._record = None
+
+    def _take_shard(self, shard: Shard, source: Any) -> None:
+        """Leave of the source the images of the shard that are not done.
+
+        Raises:
+            NothingLeftError: All of them are.
+            UserError: The source is no files, or the shard's folder is of another detection.
+        """
+        if not isinstance(self.dataset, ImageFiles):
+            raise UserError(f"--shard {shard}: shares out files; give an image, a folder, a pattern or a list")
+        if self.dataset.nf > self.dataset.ni:
+            videos = count_suffixes(self.dataset.files[self.dataset.ni :])
+            logger.warning(f"{as_given(source)}: left out with --shard, since they are videos: {videos}")
+        images = self.dataset.files[: self.dataset.ni]
+        for image in images:
+            self.names.base(image)  # by all images, so that every shard, and every start of one, names them alike
+        own = [image for image in images if shard.has(self.names.relative(image))]
+        settings = {"shard": str(shard), "source": os.path.abspath(source), "weights": self._weights}
+        settings |= {name: getattr(self.args, name) for name in _OF_A_SHARD}
+        settings |= {name: value for name, value in asdict(self.options).items() if name not in {"point", "shard"}}
+        self._record = ShardRecord(self.claim_folder(), settings)
+        left = [image for image in own if self.names.relative(image) not in self._record.done]
+        logger.info(
+            f"shard {shard}: {len(own)} of {len(images)} images, {len(own) - len(left)} of them done before; "
+            f"{self.save_dir / DETECTIONS}"
+        )
+        if not left:
+            raise NothingLeftError(f"shard {shard}: no image is left")
+        self.dataset.keep(left)
 
     def claim_folder(self) -> Path:
         """Make the run's folder, once; give it."""
         if not self._claimed:
-            self.save_dir, self._claimed = claim_run(self.args), True
+            args = copy(self.args)
+            if self._shard is not None:  # the same at every start
+                args.name, args.exist_ok = f"{args.name or args.mode}-{self._shard.number}-of-{self._shard.of}", True
+            self.save_dir, self._claimed = claim_run(args), True
         return self.save_dir
 
     def _check_batch(self, files: list[str], images: list[np.ndarray]) -> None:

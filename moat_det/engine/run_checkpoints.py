@@ -46,6 +46,7 @@ def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
         metrics={**trainer.metrics, "fitness": trainer.fitness},
         training={
             "epoch": trainer.epoch,
+            "processes": trainer.group.size,
             "options": options.to_resume(),
             "data": trainer.data_identity,
             "weights": model.state_dict(),

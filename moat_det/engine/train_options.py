@@ -36,6 +36,7 @@ class TrainOptions:
             engine's augmentations alone.
         mixed: Compute in 16 bits where the device does so in hardware. The engine's own mixed precision is float16,
             with a downloaded model as its test, and stays off; ours lives in the detector.
+        sync_bn: Take the batch norms' statistics of the whole batch where several processes share it.
         log: Loggers by name (see `engine.loggers`).
 
     Raises:
@@ -60,6 +61,7 @@ class TrainOptions:
         None, "what is done to training images: none, light, surface, board, or a YAML", takes="str"
     )
     mixed: bool = True
+    sync_bn: bool = option(False, "take batch statistics of the images of all processes, where several train")
     log: list[str] = option(
         [],
         f"loggers that get the figures of each epoch: {', '.join(NAMES)} (results.csv is always written; nothing is "

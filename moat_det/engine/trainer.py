@@ -15,7 +15,7 @@ from torch import nn
 from ultralytics.cfg import DEFAULT_CFG
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.patches import override_configs
-from ultralytics.utils.torch_utils import unwrap_model
+from ultralytics.utils.torch_utils import init_seeds, unwrap_model
 
 from moat_det.checks.quick import quick_check
 from moat_det.data.augment import Preset
@@ -32,6 +32,11 @@ from moat_det.engine.accumulation import Accumulation
 from moat_det.engine.batch_plots import plot_batch
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import use_all_cores
+from moat_det.engine.distributed.batch_norm import level_statistics, synchronize
+from moat_det.engine.distributed.batches import ShareOfBatches
+from moat_det.engine.distributed.gradients import share_gradients
+from moat_det.engine.distributed.group import ALONE, Group
+from moat_det.engine.distributed.loss import share_loss
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.loggers import Loggers
@@ -66,10 +71,12 @@ class Trainer(DetectionTrainer):
         resume: Whether a run goes on.
         accumulation: After which batches the optimizer steps.
         data_identity: What tells the data from other data, by split, as `SplitIndex.identity` gives it.
+        group: The processes that train together.
 
     Args:
         overrides: The engine's arguments; those not given come from `cfg/training/default.yaml` (ours) and the engine.
         options: Our own; None to resume a run, whose checkpoint knows them.
+        group: The processes that train together; each has a trainer.
         _callbacks: The user's callbacks, by event.
 
     Raises:
@@ -78,6 +85,8 @@ class Trainer(DetectionTrainer):
 
     args: Any
     resume: bool
+    stop: bool
+    epochs: int
     accumulate: float
     _checkpoint: Checkpoint | None = None  # to resume from
     _arguments: bytes | None = None  # of the run to resume, as they stand in its folder
@@ -88,25 +97,31 @@ class Trainer(DetectionTrainer):
         overrides: dict[str, Any] | None = None,
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
         options: TrainOptions | None = None,
+        group: Group = ALONE,
     ) -> None:
         overrides = overrides or {}
+        self.group = group
         try:
             # The engine's own mixed precision stays off (see `TrainOptions.mixed`), in a resumed run too.
             super().__init__(cfg, overrides if options is None else {**overrides, "amp": False}, _callbacks)
         finally:
             self._put_back_arguments()
+        # To the engine each process trains alone: its own way knows neither CPUs nor several nodes.
+        self.world_size, self.ddp = 1, False
+        init_seeds(self.args.seed, deterministic=self.args.deterministic)  # the engine's are another for each process
         self.accumulation = Accumulation()
         use_all_cores()
         # The engine has set none for a CPU, whatever was asked for.
         workers = overrides.get("workers")
-        self.args.workers = default_workers(self.device) if workers is None else workers
+        self.args.workers = default_workers(self.device) // self.group.local_size if workers is None else workers
         if self._checkpoint is not None:
             options = options_of(self._checkpoint)
         assert options is not None, "a new training needs options"
         self._options = options
-        if not self.resume:
+        if not self.resume and self.group.leads:
             options.save(self.save_dir / "options.yaml")
-        self._loggers = Loggers(self, options.log)
+        self._loggers = Loggers(self, options.log if self.group.leads else [])
+        self.add_callback("on_train_epoch_end", lambda _: self._agree())
 
     @property
     def _shape(self) -> Shape:
@@ -153,7 +168,7 @@ class Trainer(DetectionTrainer):
         dataset = self.build_dataset(dataset_path, mode, batch_size)
         train = mode == "train"
         drop_last = train and bool(self.args.compile)
-        return make_loader(dataset, self.args.workers, self.device, shuffle=train, drop_last=drop_last)
+        return make_loader(dataset, self.args.workers, self.device, train, drop_last, self.group.rank, self.group.size)
 
     def setup_model(self) -> Checkpoint | None:
         """Build the model; load the weights that it starts from, or goes on from.
@@ -182,6 +197,8 @@ class Trainer(DetectionTrainer):
                     by_order=self._options.weights_by_order,
                 )
         self.model.prepare(self.device, self._options.mixed, training=True)
+        if self._options.sync_bn and self.group.size > 1:
+            synchronize(self.model)
         self.args.freeze = _frozen(self.args.freeze, self.model.parts)
         return self._checkpoint
 
@@ -194,6 +211,7 @@ class Trainer(DetectionTrainer):
             callbacks=self.callbacks,
             options=ValidationOptions(shape=self._options.shape),
             trained=Trained(self._shape, self.data["intensity"], self.chosen_on),
+            group=self.group,
         )
 
     @property
@@ -224,6 +242,8 @@ class Trainer(DetectionTrainer):
         """Make the loaders and the optimizer; the batch may have been chosen, or halved, only now."""
         if self._options.nbs_follows_batch:
             self.args.nbs = self.batch_size
+        if self.group.size > 1:
+            self._share_batches()
         super()._build_train_pipeline()
         self.accumulation.start()
         indices = {"train": self.train_loader.dataset.index, self.args.split: self.test_loader.dataset.index}
@@ -233,7 +253,30 @@ class Trainer(DetectionTrainer):
         for line in quick_check(indices, self.data["names"], self._shape):
             logger.warning(line)
 
+    def _share_batches(self) -> None:
+        """Let the processes have each batch in common, and the mean of their gradients.
+
+        Raises:
+            UserError: They are more than a batch has images.
+        """
+        processes = self.group.size
+        if not isinstance(self.batch_size, int) or self.batch_size < processes:
+            raise UserError(
+                f"--batch {self.batch_size}: the {processes} processes share each batch: give it {processes} or more"
+            )
+        if not self._options.sync_bn and self.batch_size < processes * MIN_IMAGES_FOR_BATCH_STATISTICS:
+            logger.warning(
+                f"each of the {processes} processes takes its batch statistics of {self.batch_size // processes} "
+                "images: --sync-bn takes them of all"
+            )
+        self.model = share_gradients(self.model, compiled=bool(self.args.compile))
+
     # One epoch
+
+    def _get_warmup_iterations(self, num_batches: int) -> int:
+        """Give the warm-up's steps; with `--time` the number of epochs is estimated anew, by the first process."""
+        self.epochs = self.args.epochs = self.group.share(self.epochs)
+        return super()._get_warmup_iterations(num_batches)
 
     def _model_train(self) -> None:
         """Start an epoch: training mode, a backbone held or not, and randomness that depends on (seed, epoch) alone.
@@ -246,6 +289,9 @@ class Trainer(DetectionTrainer):
             set_backbone_training(model.backbone, self.optimizer, self.epoch >= self._options.freeze_backbone)
         norms = [] if model.engine_recipe else model.modules()
         self._batch_norms = [m for m in norms if isinstance(m, nn.BatchNorm2d) and m.training]
+        self._share = ShareOfBatches(model)
+        if self.group.size > 1 and getattr(model, "criterion", None) is None:  # after the class weights are known
+            model.criterion = share_loss(model.init_criterion(), self.group)
         seed = int(np.random.SeedSequence([self.args.seed, self.epoch]).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
@@ -257,10 +303,18 @@ class Trainer(DetectionTrainer):
         """Move the batch to the device, and hold the BN statistics where it is too small to have any."""
         batch = super().preprocess_batch(batch)
         self.accumulate = self.accumulation.count(self.accumulate)
-        enough = len(batch["img"]) >= MIN_IMAGES_FOR_BATCH_STATISTICS
+        enough = batch["share"].total >= MIN_IMAGES_FOR_BATCH_STATISTICS
         for module in self._batch_norms:
             module.train(enough)
+        self._share.set(batch["share"])
         return batch
+
+    def _agree(self) -> None:
+        """Let all processes go on from the first one's batch statistics and decisions."""
+        if self.group.size > 1:
+            for model in (unwrap_model(self.model), self.ema.ema):
+                level_statistics(model, self.group)
+            self.stop, self.stopper.possible_stop = self.group.share((self.stop, self.stopper.possible_stop))
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
         """Append the epoch's row to `results.csv`, and give it to the loggers.
@@ -288,11 +342,19 @@ class Trainer(DetectionTrainer):
         """
         self.resume = bool(self.args.resume)
         if self.resume:
-            self._checkpoint, self.args = find_run(self.args, overrides)
-            file = Path(self.args.save_dir, "args.yaml")
-            self._arguments = file.read_bytes() if file.is_file() else None
-        else:
-            self.args.save_dir = str(claim_run(self.args))
+            if self.group.leads:
+                self._checkpoint, self.args = find_run(self.args, overrides)
+                file = Path(self.args.save_dir, "args.yaml")
+                self._arguments = file.read_bytes() if file.is_file() else None
+            self.args.resume = self.group.share(self.args.resume)
+            if not self.group.leads:
+                self._checkpoint, self.args = find_run(self.args, overrides)
+            return
+        folder = None
+        if self.group.leads:
+            folder = claim_run(self.args)
+            (folder / "results.csv").unlink(missing_ok=True)  # or each process would, where the folder may exist
+        self.args.save_dir = str(self.group.share(folder))
 
     def resume_training(self, ckpt: Checkpoint | None) -> None:
         """Put optimizer, average and counters where they stood."""
@@ -301,10 +363,14 @@ class Trainer(DetectionTrainer):
         restore(self, ckpt)
         assert ckpt.training is not None
         self.start_epoch = ckpt.training["epoch"] + 1
-        drop_rows_after(self.csv, self.start_epoch)
+        if self.group.leads:
+            drop_rows_after(self.csv, self.start_epoch)
         if self._arguments is not None:
             atomic_write_bytes(self.save_dir / "args.yaml", self._arguments)
         logger.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}")
+        processes = ckpt.training.get("processes", 1)
+        if processes != self.group.size:
+            logger.info(f"It goes on in {self.group.size} process(es), after {processes}: rounding will differ")
 
     def save_model(self) -> bool:
         """Write the checkpoints that are due after an epoch."""
@@ -318,7 +384,7 @@ class Trainer(DetectionTrainer):
             UserError: It happened in the first epoch, or for the fourth time.
         """
         sound = torch.isfinite(self.loss).all() and np.isfinite(self.fitness if self.fitness is not None else 0.0)
-        if sound:
+        if not self.group.any(not bool(sound)):
             return False
         self.nan_recovery_attempts += 1
         if epoch == self.start_epoch or self.nan_recovery_attempts > 3 or not self.last.exists():
@@ -337,17 +403,17 @@ class Trainer(DetectionTrainer):
 
     def final_eval(self) -> None:
         """Make the checkpoints fit for use, and validate the best."""
-        for path in (self.last, self.best):
+        for path in (self.last, self.best) if self.group.leads else ():
             if path.exists():
                 strip(path)
-        if self.best.exists():
+        if self.group.share(self.best.exists()):
             logger.info(f"\nValidating {self.best}...")
             self.metrics = self.validator(model=load_checkpoint(self.best).build())
             self.metrics.pop("fitness", None)
 
     def discard_if_unused(self) -> None:
         """Remove the folder of a run that failed before its first epoch, so that the next takes its name."""
-        if not self.args.exist_ok and not self.resume and not self.csv.exists():
+        if self.group.leads and not self.args.exist_ok and not self.resume and not self.csv.exists():
             for name in ("args.yaml", "options.yaml", "labels.jpg"):
                 (self.save_dir / name).unlink(missing_ok=True)
             for folder in (self.wdir, self.save_dir):

@@ -16,6 +16,7 @@ from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.of_model import load_for_model
 from moat_det.demo import dataset_source
 from moat_det.detector.base import BaseDetector
+from moat_det.engine.distributed.group import ALONE, Group
 from moat_det.engine.inference_options import InferenceOptions
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,13 @@ def read_data(args: Any, model: BaseDetector, intensity: Intensity) -> DatasetCo
 
 
 def open_split(
-    args: Any, data: DatasetConfig, options: InferenceOptions, stride: int, device: torch.device, workers: int | None
+    args: Any,
+    data: DatasetConfig,
+    options: InferenceOptions,
+    stride: int,
+    device: torch.device,
+    workers: int | None,
+    group: Group = ALONE,
 ) -> Loader:
     """Make the batches of the split, each of images of one shape.
 
@@ -54,6 +61,7 @@ def open_split(
         stride: The model's largest, in pixels.
         device: Where the batches go.
         workers: Processes that read images; as many as suit the device when None.
+        group: The processes that validate together, of which each takes batches of its own.
 
     Raises:
         UserError: The split holds no image, or a label that cannot be read.
@@ -61,13 +69,13 @@ def open_split(
     args.imgsz = check_imgsz(args.imgsz, stride=stride, max_dim=1)
     sizes = options.sizes(args.imgsz, stride)
     dataset = DetectionDataset(data, args.split, sizes, DatasetOptions.of(args, args.batch))
-    workers = default_workers(device) if workers is None else workers
+    workers = default_workers(device) // group.local_size if workers is None else workers
     if options.native:
         workers = min(workers, 2)  # since each holds whole images
         scaled = sum(sizes.scaled(*label["shape"]) != label["shape"] for label in dataset.labels)
         if scaled:
             logger.warning(f"{scaled} of {len(dataset)} images are scaled down by --max-pixels")
-    return make_loader(dataset, workers, device)
+    return make_loader(dataset, workers, device, rank=group.rank, ranks=group.size)
 
 
 def largest_batch(dataset: DetectionDataset) -> tuple[tuple[int, int, int, int], str]:

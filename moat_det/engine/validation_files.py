@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ class ValidationFiles:
         names: Class index -> name.
         options: Our own: `group` and the target of an operating point.
         settings: What is measured with.
+
+    Attributes:
+        appearance: How bright and sharp each image is that was seen.
     """
 
     def __init__(
@@ -55,7 +59,7 @@ class ValidationFiles:
         self._folder, self._args, self._names = folder, args, names
         self._options, self._settings, self._dataset = options, settings, dataset
         self._called = OutputNames(common_folder(dataset.im_files))
-        self._seen: dict[str, tuple[float, float]] = {}
+        self.appearance: dict[str, tuple[float, float]] = {}
 
     def add(self, number: int, batch: dict[str, Any], found: list[Tensor], scaled: list[Tensor]) -> None:
         """Write what is due of a batch.
@@ -67,13 +71,18 @@ class ValidationFiles:
             scaled: The same in pixels of the file.
         """
         for index, image in enumerate(batch["im_file"]):
-            self._seen[image] = appearance(_without_padding(index, batch))
+            self.appearance[image] = appearance(_without_padding(index, batch))
             if self._args.plots and self._args.visualize:
                 self._draw_matches(index, batch, found[index])
             if self._args.save_txt:
                 self._write_text(image, batch["ori_shape"][index], scaled[index])
         if self._args.plots and number < _DRAWN:
             self._draw(number, batch, found)
+
+    def join(self, appearances: Sequence[Mapping[str, tuple[float, float]]]) -> None:
+        """Take over what several processes saw, in the order of the dataset."""
+        seen = ChainMap(*map(dict, appearances))
+        self.appearance = {image: seen[image] for image in self._dataset.im_files if image in seen}
 
     def write(
         self, evaluator: CocoEvaluator, metrics: CocoMetrics, speed_ms: Mapping[str, float]
@@ -96,7 +105,7 @@ class ValidationFiles:
             speed_ms,
             self._options,
             self._settings,
-            self._seen,
+            self.appearance,
             plots=self._args.plots,
             channels=self._dataset.channels,
         )

@@ -143,6 +143,15 @@ class CocoEvaluator:
             for index, box, score in zip(classes.tolist(), boxes.tolist(), scores.tolist(), strict=True)
         ]
 
+    @property
+    def detections(self) -> dict[int, list[dict[str, Any]]]:
+        """What was found in each image seen so far, by its id, as `predictions` has it."""
+        return self._detections
+
+    def join(self, detections: Mapping[int, list[dict[str, Any]]]) -> None:
+        """Take over the `detections` of another evaluator of the split, which saw other images."""
+        self._detections.update(detections)
+
     def image_id(self, path: Path) -> int:
         """Give the id of an image; raises `KeyError` where the path is not part of the ground truth."""
         return self._image_ids[path]

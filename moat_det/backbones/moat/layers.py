@@ -59,7 +59,14 @@ class SqueezeExcite(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Drops the whole branch of a sample with probability `rate` in training and scales the kept ones up."""
+    """Drops the whole branch of a sample with probability `rate` in training and scales the kept ones up.
+
+    Attributes:
+        share: Where several processes share a batch: the position in it of the first sample here, and how many it
+            has. Each draws for all of them, so that a sample's fate does not depend on who computes it.
+    """
+
+    share: tuple[int, int] | None = None
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -70,7 +77,9 @@ class DropPath(nn.Module):
         if not self.training or self.rate == 0:
             return x
         keep = 1 - self.rate
-        mask = torch.empty(x.shape[0], *[1] * (x.ndim - 1), dtype=x.dtype, device=x.device).bernoulli_(keep)
+        first, samples = self.share or (0, x.shape[0])
+        mask = torch.empty(samples, *[1] * (x.ndim - 1), dtype=x.dtype, device=x.device).bernoulli_(keep)
+        mask = mask[first : first + x.shape[0]]
         # divided apart from the mask: 1 / keep rounded to bfloat16 would scale every branch wrongly
         return x / keep * mask
 

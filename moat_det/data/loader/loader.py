@@ -10,12 +10,13 @@ from typing import Any
 
 import cv2
 import torch
-from torch.utils.data import DataLoader, RandomSampler, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from moat_det.cores import available_cores
 from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.loader.rectangles import RectangleSampler
-from moat_det.data.seeds import image_seed
+from moat_det.data.loader.shares import Shares
+from moat_det.data.loader.shuffled import ShuffledSampler
 from moat_det.data.sizes.policy import TrainingRectangles
 from moat_det.errors import UserError
 
@@ -26,7 +27,8 @@ _PREFETCHED = 4  # batches that a worker is ahead by
 class Loader(DataLoader):
     """A `DataLoader` whose workers live on from one epoch to the next.
 
-    Its batches depend on the dataset, its seed and its epoch alone, not on the number of workers.
+    Its batches depend on the dataset, its seed and its epoch alone, not on the number of workers. One of training says
+    in `share` what of a batch that several processes have in common it is.
     """
 
     dataset: DetectionDataset
@@ -35,7 +37,8 @@ class Loader(DataLoader):
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]  # the engine wants no more of it
         """Give the batches of an epoch, and then name the images that were broken."""
         try:
-            yield from super().__iter__()
+            for number, batch in enumerate(super().__iter__()):
+                yield batch | {"share": self.sampler.of_batch(number)} if isinstance(self.sampler, Shares) else batch
         except UserError as error:
             # Of a worker's error torch gives the traceback's text, whose last line is the message.
             raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
@@ -49,9 +52,6 @@ class Loader(DataLoader):
     def start_epoch(self, epoch: int) -> None:
         """Let the order of the images and each random choice be those of an epoch."""
         self.dataset.epoch = epoch
-        if isinstance(self.sampler, RandomSampler):
-            # No image has this number, so that the order has a seed of its own.
-            self.sampler.generator.manual_seed(image_seed(self.dataset.seed, epoch, len(self.dataset)))
 
     def reset(self) -> None:
         """End the workers; the next epoch's see the dataset as it is then. The engine asks for it when mosaic ends."""
@@ -77,8 +77,13 @@ def make_loader(
     device: torch.device,
     shuffle: bool = False,
     drop_last: bool = False,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Loader:
     """Make the loader of a split, in the dataset's batches.
+
+    Several processes share each shuffled batch; of the others each is one process's alone, so that what is computed of
+    it does not depend on how many there are.
 
     Args:
         dataset: The split.
@@ -86,16 +91,17 @@ def make_loader(
         device: Where the batches go.
         shuffle: Draw another order for each epoch.
         drop_last: Leave out a last shuffled batch that is smaller than the others, unless it is the only one.
+        rank: Which process this is, from 0.
+        ranks: How many there are.
     """
-    count = len(dataset.batches)
-    workers = min(workers, count) if count > 1 else 0
-    how: dict[str, Any] = {"batch_sampler": [list(batch.images) for batch in dataset.batches]}
+    batches = dataset.batches if shuffle else dataset.batches[rank::ranks]
+    workers = min(workers, len(batches)) if len(batches) > 1 else 0
+    how: dict[str, Any] = {"batch_sampler": [list(batch.images) for batch in batches]}
     if shuffle:
-        order: Sampler[int] = RandomSampler(dataset, generator=torch.Generator())
-        if isinstance(dataset.sizes, TrainingRectangles):
-            order = RectangleSampler(dataset)
-        batch_size = min(dataset.batch_size, len(dataset))
-        how = {"batch_size": batch_size, "sampler": order, "drop_last": drop_last and count > 1}
+        rectangles = isinstance(dataset.sizes, TrainingRectangles)
+        order: Sampler[int] = RectangleSampler(dataset) if rectangles else ShuffledSampler(dataset)
+        shares = Shares(order, min(dataset.batch_size, len(dataset)), rank, ranks, drop_last)
+        how = {"batch_size": shares.batch_size, "sampler": shares}
     return Loader(
         dataset,
         num_workers=workers,

@@ -55,6 +55,11 @@ class ImageFiles(LoadImagesAndVideos):
         if videos:
             self._new_video(videos[0])
 
+    def keep(self, images: list[str]) -> None:
+        """Read no other files than these, some of the images, of which none was read yet."""
+        self.files, self.nf, self.ni = images, len(images), len(images)
+        self.video_flag, self.mode = [False] * len(images), "image"
+
     def __next__(self) -> tuple[list[str], list[np.ndarray], list[str]]:
         """Give the paths of a batch, its images (H, W, C) uint8, and texts for the log."""
         paths: list[str] = []

@@ -1,0 +1,32 @@
+"""The order of training images where all batches have one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+from moat_det.data.loader.dataset import DetectionDataset
+from moat_det.data.seeds import image_seed
+
+
+class ShuffledSampler(Sampler[int]):
+    """Draws an order of all images for each epoch.
+
+    Args:
+        dataset: Whose `seed` and `epoch` it follows.
+    """
+
+    def __init__(self, dataset: DetectionDataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        """Images."""
+        return len(self._dataset)
+
+    def __iter__(self) -> Iterator[int]:
+        """Give the images' positions, in the order of the dataset's epoch."""
+        # No image has this number, so that the order has a seed of its own.
+        seed = image_seed(self._dataset.seed, self._dataset.epoch, len(self))
+        yield from torch.randperm(len(self), generator=torch.Generator().manual_seed(seed)).tolist()
