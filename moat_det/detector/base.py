@@ -56,8 +56,13 @@ class BaseDetector(DetectionModel):
         """Say in a few words what it is."""
         return str(self.yaml.get("yaml_file", "model of the engine"))
 
-    def initialize_prior(self, image_size: Sequence[float]) -> None:
-        """Start from the scores that say nothing about an image of height and width `image_size` yet."""
+    def initialize_prior(self, image_size: Sequence[float], objects: Sequence[float]) -> None:
+        """Start from the scores that say nothing about an image yet.
+
+        Args:
+            image_size: Its height and width in pixels.
+            objects: Expected objects in it, of each class (nc,); above 0.
+        """
 
     def prepare(self, device: torch.device, mixed: bool = True, training: bool = False) -> None:
         """Take the number format and the memory format that `device` computes in fastest.

@@ -66,7 +66,7 @@ class Head(Detect):
         """Make boxes (B, 4, A) in strides; the expected positions among the bins come as (B, 4, A)."""
         return super().decode_bboxes(self.scale.to_strides(bboxes), anchors, angle)
 
-    def bias_init(self, image_size: float | Sequence[float] = 640.0, objects: float = 5.0) -> None:
+    def bias_init(self, image_size: float | Sequence[float] = 640.0, objects: float | Sequence[float] = 5.0) -> None:
         """Start from the boxes and scores that say nothing about an image yet.
 
         Each level starts with the scores that `objects` objects would have. The engine's prior assumes 640 px; at
@@ -76,12 +76,13 @@ class Head(Detect):
 
         Args:
             image_size: Height and width of a training image, or the side of a square one, in pixels.
-            objects: Expected objects in an image, over all classes.
+            objects: Expected objects in an image, over all classes, or of each class (nc,); above 0.
         """
         height, width = image_size if isinstance(image_size, Sequence) else (image_size, image_size)
+        of_class = objects if isinstance(objects, Sequence) else [objects / self.nc] * self.nc
         distribution = (2.0 - self.scale.widths().log()).repeat(4)
         for level_stride, box, score in zip(self.stride.tolist(), self.cv2, self.cv3, strict=True):
+            points = height * width / level_stride**2
             with torch.no_grad():
                 box[-1].bias.copy_(distribution)
-            points = height * width / level_stride**2
-            nn.init.constant_(score[-1].bias, math.log(objects / self.nc / points))
+                score[-1].bias.copy_(torch.tensor([math.log(number / points) for number in of_class]))

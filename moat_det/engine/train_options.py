@@ -38,6 +38,8 @@ class TrainOptions:
             with a downloaded model as its test, and stays off; ours lives in the detector.
         sync_bn: Take the batch norms' statistics of the whole batch where several processes share it.
         log: Loggers by name (see `engine.loggers`).
+        good_parts: The share of images without objects in an epoch, in [0, 1); None for that of the data, at most a
+            half (see `GoodParts`).
 
     Raises:
         UserError: A value is out of its range.
@@ -69,8 +71,14 @@ class TrainOptions:
         metavar="NAME ...",
     )
 
+    good_parts: float | None = option(
+        None, "share of good parts, images without a box, in an epoch, 0 to below 1 (default: the data's, at most 0.5)"
+    )
+
     def __post_init__(self) -> None:
         """Check the values."""
+        if self.good_parts is not None and not 0 <= self.good_parts < 1:
+            raise UserError(f"--good-parts {self.good_parts}: must be a share, from 0 to below 1")
         if type(self.freeze_backbone) is not int or self.freeze_backbone < 0:
             raise UserError(f"--freeze-backbone {self.freeze_backbone}: must be a number of epochs, 0 or more")
         if not isinstance(self.layer_decay, (int, float)) or not 0 < self.layer_decay <= 1:

@@ -23,6 +23,7 @@ from moat_det.data.config import DatasetConfig, check_channels, load_dataset
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.index.labels import ONE_CLASS
 from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
+from moat_det.data.loader.good_parts import expected_objects
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.sizes.policy import size_policy
 from moat_det.data.sizes.shape import Shape
@@ -157,7 +158,7 @@ class Trainer(DetectionTrainer):
             sizes = size_policy(imgsz, stride, rect=True)
             return DetectionDataset(self.data, self.args.split, sizes, DatasetOptions.of(self.args, batch, "gray"))
         sizes = size_policy(imgsz, stride, rect=self.args.rect, training=True)
-        options = DatasetOptions.of(self.args, batch, "replace")
+        options = DatasetOptions.of(self.args, batch, "replace", self._options.good_parts)
         preset = Preset(**self._options.augmentation) if self._options.augmentation else None
         dataset = DetectionDataset(self.data, "train", sizes, options, self.args, preset)
         self.data["intensity"] = dataset.intensity  # the validation's and the checkpoint's from here on
@@ -171,7 +172,7 @@ class Trainer(DetectionTrainer):
         return make_loader(dataset, self.args.workers, self.device, train, drop_last, self.group.rank, self.group.size)
 
     def setup_model(self) -> Checkpoint | None:
-        """Build the model; load the weights that it starts from, or goes on from.
+        """Build the model; load the weights that it goes on from.
 
         Returns:
             The checkpoint to resume, or None.
@@ -187,15 +188,6 @@ class Trainer(DetectionTrainer):
             check_channels(self._checkpoint.channels, self.data)
             assert self._checkpoint.training is not None
             self.model.load_state_dict(self._checkpoint.training["weights"])
-        else:
-            self.model.initialize_prior(self._shape)
-            if self._options.weights is not None:
-                load_weights(
-                    self.model,
-                    self._options.weights,
-                    remap_classes=self.args.cls_remap,
-                    by_order=self._options.weights_by_order,
-                )
         self.model.prepare(self.device, self._options.mixed, training=True)
         if self._options.sync_bn and self.group.size > 1:
             synchronize(self.model)
@@ -248,8 +240,11 @@ class Trainer(DetectionTrainer):
         self.accumulation.start()
         indices = {"train": self.train_loader.dataset.index, self.args.split: self.test_loader.dataset.index}
         self.data_identity = {split: index.identity() for split, index in indices.items()}
-        if self._checkpoint is not None:
+        if self._checkpoint is None:
+            self._initialize_weights()
+        else:
             check_same_data(self._checkpoint, self.data_identity, self.data["yaml_file"])
+        self._say_good_parts()
         for line in quick_check(indices, self.data["names"], self._shape):
             logger.warning(line)
 
@@ -270,6 +265,28 @@ class Trainer(DetectionTrainer):
                 "images: --sync-bn takes them of all"
             )
         self.model = share_gradients(self.model, compiled=bool(self.args.compile))
+
+    def _initialize_weights(self) -> None:
+        """Start from the scores that the data's objects make likely, and from the weights that were given."""
+        model, dataset = unwrap_model(self.model), self.train_loader.dataset
+        images = len(dataset) if dataset.good_parts is None else len(dataset.good_parts)
+        model.initialize_prior(self._shape, expected_objects(dataset.labels, len(self.data["names"]), images))
+        if self._options.weights is not None:
+            load_weights(
+                model,
+                self._options.weights,
+                remap_classes=self.args.cls_remap,
+                by_order=self._options.weights_by_order,
+            )
+
+    def _say_good_parts(self) -> None:
+        """Say what an epoch takes where it does not take every image."""
+        chosen = self.train_loader.dataset.good_parts
+        if chosen is not None:
+            logger.info(
+                f"an epoch takes {len(chosen) - chosen.drawn} images with objects and {chosen.drawn} of the "
+                f"{chosen.good} good parts, others each time (--good-parts SHARE)"
+            )
 
     # One epoch
 

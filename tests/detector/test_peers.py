@@ -45,7 +45,7 @@ def test_what_our_models_have_it_has_not(peer: Peer) -> None:
     assert peer.engine_recipe
     assert peer.parts[:3] == ["0", "1", "2"]
     biases = [level[-1].bias.clone() for level in peer.model[-1].cv3]
-    peer.initialize_prior((4096, 4096))
+    peer.initialize_prior((4096, 4096), [1.0] * 3)
     assert all(torch.equal(level[-1].bias, bias) for level, bias in zip(peer.model[-1].cv3, biases, strict=True))
     peer.prepare(torch.device("cpu"))
     assert peer.dtype == torch.float32

@@ -25,6 +25,7 @@ def open_dataset(
     rect: bool = False,
     preset: Preset | None = None,
     on_broken: OnBroken = "refuse",
+    good_parts: float | None = None,
     **settings: Any,
 ) -> DetectionDataset:
     """Open "train" to train, another split to evaluate, in one shape, or else in squares, or else in rectangles.
@@ -38,6 +39,7 @@ def open_dataset(
         rect: Rectangles instead of the square.
         preset: The training's.
         on_broken: What stands in for a broken image.
+        good_parts: Their share in an epoch.
         **settings: Arguments of the engine.
     """
     data = source if isinstance(source, dict) else load_dataset(source)
@@ -46,4 +48,4 @@ def open_dataset(
     rectangles = TrainingRectangles if training else Rectangles
     sizes = rectangles(imgsz) if rect and shape is None else FixedSize(shape or (imgsz, imgsz))
     hyp = args if training else None
-    return DetectionDataset(data, split, sizes, DatasetOptions.of(args, batch, on_broken), hyp, preset)
+    return DetectionDataset(data, split, sizes, DatasetOptions.of(args, batch, on_broken, good_parts), hyp, preset)

@@ -16,6 +16,11 @@ from moat_det.data.sizes.shape import shrink_within
 class Partners(BaseMixTransform):
     """The base of the engine's mixing steps, whose partners take the shape of the sample that they come into."""
 
+    def get_indexes(self) -> int | list[int]:
+        """Draw the partner."""
+        index: int = self.dataset.partner()
+        return index
+
     def get_params(self, labels: dict[str, Any]) -> dict[str, Any]:
         """Give the partners as `mix_labels`, after `pre_transform`."""
         indexes = self.get_indexes()

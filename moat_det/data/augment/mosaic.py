@@ -13,7 +13,7 @@ from moat_det.data.sizes.letterbox import PADDING
 
 
 class Mosaic(Partners):
-    """Puts an image and three others of the whole index around a random point of a canvas of 2H x 2W pixels.
+    """Puts an image and three others around a random point of a canvas of 2H x 2W pixels.
 
     The point lies in the middle half of either axis. Each image touches it with one corner and is cut off where the
     canvas ends; `Perspective` then scales the canvas and cuts a training image out of its middle. For squares this is
@@ -31,7 +31,7 @@ class Mosaic(Partners):
 
     def get_indexes(self) -> list[int]:
         """Draw the three others."""
-        return [random.randrange(len(self.dataset)) for _ in range(3)]
+        return [self.dataset.partner() for _ in range(3)]
 
     def get_params(self, labels: dict[str, Any]) -> dict[str, Any]:
         """Give the four parts, their top left corners on the canvas, and its height and width."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -26,11 +27,12 @@ from moat_det.data.images.choose_intensity import choose_intensity
 from moat_det.data.index import SplitIndex, open_index
 from moat_det.data.index.labels import keep_classes
 from moat_det.data.loader.broken import OnBroken
+from moat_det.data.loader.good_parts import GoodParts
 from moat_det.data.loader.images import Cache, Images
 from moat_det.data.of_model import settle_intensity
 from moat_det.data.seeds import image_seed, seeded
 from moat_det.data.sizes.letterbox import Placement, letterbox
-from moat_det.data.sizes.policy import Batch, SizePolicy
+from moat_det.data.sizes.policy import Batch, SizePolicy, TrainingRectangles
 from moat_det.data.sizes.shape import shrink_within
 from moat_det.errors import UserError
 
@@ -51,6 +53,7 @@ class DatasetOptions:
         cache: Where the scaled images are kept.
         seed: Of the random choices; with the epoch and the image it decides each.
         on_broken: What stands in for an image that can no longer be read.
+        good_parts: The share of images without objects in an epoch of training, as `GoodParts` takes it.
     """
 
     batch: int
@@ -60,12 +63,19 @@ class DatasetOptions:
     cache: Cache | None = None
     seed: int = 0
     on_broken: OnBroken = "refuse"
+    good_parts: float | None = None
 
     @classmethod
-    def of(cls, args: IterableSimpleNamespace, batch: int, on_broken: OnBroken = "refuse") -> DatasetOptions:
+    def of(
+        cls,
+        args: IterableSimpleNamespace,
+        batch: int,
+        on_broken: OnBroken = "refuse",
+        good_parts: float | None = None,
+    ) -> DatasetOptions:
         """Take them from the engine's arguments."""
         cache = _CACHES.get(str(args.cache).lower())
-        return cls(batch, args.fraction, args.classes, bool(args.single_cls), cache, args.seed, on_broken)
+        return cls(batch, args.fraction, args.classes, bool(args.single_cls), cache, args.seed, on_broken, good_parts)
 
 
 class DetectionDataset(Dataset[dict[str, Any]]):
@@ -92,6 +102,7 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         batches: The images of each batch in their order, and its shape.
         epoch: Whose random choices are drawn; its setting reaches the workers, between two epochs.
         images: The images.
+        good_parts: Which images an epoch takes; None for all: in evaluation, and where each batch has its own shape.
         index: What the split's files say.
         intensity: How images of more than 8 bits become the model's input.
         shapes: Height and width of each sample.
@@ -148,6 +159,12 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             cache=options.cache,
             prefix=self.prefix,
         )
+        self.good_parts: GoodParts | None = None
+        if training and not isinstance(sizes, TrainingRectangles):
+            chosen = GoodParts(self.labels, options.good_parts, options.seed)
+            self.good_parts = chosen if chosen.drawn < chosen.good else None
+        elif options.good_parts is not None:
+            raise UserError("--good-parts: with --rect an epoch takes every image; leave one of the two out")
         self.copy_paste: CopyPaste | None = None
         self.transforms = self.build_transforms(copy(hyp))
 
@@ -161,6 +178,10 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             sample = self.transforms(self.get_image_and_label(index))
         del sample["rect_shape"]
         return sample
+
+    def partner(self) -> int:
+        """Draw an image to mix into another."""
+        return random.randrange(len(self)) if self.good_parts is None else self.good_parts.partner()
 
     @property
     def epoch(self) -> int:

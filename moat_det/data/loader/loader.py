@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from moat_det.cores import available_cores
 from moat_det.data.loader.dataset import DetectionDataset
@@ -99,8 +99,8 @@ def make_loader(
     how: dict[str, Any] = {"batch_sampler": [list(batch.images) for batch in batches]}
     if shuffle:
         rectangles = isinstance(dataset.sizes, TrainingRectangles)
-        order: Sampler[int] = RectangleSampler(dataset) if rectangles else ShuffledSampler(dataset)
-        shares = Shares(order, min(dataset.batch_size, len(dataset)), rank, ranks, drop_last)
+        order = RectangleSampler(dataset) if rectangles else ShuffledSampler(dataset)
+        shares = Shares(order, min(dataset.batch_size, len(order)), rank, ranks, drop_last)
         how = {"batch_size": shares.batch_size, "sampler": shares}
     return Loader(
         dataset,

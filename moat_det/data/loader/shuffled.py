@@ -12,7 +12,7 @@ from moat_det.data.seeds import image_seed
 
 
 class ShuffledSampler(Sampler[int]):
-    """Draws an order of all images for each epoch.
+    """Draws an order for each epoch: of all images, or of those that the dataset's `good_parts` choose.
 
     Args:
         dataset: Whose `seed` and `epoch` it follows.
@@ -23,10 +23,14 @@ class ShuffledSampler(Sampler[int]):
 
     def __len__(self) -> int:
         """Images."""
-        return len(self._dataset)
+        chosen = self._dataset.good_parts
+        return len(self._dataset) if chosen is None else len(chosen)
 
     def __iter__(self) -> Iterator[int]:
         """Give the images' positions, in the order of the dataset's epoch."""
+        if self._dataset.good_parts is not None:
+            yield from self._dataset.good_parts.order(self._dataset.epoch)
+            return
         # No image has this number, so that the order has a seed of its own.
         seed = image_seed(self._dataset.seed, self._dataset.epoch, len(self))
         yield from torch.randperm(len(self), generator=torch.Generator().manual_seed(seed)).tolist()
