@@ -19,6 +19,7 @@ from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.output_names import OutputNames, common_folder
 from moat_det.engine.result_files import write_labels
 from moat_det.engine.results import Results
+from moat_det.engine.run_folder import check_apart
 from moat_det.evaluation import (
     CocoEvaluator,
     CocoMetrics,
@@ -55,6 +56,9 @@ class ValidationFiles:
         names: Class index -> name.
         options: Our own: `group` and the target of an operating point.
         settings: What is measured with.
+
+    Raises:
+        UserError: Labels would be written where the images are.
     """
 
     def __init__(
@@ -68,7 +72,10 @@ class ValidationFiles:
     ) -> None:
         self._folder, self._args, self._names = folder, args, names
         self._options, self._settings, self._dataset = options, settings, dataset
-        self._called = OutputNames(common_folder(dataset.im_files))
+        root = common_folder(dataset.im_files)
+        if args.save_txt:
+            check_apart(folder, root)
+        self._called = OutputNames(root)
         self._seen: dict[str, tuple[float, float]] = {}
 
     def add(self, number: int, batch: dict[str, Any], found: list[Tensor], scaled: list[Tensor]) -> None:
