@@ -279,7 +279,7 @@ def test_windows_that_are_none(text: Any) -> None:
 
 
 def test_validation_remembers_the_tables_of_a_size(
-    model: MOAT, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: MOAT, learnt: Learnt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted = []
 
@@ -289,7 +289,7 @@ def test_validation_remembers_the_tables_of_a_size(
 
     monkeypatch.setattr(position_bias, "fit_table", count)
     monkeypatch.setattr(attention, "fit_table", count)
-    model.val(data=str(demo), imgsz=96, batch=4, plots=False, project=str(tmp_path))
+    model.val(data=str(learnt.data), imgsz=96, batch=4, plots=False, project=str(tmp_path))
     assert len(fitted) == 9  # once a block of attention, not once a batch
 
 
