@@ -20,7 +20,8 @@ def assert_same_boxes(first: np.ndarray, second: np.ndarray, atol: float, score_
     assert len(first) == len(second)
     ious = box_iou(*(torch.from_numpy(np.asarray(boxes)[:, :4].astype(np.float64)) for boxes in (first, second)))
     same_class = first[:, None, 5] == second[None, :, 5]
-    nearness = np.where(same_class, ious.numpy() - np.abs(first[:, None, 4] - second[None, :, 4]), -2)
+    apart = np.abs(first[:, None, :4] - second[None, :, :4]).max(axis=2)  # decides where boxes have no area
+    nearness = np.where(same_class, np.nan_to_num(ious.numpy()) - 1e-4 * apart, -1e3)
     rows, columns = linear_sum_assignment(nearness, maximize=True)
     second = second[columns]
     np.testing.assert_array_equal(first[rows, 5], second[:, 5])

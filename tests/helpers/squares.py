@@ -8,6 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from moat_det.data.sizes.letterbox import PADDING
+
 
 class Learnt(NamedTuple):
     """A model that has learnt, and the data.yaml of what it has learnt: images of 64 px, of 96 px in val.
@@ -20,7 +22,7 @@ class Learnt(NamedTuple):
 
 
 NAMES = ("square", "disc")
-GROUND = 60
+GROUND = PADDING  # so that nothing begins where an image ends
 
 
 def draw_squares(root: Path, train: int, val: int, train_side: int, val_side: int) -> Path:
