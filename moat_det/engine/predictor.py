@@ -38,7 +38,7 @@ from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.quiet import will_draw
 from moat_det.engine.result_files import CropFiles, VideoFile
 from moat_det.engine.results import Results
-from moat_det.engine.run_folder import claim_run
+from moat_det.engine.run_folder import check_apart, claim_run, tell_results
 from moat_det.engine.shards import DETECTIONS, Shard, ShardRecord
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.fitting import FittingBatches
@@ -156,8 +156,10 @@ class Predictor(DetectionPredictor):
                 f"--source {as_given(source)}: videos and cameras have no {self.model.channels} bands; give images"
             )
         self._places: Sequence[Placement] = []  # of the images of the batch
+        root = getattr(self.dataset, "root", None)
+        tell_results(self.args, root, getattr(self.dataset, "files", ()))
         if any(getattr(self.args, name) for name in _WRITE):
-            self.claim_folder()
+            check_apart(self.claim_folder(), root)
         self._seen_files: set[str] = set()
         self._cut_files: set[str] = set()
         self._scaled_files: set[str] = set()

@@ -19,6 +19,7 @@ from moat_det.detection.label_files import write_labels
 from moat_det.detection.output_names import OutputNames, common_folder
 from moat_det.engine.batch_plots import plot_batch
 from moat_det.engine.inference_options import ValidationOptions
+from moat_det.engine.run_folder import check_apart
 from moat_det.evaluation import CocoEvaluator, CocoMetrics
 from moat_det.evaluation.drift import appearance
 from moat_det.evaluation.inspection.inspection import Inspection
@@ -45,6 +46,9 @@ class ValidationFiles:
 
     Attributes:
         appearance: How bright and sharp each image is that was seen.
+
+    Raises:
+        UserError: Labels would be written where the images are.
     """
 
     def __init__(
@@ -58,7 +62,10 @@ class ValidationFiles:
     ) -> None:
         self._folder, self._args, self._names = folder, args, names
         self._options, self._settings, self._dataset = options, settings, dataset
-        self._called = OutputNames(common_folder(dataset.im_files))
+        root = common_folder(dataset.im_files)
+        if args.save_txt:
+            check_apart(folder, root)
+        self._called = OutputNames(root)
         self.appearance: dict[str, tuple[float, float]] = {}
 
     def add(self, number: int, batch: dict[str, Any], found: list[Tensor], scaled: list[Tensor]) -> None:
