@@ -12,9 +12,9 @@ from moat_det.cli.command import Arguments, Command, EngineHelp
 from moat_det.cli.outcome import report, report_unreadable, write
 from moat_det.cli.trained import GENERAL, IMGSZ, TrainedModel, refuse_model
 from moat_det.detection.detection_files import DetectionFiles
+from moat_det.detection.shards import check_alone
 from moat_det.detection.thresholds import CONF, Thresholds
 from moat_det.engine.inference_options import DetectionOptions
-from moat_det.engine.shards import DETECTIONS
 from moat_det.errors import UserError
 from moat_det.options import option
 
@@ -45,12 +45,7 @@ def check_detection(given: Mapping[str, Any]) -> None:
     Thresholds.read(given.get("conf"))
     if given.get("operating_point") and given.get("conf"):
         raise UserError("--conf: the thresholds are those of --operating-point; leave one of the two out")
-    files = next((name for name in ("save_json", "save_csv") if given.get(name)), None)
-    if given.get("shard") and files:
-        raise UserError(
-            f"--{files.replace('_', '-')}: with --shard the detections are in {DETECTIONS}, a line for each image; "
-            "leave one of the two out"
-        )
+    check_alone(given.get("shard"), {name: given.get(name) for name in ("operating_point", "save_csv", "save_json")})
     if given.get("weights") and not given.get("source"):
         raise UserError("moat detect needs --source, e.g. --source images/ or --source part.png")
 

@@ -12,7 +12,7 @@ from moat_det.engine.distributed.launch import launch
 
 DEVICE = "where to compute: cpu, or a GPU's number; several (0,1 or cpu,cpu) start a process for each"
 
-_TURN = 5  # seconds in which the first process says an error that all of them have, and ends the others
+_TURN = 20  # seconds in which the first process says an error that all of them have, and ends the others
 
 
 def in_processes(name: str, arguments: Arguments, work: Callable[[], None]) -> int:

@@ -9,8 +9,8 @@ from moat_det.backbones.windows import POSITIONS, WINDOW, WindowSpec, read_windo
 from moat_det.data.sizes.imgsz import AUTO, take_shape
 from moat_det.data.sizes.policy import SizePolicy, size_policy
 from moat_det.data.sizes.shape import NATIVE, Shape
+from moat_det.detection.shards import SHARD, check_alone
 from moat_det.engine.arguments import check_batch
-from moat_det.engine.shards import Shard
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
 from moat_det.evaluation.options import MeasuringOptions
@@ -101,22 +101,12 @@ class DetectionOptions(InferenceOptions):
         metavar="FILE",
     )
     point: OperatingPoint | None = None
-    shard: str | None = option(
-        None,
-        "detect in part I of N of the images alone, into a folder of its own; started again it goes on",
-        metavar="I/N",
-    )
+    shard: str | None = option(None, SHARD, metavar="I/N")
 
     def __post_init__(self) -> None:
         """Check the values."""
         super().__post_init__()
-        if self.shard is not None:
-            Shard.read(self.shard)
-            if self.point is not None:
-                raise UserError(
-                    f"--shard {self.shard}: with --operating-point the images of a part may lie in several shards; "
-                    "leave one of the two out"
-                )
+        check_alone(self.shard, {"operating_point": self.point})
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from moat_det.data.sizes.shape import round_up
 from moat_det.detection.label_files import write_labels
 from moat_det.detection.output_names import OutputNames
 from moat_det.detection.pictures import as_picture, draw_detections, write_picture
+from moat_det.detection.shards import Shard, ShardRecord
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
 from moat_det.engine.checkpoint import weights_digest
@@ -39,7 +40,6 @@ from moat_det.engine.quiet import will_draw
 from moat_det.engine.result_files import CropFiles, VideoFile
 from moat_det.engine.results import Results
 from moat_det.engine.run_folder import check_apart, claim_run, tell_results
-from moat_det.engine.shards import DETECTIONS, Shard, ShardRecord
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.fitting import FittingBatches
 from moat_det.engine.sources.open import open_source
@@ -182,7 +182,7 @@ class Predictor(DetectionPredictor):
         try:
             for result in super().stream_inference(*args, **kwargs):
                 if self._record is not None:
-                    self._record.add(result, self.names.relative(result.path))
+                    self._record.add(result.detections(), self.names.relative(result.path))
                 yield result
         except NothingLeftError:
             return
@@ -205,19 +205,13 @@ class Predictor(DetectionPredictor):
         if self.dataset.nf > self.dataset.ni:
             videos = count_suffixes(self.dataset.files[self.dataset.ni :])
             logger.warning(f"{as_given(source)}: left out with --shard, since they are videos: {videos}")
-        images = self.dataset.files[: self.dataset.ni]
-        for image in images:
-            self.names.base(image)  # by all images, so that every shard, and every start of one, names them alike
-        own = [image for image in images if shard.has(self.names.relative(image))]
         settings = {"shard": str(shard), "source": os.path.abspath(source), "weights": self._weights}
         settings |= {name: getattr(self.args, name) for name in _OF_A_SHARD}
         settings |= {name: value for name, value in asdict(self.options).items() if name not in {"point", "shard"}}
-        self._record = ShardRecord(self.claim_folder(), settings)
-        left = [image for image in own if self.names.relative(image) not in self._record.done]
-        logger.info(
-            f"shard {shard}: {len(own)} of {len(images)} images, {len(own) - len(left)} of them done before; "
-            f"{self.save_dir / DETECTIONS}"
-        )
+        folder = self.claim_folder()
+        check_apart(folder, self.dataset.root)
+        self._record = ShardRecord(folder, settings)
+        left = self._record.left(shard, self.dataset.files[: self.dataset.ni], self.names)
         if not left:
             raise NothingLeftError(f"shard {shard}: no image is left")
         self.dataset.keep(left)
@@ -227,7 +221,7 @@ class Predictor(DetectionPredictor):
         if not self._claimed:
             args = copy(self.args)
             if self._shard is not None:  # the same at every start
-                args.name, args.exist_ok = f"{args.name or args.mode}-{self._shard.number}-of-{self._shard.of}", True
+                args.name, args.exist_ok = self._shard.folder(args.name or args.mode), True
             self.save_dir, self._claimed = claim_run(args), True
         return self.save_dir
 

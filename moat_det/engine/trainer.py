@@ -264,7 +264,8 @@ class Trainer(DetectionTrainer):
                 f"each of the {processes} processes takes its batch statistics of {self.batch_size // processes} "
                 "images: --sync-bn takes them of all"
             )
-        self.model = share_gradients(self.model, compiled=bool(self.args.compile))
+        some_idle = bool(self._options.freeze_backbone) or unwrap_model(self.model).engine_recipe
+        self.model = share_gradients(self.model, bool(self.args.compile), some_idle)
 
     def _initialize_weights(self) -> None:
         """Start from the scores that the data's objects make likely, and from the weights that were given."""

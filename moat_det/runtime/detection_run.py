@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from moat_det.detection.detections import Detections
 from moat_det.detection.label_files import write_labels
 from moat_det.detection.output_names import OutputNames
 from moat_det.detection.pictures import draw_detections, write_picture
+from moat_det.detection.shards import Shard, ShardRecord
 from moat_det.detection.source_files import list_files, source_root, tell_pictures
 from moat_det.detection.thresholds import Thresholds
 from moat_det.errors import UserError
@@ -99,6 +102,7 @@ class DetectionRun:
         self.names = OutputNames(source_root(options.source, self._files))
         self.unreadable: list[str] = []
         self.verdicts = None if point is None else Verdicts(point)
+        self._shard = None if options.shard is None else Shard.read(options.shard)
 
     def __iter__(self) -> Iterator[Found]:
         """Give what was found in each image, in the order of the files.
@@ -109,6 +113,29 @@ class DetectionRun:
         """
         if self._options.save or self._options.save_txt:
             self.claim_folder()
+        if self._shard is None:
+            yield from self._run()
+            return
+        record = ShardRecord(self.claim_folder(), self._settings(self._shard))
+        try:
+            self._files = record.left(self._shard, self._files, self.names)
+            for found in self._run() if self._files else ():
+                record.add(found.detections, found.file_name)
+                yield found
+        finally:
+            record.close()
+
+    def _settings(self, shard: Shard) -> dict[str, Any]:
+        """Give what the files of a shard depend on."""
+        names = ("imgsz", "max_pixels", "iou", "max_det", "agnostic_nms", "classes", "conf", "save", "save_txt")
+        return {
+            "shard": str(shard),
+            "source": os.path.abspath(self._options.source),
+            "weights": self._detector.digest,
+            **{name: getattr(self._options, name) for name in (*names, "save_conf")},
+        }
+
+    def _run(self) -> Iterator[Found]:
         threads = ThreadPoolExecutor(READING_THREADS), ThreadPoolExecutor(_WRITING_THREADS)
         try:
             with large_images(), progress(None, "detecting", len(self._files), unit="image", leave=False) as shown:
@@ -126,8 +153,10 @@ class DetectionRun:
     def claim_folder(self) -> Path:
         """Make the run's folder, once; give it."""
         if self.folder is None:
-            place = Path(self._options.project or PROJECT, self._options.name or "detect").absolute()
-            self.folder = claim_folder(place, self._options.exist_ok)
+            name, exist_ok = self._options.name or "detect", self._options.exist_ok
+            if self._shard is not None:
+                name, exist_ok = self._shard.folder(name), True
+            self.folder = claim_folder(Path(self._options.project or PROJECT, name).absolute(), exist_ok)
         return self.folder
 
     def _read(self, path: str) -> _Read | tuple[str, str]:

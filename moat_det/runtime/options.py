@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moat_det.data.sizes.shape import NATIVE
+from moat_det.detection.shards import SHARD, check_alone
 from moat_det.detection.thresholds import CONF
 from moat_det.errors import UserError
 from moat_det.evaluation import LEAST_SCORE
@@ -118,6 +119,7 @@ class RuntimeDetection(RuntimeOptions):
     save_conf: bool = option(False, "with --save-txt, save the scores too")
     save_json: bool = option(False, "save the detections as COCO results")
     save_csv: bool = option(False, "save the detections as CSV")
+    shard: str | None = option(None, SHARD, metavar="I/N")
     line_width: int | None = option(None, "of the boxes, in pixels (default: by the image's size)")
     show_boxes: bool = option(True, "draw boxes")
     show_labels: bool = option(True, "draw the names of classes")
@@ -126,6 +128,8 @@ class RuntimeDetection(RuntimeOptions):
     def __post_init__(self) -> None:
         """Check the values."""
         super().__post_init__()
+        others = {"operating_point": self.operating_point, "save_json": self.save_json, "save_csv": self.save_csv}
+        check_alone(self.shard, others)
         if self.line_width is not None and self.line_width < 1:
             raise UserError(f"--line-width {self.line_width}: must be 1 or more")
 

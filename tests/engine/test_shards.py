@@ -9,8 +9,8 @@ import pytest
 
 from helpers.dataset_files import noise
 from moat_det.cli import main as cli
+from moat_det.detection.shards import DETECTIONS, Shard, ShardRecord
 from moat_det.engine.model import MOAT
-from moat_det.engine.shards import DETECTIONS, Shard, ShardRecord
 from moat_det.errors import UserError
 
 IMAGES = [f"{folder}/part{number}.png" for folder in ("a", "b/c") for number in range(8)] + ["a/part0.jpg"]

@@ -208,6 +208,24 @@ def test_the_folder_of_a_run(artefact: Path, source: Path, tmp_path: Path, monke
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["detect", "detect-2"]
 
 
+def test_shards_have_each_image_once_and_go_on(artefact: Path, source: Path, tmp_path: Path) -> None:
+    def done(shard: str) -> list[str]:
+        lines = (tmp_path / f"detect-{shard.replace('/', '-of-')}" / "detections.jsonl").read_text().splitlines()
+        return [json.loads(line)["file_name"] for line in lines]
+
+    for shard in ("1/2", "2/2", "1/1"):
+        assert detect(artefact, source, tmp_path, "--shard", shard) == 0
+    names = sorted(path.name for path in source.iterdir())
+    assert sorted([*done("1/2"), *done("2/2")]) == names == sorted(done("1/1"))
+    lines = tmp_path / "detect-1-of-1" / "detections.jsonl"
+    whole = lines.read_text()
+    lines.write_text(whole[: whole.index("\n") + 20])  # as a process that is killed leaves it
+    assert detect(artefact, source, tmp_path, "--shard", "1/1") == 0
+    assert lines.read_text() == whole
+    assert detect(artefact, source, tmp_path, "--shard", "1/1") == 0, "nothing is left"
+    assert detect(artefact, source, tmp_path, "--shard", "1/1", "--conf", "0.9") == 2
+
+
 def test_what_cannot_be_read_is_named(artefact: Path, source: Path, tmp_path: Path, log: list[str]) -> None:
     folder = tmp_path / "in"
     (folder / "deep").mkdir(parents=True)

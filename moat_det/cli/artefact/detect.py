@@ -48,7 +48,7 @@ def _run(arguments: Arguments) -> int:
         if seen and (options.save_json or options.save_csv):
             write(files, run.claim_folder(), options.save_json, options.save_csv, run.verdicts is not None)
     report_unreadable(run.unreadable)
-    if not seen:
+    if not seen and options.shard is None:
         raise UserError(f"--source {options.source}: none of its images can be read")
     logger.info(f"{found} detections in {images} images{f'; results in {run.folder}' if run.folder else ''}")
     return 0 if run.verdicts is None else report(parts)
@@ -63,6 +63,7 @@ COMMAND = Command(
     usage="--weights FOLDER --source SOURCE [--conf 0.25 --save-txt --save-csv ...]",
     examples=(
         "detect --weights best_onnx --source images/",
+        "detect --weights best_onnx --source archive/ --shard 2/8 --save false",
         "detect --weights best_openvino --source 'images/*.png' --conf 0.4 scratch=0.6 --save-txt --save-csv",
     ),
     refused=REFUSED,

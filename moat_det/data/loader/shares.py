@@ -29,7 +29,7 @@ class Shares(Sampler[int]):
 
     Args:
         order: The same for all processes.
-        batch_size: Images of a batch, of all processes together; no fewer than there are processes.
+        batch_size: Images of a batch, of all processes together.
         rank: Which process this is, from 0.
         ranks: How many there are.
         drop_last: Leave out a last batch that is smaller than the others, unless it is the only one.
@@ -48,8 +48,8 @@ class Shares(Sampler[int]):
 
     @property
     def batch_size(self) -> int:
-        """Images of a whole batch that this process takes."""
-        return self._share(self._batch).images
+        """Images of a whole batch that this process computes."""
+        return max(self._share(self._batch).images, 1)
 
     def __len__(self) -> int:
         """Images that this process takes in an epoch."""

@@ -14,7 +14,6 @@ from moat_det.data.loader.shares import Shares
 
 @given(images=st.integers(1, 60), batch=st.integers(1, 20), ranks=st.integers(1, 7), drop_last=st.booleans())
 def test_shares_are_each_batch_once(images: int, batch: int, ranks: int, drop_last: bool) -> None:
-    batch = max(batch, ranks)
     order = np.random.default_rng(0).permutation(images).tolist()
     shares = [Shares(order, batch, rank, ranks, drop_last) for rank in range(ranks)]
     drawn = [list(share) for share in shares]

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from ultralytics.engine.results import Results
 
+from moat_det.detection.detections import Detections
+from moat_det.detection.output_names import OutputNames
 from moat_det.errors import UserError
 from moat_det.evaluation.ground_truth import written_corners
 from moat_det.files import atomic_write_json
 
+logger = logging.getLogger(__name__)
+
 DETECTIONS = "detections.jsonl"
 SETTINGS = "shard.json"
+
+SHARD = "detect in part I of N of the images alone, into a folder of its own; started again it goes on"
+"""What the option is for."""
+
+_COLUMNS = ("class", "name", "score", "x1", "y1", "x2", "y2")
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,10 @@ class Shard:
     def __str__(self) -> str:
         """Give what `read` reads."""
         return f"{self.number}/{self.of}"
+
+    def folder(self, name: str) -> str:
+        """Give what the folder of this part of a run is called: the same at every start."""
+        return f"{name}-{self.number}-of-{self.of}"
 
     def has(self, name: str) -> bool:
         """Whether an image is in this part: by a digest of its path below the source, so the same on every machine."""
@@ -88,25 +101,67 @@ class ShardRecord:
             self._lock.release()
             raise
 
-    def add(self, result: Results, name: str) -> None:
+    def left(self, shard: Shard, images: Sequence[str], names: OutputNames) -> list[str]:
+        """Give the images that are to be detected in, and say how many there are.
+
+        Args:
+            shard: Whose images.
+            images: All of the source.
+            names: What their outputs are called: by all images, so that every shard, and every start of one, names
+                them alike.
+        """
+        for image in images:
+            names.base(image)
+        own = [image for image in images if shard.has(names.relative(image))]
+        left = [image for image in own if names.relative(image) not in self.done]
+        logger.info(
+            f"shard {shard}: {len(own)} of {len(images)} images, {len(own) - len(left)} of them done before; "
+            f"{self._file.name}"
+        )
+        return left
+
+    def add(self, found: Detections, name: str) -> None:
         """Say that an image is done, all of whose other files are written."""
-        boxes = result.boxes.cpu().numpy() if result.boxes is not None else []
-        found = [
-            {
-                "class": int(box.cls[0]),
-                "name": result.names[int(box.cls[0])],
-                "score": float(box.conf[0]),
-                **dict(zip(("x1", "y1", "x2", "y2"), written_corners(box.xyxy)[0].tolist(), strict=True)),
-            }
-            for box in boxes
-        ]
-        self._file.write(json.dumps({"file_name": name, "detections": found}, ensure_ascii=True) + "\n")
+        rows = zip(found.cls.tolist(), found.classes, found.score.tolist(), _corners(found), strict=True)
+        detections = [dict(zip(_COLUMNS, (label, name, score, *box), strict=True)) for label, name, score, box in rows]
+        self._file.write(json.dumps({"file_name": name, "detections": detections}) + "\n")
         self._file.flush()
 
     def close(self) -> None:
         """Let another process go on."""
         self._file.close()
         self._lock.release()
+
+
+def check_alone(shard: str | None, others: Mapping[str, object]) -> None:
+    """Check the options beside `--shard`.
+
+    Args:
+        shard: The option.
+        others: The values of those that it excludes, by name.
+
+    Raises:
+        UserError: It is none, or another is given.
+    """
+    if shard is None:
+        return
+    Shard.read(shard)
+    given = {name for name, value in others.items() if value}
+    if "operating_point" in given:
+        raise UserError(
+            f"--shard {shard}: with --operating-point the images of a part may lie in several shards; leave one of the "
+            "two out"
+        )
+    for name in sorted(given):
+        raise UserError(
+            f"--{name.replace('_', '-')}: with --shard the detections are in {DETECTIONS}, a line for each image; "
+            "leave one of the two out"
+        )
+
+
+def _corners(found: Detections) -> list[list[float]]:
+    corners: list[list[float]] = written_corners(found.xyxy).tolist()
+    return corners
 
 
 def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:
