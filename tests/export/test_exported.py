@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from moat_det import MOAT
@@ -192,6 +195,18 @@ def test_the_user_s_model_stays_as_it_was(checkpoint: Path, images: Path, tmp_pa
     assert before.keys() == after.keys()
     assert all((before[name] == after[name]).all() for name in before)
     assert not model.model.is_fused()
+
+
+def test_onnxruntime_knows_gelu_and_norms_as_one_operation(exported: Export, tmp_path: Path) -> None:
+    file = exported("onnx") / "best.onnx"
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    found = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    assert found["Gelu"] == 29  # one in the stem, two in each of the 14 blocks
+    assert found["LayerNormalization"] == 9
+    assert "Erf" not in found
 
 
 def test_batches_give_what_single_images_give(exported: Export, images: Path) -> None:

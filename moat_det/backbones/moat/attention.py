@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moat_det.backbones.moat.blocked_attention import blocked_attention
+from moat_det.backbones.moat.layers import is_exporting
 from moat_det.backbones.moat.partition import cut, join, pad, tiles, window_for
 from moat_det.backbones.moat.variants import HEAD_SIZE
 from moat_det.backbones.position_bias import FittedTables, crop_table, fit_table, gather_bias
@@ -134,11 +135,6 @@ class Attention(nn.Module):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Attention:
         self._fitted.clear()  # `to` and its like change content without a trace in the version
         return super()._apply(fn, recurse)
-
-
-def is_exporting() -> bool:
-    """Whether the model is being traced into a file for another runtime."""
-    return torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
 
 
 def _concatenate(parts: list[Tensor], dim: int) -> Tensor:

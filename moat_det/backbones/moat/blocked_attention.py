@@ -97,7 +97,7 @@ def blocked_attention(
     with torch.autocast(q.device.type, enabled=False):  # it would round the bias
         for heads, cols, blocks in _parts(q.shape[1], h, w, forward_bytes):
             strips = _strips(table[heads], w, cols).to(dtype)
-            if q.device.type == "cpu" and len(blocks) > 1:
+            if _reads_views(q.device) and len(blocks) > 1:
                 for image in range(len(q)):
                     at = image, heads
                     results[at][:, :, cols] = _attend_from_all(queries[at][:, :, cols], k[at], v[at], strips)
@@ -114,11 +114,15 @@ def blocked_attention(
     return out
 
 
+def _reads_views(device: torch.device) -> bool:
+    """Whether the kernel takes a bias that is a view; those of GPUs want it aligned."""
+    return device.type == "cpu"
+
+
 def _attend_from_all(q: Tensor, k: Tensor, v: Tensor, strips: Tensor) -> Tensor:
     """Attend from queries (N, h, columns, K), with keys and values (N, h * w, K), to the bias in strips of the columns.
 
     To the kernel heads are images, columns are heads, and the rows of a column its queries: so the bias is one view.
-    Kernels of GPUs would want it aligned, which it is not.
     """
     keys = k.shape[1]
     bias = strips.unfold(2, keys, keys // q.shape[1])  # (N, columns, h, h * w), from the last row to the first

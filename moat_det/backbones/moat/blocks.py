@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from moat_det.backbones.fold import fold_before, fold_behind
 from moat_det.backbones.moat.attention import Attention
-from moat_det.backbones.moat.layers import DropPath, SameConv2d, SqueezeExcite, gelu, same_avg_pool
+from moat_det.backbones.moat.layers import DropPath, SameConv2d, SqueezeExcite, conv_gelu, same_avg_pool
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
@@ -37,7 +37,7 @@ class Stem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Take an image (B, in_channels, H, W) to half its size."""
         for number in range(self.last):
-            x = gelu(getattr(self, f"norm_{number}")(getattr(self, f"conv_{number}")(x)))
+            x = conv_gelu(getattr(self, f"conv_{number}"), getattr(self, f"norm_{number}"), x)
         return getattr(self, f"conv_{self.last}")(x)
 
     def fold(self) -> None:
@@ -89,10 +89,8 @@ class MBConv(nn.Module):
         """Take (B, cin, H, W) to (B, channels, ceil(H / stride), ceil(W / stride))."""
         shortcut = same_avg_pool(x, self.pool_size) if self.stride == 2 else x
         shortcut = self.shortcut_conv(shortcut)
-        x = self.expand_conv(self.pre_norm(x))
-        x = gelu(self.expand_norm(x))
-        x = self.depthwise_conv(x)
-        x = gelu(self.depthwise_norm(x))
+        x = conv_gelu(self.expand_conv, self.expand_norm, self.pre_norm(x))
+        x = conv_gelu(self.depthwise_conv, self.depthwise_norm, x)
         x = self.shrink_conv(self.se(x))
         return shortcut + self.drop_path(x)
 
