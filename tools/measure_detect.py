@@ -1,7 +1,7 @@
-"""Measure `moat detect` as a user starts it: start-up, images per second, peak memory, of commands side by side.
+r"""Measure `moat detect` as a user starts it: start-up, images per second, peak memory, of commands side by side.
 
 Example:
-    python -m tools.measure_detect --images parts/ --repeats 3 \\
+    python -m tools.measure_detect --images parts/ --repeats 3 \
         --commands "moat detect --weights best.pt" "line/bin/moat detect --weights best_onnx"
 """
 

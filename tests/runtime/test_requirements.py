@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from conftest import REPO
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def pins(name: str) -> dict[str, str]:
-    rows = re.findall(r"^([\w.-]+)==([\w.]+)", (REPO / name).read_text(), re.MULTILINE)
+    rows = re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / name).read_text(), re.MULTILINE)
     return {package.lower().replace("_", "-"): version for package, version in rows}
 
 
