@@ -160,7 +160,7 @@ def _is_for_artefact(words: Sequence[str]) -> bool:
 
     given = [
         value if equals else following
-        for word, following in zip(words, [*words, ""][1:], strict=True)
+        for word, following in zip(words, [*words[1:], ""], strict=False)
         for name, equals, value in [word.partition("=")]
         if name == "--weights"
     ]

@@ -33,9 +33,10 @@ def measure_memory(folder: Path, facts: Metadata) -> list[float]:
     if facts.shape is not None:
         return [growth(facts.shape) / math.prod(facts.shape), 0.0]
     height, width = facts.largest or (facts.imgsz, facts.imgsz)
-    quarter = max(height // 2 // facts.stride, 1) * facts.stride, max(width // 2 // facts.stride, 1) * facts.stride
+    # Two cells of the coarsest level a side: runtimes refuse less.
+    quarter = tuple(max(side // 2 // facts.stride, 2) * facts.stride for side in (height, width))
     few, many = math.prod(quarter), height * width
-    small, large = growth(quarter), growth((height, width))
+    small, large = growth((quarter[0], quarter[1])), growth((height, width))
     square = max(large / many - small / few, 0) / (many - few) if many > few else 0.0
     square = min(square, large / many**2)
     return [large / many - square * many, square]

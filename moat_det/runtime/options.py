@@ -29,6 +29,8 @@ REFUSED = {
     "stream_buffer": "cameras need the checkpoint",
     "show": "windows on the screen need the checkpoint",
     "workers": "images are read by threads beside the model, as many as there are cores",
+    "verbose": "it says nothing of single images",
+    "shard": "shards need the checkpoint",
     "rect": "a file of one shape takes that shape, one whose inputs vary takes rectangles",
     "cfg": "give the options themselves",
 }

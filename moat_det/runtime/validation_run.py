@@ -102,8 +102,9 @@ class ValidationRun:
         folder = claim_folder(place, options.exist_ok)
         called = OutputNames(common_folder(label["im_file"] for label in self._labels))
         with ThreadPoolExecutor(READING_THREADS) as threads, large_images():
-            read = ahead(self._read, self._batches, threads, 2)
-            for batch, images in progress(read, "validating", len(self._batches), unit="batch", leave=False):
+            read = ahead(self._read, self._batches, threads, READING_THREADS)
+            for batch, images, seconds in progress(read, "validating", len(self._batches), unit="batch", leave=False):
+                self._seconds["preprocess"] += seconds
                 for index, found in self._detect(batch, images):
                     file = self._labels[index]["im_file"]
                     self._evaluator.update(Path(file), found.xyxy, found.score, found.cls)
@@ -136,13 +137,12 @@ class ValidationRun:
         most = 1 if self._detector.metadata.shape else self._options.batch
         return self._detector.sizes.batches([label["shape"] for label in self._labels], most)
 
-    def _read(self, batch: Batch) -> tuple[Batch, list[tuple[np.ndarray, np.ndarray]]]:
-        """Read the images of a batch: each (H, W, C) uint8, and what the model gets of it."""
+    def _read(self, batch: Batch) -> tuple[Batch, list[tuple[np.ndarray, np.ndarray]], float]:
+        """Read the images of a batch: each (H, W, C) uint8, and what the model gets of it; and say how long it took."""
         started = time.perf_counter()
         images = [self._image(self._labels[index]["im_file"]) for index in batch.images]
         read = [(image, self._detector.prepare(image)) for image in images]
-        self._seconds["preprocess"] += time.perf_counter() - started
-        return batch, read
+        return batch, read, time.perf_counter() - started
 
     def _image(self, file: str) -> np.ndarray:
         try:

@@ -259,7 +259,7 @@ def test_batches_of_several_shapes(varying: Path, source: Path, tmp_path: Path, 
 
 
 def test_an_operating_point_holds_for_its_file(
-    artefact: Path, exported: Export, images: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    artefact: Path, copy: Path, images: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--data", str(images), "--plots", "false", "--project", str(tmp_path), "--max-overkill", "0.9"]
     assert run("val", ["--weights", str(artefact), *words, "--confidence", "0.01"]) == 0
@@ -271,7 +271,9 @@ def test_an_operating_point_holds_for_its_file(
     rejected = any(verdict["verdict"] == "reject" for verdict in verdicts)
     assert code == (3 if rejected else 0)
     capsys.readouterr()
-    assert detect(exported("torchscript"), source, tmp_path, "--operating-point", str(point)) == 2
+    edit(copy / "metadata.json", lambda content: content.update(conf=0.3))
+    settle(copy)
+    assert detect(copy, source, tmp_path, "--operating-point", str(point)) == 2
     assert "is of other weights" in capsys.readouterr().err
     assert detect(artefact, source, tmp_path, "--operating-point", str(point), "--max-det", "7") == 2
     assert "--max-det 7: the thresholds of" in capsys.readouterr().err
