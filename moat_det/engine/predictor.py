@@ -39,7 +39,6 @@ from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.quiet import will_draw
 from moat_det.engine.result_files import CropFiles, VideoFile
 from moat_det.engine.results import Results
-from moat_det.engine.run_folder import check_apart, claim_run, tell_results
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.fitting import FittingBatches
 from moat_det.engine.sources.open import open_source
@@ -49,6 +48,7 @@ from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.verdicts import Verdicts
 from moat_det.messages import as_given, one_line
+from moat_det.run_folder import check_apart, claim_run, tell_results
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class Predictor(DetectionPredictor):
             )
         self._places: Sequence[Placement] = []  # of the images of the batch
         root = getattr(self.dataset, "root", None)
-        tell_results(self.args, root, getattr(self.dataset, "files", ()))
+        tell_results(self.args.project, root, getattr(self.dataset, "files", ()))
         if any(getattr(self.args, name) for name in _WRITE):
             check_apart(self.claim_folder(), root)
         self._seen_files: set[str] = set()

@@ -52,12 +52,12 @@ from moat_det.engine.run_checkpoints import (
     save_epoch,
     strip,
 )
-from moat_det.engine.run_folder import claim_run
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
+from moat_det.run_folder import claim_run
 
 logger = logging.getLogger(__name__)
 

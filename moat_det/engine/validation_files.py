@@ -19,7 +19,6 @@ from moat_det.detection.label_files import write_labels
 from moat_det.detection.output_names import OutputNames, common_folder
 from moat_det.engine.batch_plots import plot_batch
 from moat_det.engine.inference_options import ValidationOptions
-from moat_det.engine.run_folder import check_apart
 from moat_det.evaluation import CocoEvaluator, CocoMetrics
 from moat_det.evaluation.drift import appearance
 from moat_det.evaluation.inspection.inspection import Inspection
@@ -27,6 +26,7 @@ from moat_det.evaluation.inspection.operating_point import OperatingPoint
 from moat_det.evaluation.inspection.settings import Settings
 from moat_det.evaluation.validation_files import write_validation
 from moat_det.files import one_name
+from moat_det.run_folder import check_apart
 
 _DRAWN = 3  # batches
 

@@ -29,7 +29,6 @@ from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.loggers import confusion_for_loggers
 from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.operating_points import validation_settings
-from moat_det.engine.run_folder import claim_run
 from moat_det.engine.trained import Trained
 from moat_det.engine.validation_data import largest_batch, open_split, read_data
 from moat_det.engine.validation_files import ValidationFiles
@@ -39,6 +38,7 @@ from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.make_evaluator import make_evaluator
 from moat_det.evaluation.validation_files import log_validation, warn_of_cuts
 from moat_det.progress import progress
+from moat_det.run_folder import claim_run
 
 logger = logging.getLogger(__name__)
 

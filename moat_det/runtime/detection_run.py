@@ -30,6 +30,7 @@ from moat_det.evaluation.inspection.verdicts import Verdicts
 from moat_det.files import claim_folder
 from moat_det.paths import PROJECT
 from moat_det.progress import progress
+from moat_det.run_folder import check_apart, tell_results
 from moat_det.runtime.detector import RuntimeDetector
 from moat_det.runtime.memory_check import DoesNotFit, MemoryCheck
 from moat_det.runtime.operating_points import least_scores
@@ -99,7 +100,9 @@ class DetectionRun:
         self._files = _list(options.source)
         self._memory = MemoryCheck(detector.metadata, detector.sizes)
         self.folder: Path | None = None
-        self.names = OutputNames(source_root(options.source, self._files))
+        self._root = source_root(options.source, self._files)
+        tell_results(options.project, self._root, self._files)
+        self.names = OutputNames(self._root)
         self.unreadable: list[str] = []
         self.verdicts = None if point is None else Verdicts(point)
         self._shard = None if options.shard is None else Shard.read(options.shard)
@@ -157,6 +160,7 @@ class DetectionRun:
             if self._shard is not None:
                 name, exist_ok = self._shard.folder(name), True
             self.folder = claim_folder(Path(self._options.project or PROJECT, name).absolute(), exist_ok)
+            check_apart(self.folder, self._root)
         return self.folder
 
     def _read(self, path: str) -> _Read | tuple[str, str]:

@@ -34,6 +34,7 @@ from moat_det.evaluation.validation_files import log_validation, warn_of_cuts, w
 from moat_det.files import claim_folder
 from moat_det.paths import PROJECT
 from moat_det.progress import progress
+from moat_det.run_folder import check_apart
 from moat_det.runtime.detector import RuntimeDetector
 from moat_det.runtime.memory_check import MemoryCheck
 from moat_det.runtime.options import RuntimeValidation
@@ -100,7 +101,10 @@ class ValidationRun:
             memory.check(len(batch.images), batch.shape, self._labels[batch.images[0]]["im_file"])
         place = Path(options.project or PROJECT, options.name or "val").absolute()
         folder = claim_folder(place, options.exist_ok)
-        called = OutputNames(common_folder(label["im_file"] for label in self._labels))
+        root = common_folder(label["im_file"] for label in self._labels)
+        if options.save_txt:
+            check_apart(folder, root)
+        called = OutputNames(root)
         with ThreadPoolExecutor(READING_THREADS) as threads, large_images():
             read = ahead(self._read, self._batches, threads, READING_THREADS)
             for batch, images, seconds in progress(read, "validating", len(self._batches), unit="batch", leave=False):

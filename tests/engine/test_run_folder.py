@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from moat_det.engine import MOAT, run_folder, trainer, validator
+from moat_det import run_folder
+from moat_det.engine import MOAT, trainer, validator
 from moat_det.errors import UserError
 from moat_det.files import claim_folder
 

@@ -444,3 +444,18 @@ def test_at_their_own_size_what_does_not_fit_is_left_out(
     assert any("large.png: 224 x 224 needs about" in line for line in log)
     assert detect(varying, tmp_path / "large.png", tmp_path / "runs", *words, "--max-pixels", "8000") == 0
     assert any("200 x 200 is scaled down to 89 x 89 by --max-pixels" in line for line in log)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_results_take_the_place_of_nothing_that_is_read(
+    artefact: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = shutil.copytree(images.parent, tmp_path / "set")
+    before = contents(copied)
+    into = ["--project", str(copied / "images"), "--name", "val", "--exist-ok", "true"]
+    assert run("detect", ["--weights", str(artefact), "--source", str(copied / "images" / "val"), *into]) == 2
+    assert "holds the images that are read" in capsys.readouterr().err
+    assert contents(copied) == before

@@ -43,9 +43,9 @@ def check_apart(folder: Path, root: str | None) -> None:
         )
 
 
-def tell_results(args: Any, root: str | None, files: Iterable[str]) -> None:
-    """Say where `files`, which lie below `root`, are in part those that earlier runs have written."""
-    project = Path(args.project or PROJECT).resolve()
+def tell_results(project: str | Path | None, root: str | None, files: Iterable[str]) -> None:
+    """Say where `files`, which lie below `root`, are in part those that earlier runs of a project have written."""
+    project = Path(project or PROJECT).resolve()
     if root is None or Path(root).resolve().is_relative_to(project):
         return
     results = sum(Path(file).is_relative_to(project) for file in files)
