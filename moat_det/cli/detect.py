@@ -14,9 +14,11 @@ from moat_det.cli.trained import GENERAL, IMGSZ, TrainedModel, refuse_model
 from moat_det.detection.detection_files import DetectionFiles
 from moat_det.detection.shards import check_alone
 from moat_det.detection.thresholds import CONF, Thresholds
+from moat_det.engine.device import choose_device
 from moat_det.engine.inference_options import DetectionOptions
 from moat_det.errors import UserError
 from moat_det.options import option
+from moat_det.runtime.speed import say_faster
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,10 @@ def check_detection(given: Mapping[str, Any]) -> None:
 def _run(arguments: Arguments) -> int:
     engine = {"save": True, "name": "detect", **arguments.engine}
     as_json, as_csv = engine.pop("save_json", False), arguments.take(Files).save_csv
-    model = arguments.take(TrainedModel).load()
+    trained = arguments.take(TrainedModel)
+    model = trained.load()
+    if choose_device(engine.get("device")).type == "cpu" and (hint := say_faster(Path(trained.weights))):
+        logger.info(hint)
     images, found = 0, 0
     results = model.predict(stream=True, **engine, **arguments.own)
     predictor: Any = model.predictor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ from moat_det.export.graph import Predictions
 from moat_det.export.memory import measure_memory
 from moat_det.export.options import ExportOptions
 from moat_det.export.parity import Parity, Reference, compare, variants
+from moat_det.export.speed import measure_speed
 from moat_det.files import atomic_folder, atomic_write_json
 from moat_det.runtime import load
 from moat_det.runtime.digests import REPORT, digests
 from moat_det.runtime.metadata import FILE, VERSION, Metadata
+from moat_det.runtime.speed import SECONDS, Speed
 
 logger = logging.getLogger(__name__)
 
@@ -76,10 +78,12 @@ class Exported:
     Attributes:
         folder: With the file, its metadata and its report.
         parity: How far it is from the checkpoint.
+        speed: What an image takes in the one and in the other.
     """
 
     folder: Path
     parity: Parity
+    speed: Speed
 
 
 def export_model(subject: Subject, options: ExportOptions, folder: Path, images: Sequence[Path]) -> Exported:
@@ -116,13 +120,16 @@ def export_model(subject: Subject, options: ExportOptions, folder: Path, images:
             atomic_write_json(temporary / FILE, facts.to_dict(), indent=2)
             report = {"sha256": digests(temporary.iterdir()), "parity": None}
             atomic_write_json(temporary / REPORT, report)
-            parity = compare(reference, load(temporary), list(variants(pictures)))
+            exported = load(temporary)
+            parity = compare(reference, exported, list(variants(pictures)))
             if options.precision == "f32" and (fault := parity.fault()):
                 raise UserError(f"{facts.file} does not agree with {subject.weights['file']}: {fault}; it is not kept")
-            atomic_write_json(temporary / REPORT, {**report, "parity": parity.to_dict()}, indent=2)
+            speed = measure_speed(exported, model, facts.shape or facts.largest or (facts.imgsz, facts.imgsz))
+            report |= {"parity": parity.to_dict(), SECONDS: asdict(speed)}
+            atomic_write_json(temporary / REPORT, report, indent=2)
     except FileExistsError:
         raise UserError(f"--out {folder}: it exists and is not empty: choose another folder") from None
-    return Exported(folder, parity)
+    return Exported(folder, parity, speed)
 
 
 def _write(

@@ -19,6 +19,7 @@ from moat_det.errors import UserError
 from moat_det.export import export as exporting
 from moat_det.runtime import RuntimeDetector, load
 from moat_det.runtime import metadata as facts
+from moat_det.runtime.speed import say_faster
 
 Export = Callable[..., Path]
 
@@ -207,6 +208,36 @@ def test_onnxruntime_knows_gelu_and_norms_as_one_operation(exported: Export, tmp
     assert found["Gelu"] == 29  # one in the stem, two in each of the 14 blocks
     assert found["LayerNormalization"] == 9
     assert "Erf" not in found
+
+
+def test_what_an_image_takes_is_in_the_report(
+    exported: Export, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = json.loads((exported("onnx") / "parity.json").read_text())
+    assert set(report["seconds"]) == {"file", "checkpoint"}
+    assert min(report["seconds"].values()) > 0
+    # The folder lies elsewhere than beside its checkpoint: it is found there.
+    beside = checkpoint.with_name("best_onnx")
+    beside.symlink_to(exported("onnx"))
+    try:
+        monkeypatch.setattr("moat_det.runtime.speed._MUCH", 0.0)
+        assert "best_onnx (f32) has the same weights" in str(say_faster(checkpoint))
+    finally:
+        beside.unlink()
+
+
+def test_detection_says_that_a_file_is_faster(
+    checkpoint: Path,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("moat_det.cli.detect.say_faster", lambda weights: f"faster than {weights.name}")
+    words = ["--weights", str(checkpoint), "--source", str(pictures(images)[0]), "--project", str(tmp_path)]
+    assert run("detect", [*words, "--device", "cpu"]) == 0
+    printed = capsys.readouterr()
+    assert "faster than best.pt\n" in printed.out + printed.err
 
 
 def test_batches_give_what_single_images_give(exported: Export, images: Path) -> None:
