@@ -231,13 +231,13 @@ def test_detection_says_that_a_file_is_faster(
     images: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "moat_det")
     monkeypatch.setattr("moat_det.cli.detect.say_faster", lambda weights: f"faster than {weights.name}")
     words = ["--weights", str(checkpoint), "--source", str(pictures(images)[0]), "--project", str(tmp_path)]
     assert run("detect", [*words, "--device", "cpu"]) == 0
-    printed = capsys.readouterr()
-    assert "faster than best.pt\n" in printed.out + printed.err
+    assert "faster than best.pt" in caplog.messages
 
 
 def test_batches_give_what_single_images_give(exported: Export, images: Path) -> None:
