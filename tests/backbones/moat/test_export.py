@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from torch.export import Dim
 
 from moat_det.backbones.moat.attention import Attention
 from moat_det.backbones.moat.backbone import MOATBackbone
@@ -56,6 +57,43 @@ def test_position_tables_stay_small_in_the_file(small: MOATBackbone, tmp_path: P
     torch.onnx.export(torch.export.export(small, (torch.randn(1, 3, 512, 512),)), (), file, dynamo=True, verbose=False)
     largest = max(np.prod(tensor.dims) for tensor in onnx.load(file).graph.initializer)
     assert largest < 16**4  # the pairs of the 16 x 16 cells at stride 32, which attend to each other
+
+
+@torch.no_grad()
+def test_windows_that_do_not_divide_the_map_are_few_pieces(small: MOATBackbone, tmp_path: Path) -> None:
+    """Padded and masked they are one batch of windows: 9 of them at 320 px, 36 at 640."""
+    sizes, x = [], torch.randn(1, 3, 640, 640)
+    small.set_windows([None, None, 7, 7])
+    try:
+        for side in (320, 640):
+            file = tmp_path / f"{side}.onnx"
+            program = torch.export.export(small, (x[..., :side, :side].contiguous(),))
+            torch.onnx.export(program, (), file, dynamo=True, verbose=False)
+            graph = onnx.load(file).graph
+            sizes.append((len(graph.node), len(graph.initializer)))
+    finally:
+        small.set_windows([None, None, (3, 4), "full"])
+    assert sizes[0] == sizes[1]
+    assert sizes[1][1] < 200
+
+
+@torch.no_grad()
+def test_inputs_may_vary_where_windows_pad(small: MOATBackbone, tmp_path: Path) -> None:
+    small.set_windows([None, None, 4, 3])
+    rows, columns = Dim("rows", min=2, max=64), Dim("columns", min=2, max=64)
+    shapes = ({0: Dim("batch", min=1, max=64), 2: 32 * rows, 3: 32 * columns},)
+    try:
+        program = torch.export.export(small, (torch.zeros(2, 3, 224, 256),), dynamic_shapes=shapes)
+        torch.onnx.export(
+            program, (), file := tmp_path / "small.onnx", dynamo=True, input_names=["image"], verbose=False
+        )
+        session = onnxruntime.InferenceSession(file)
+        for size in ((1, 3, 160, 96), (2, 3, 64, 288)):
+            x = torch.randn(size)
+            for found, expected in zip(session.run(None, {"image": x.numpy()}), small(x).values(), strict=True):
+                np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-5)
+    finally:
+        small.set_windows([None, None, (3, 4), "full"])
 
 
 @torch.no_grad()
