@@ -55,7 +55,7 @@ def test_the_head_stays_as_it_is_and_nothing_is_sent(tmp_path: Path, monkeypatch
         )
     head = onnx.nodes_below(file, "head")
     assert len(head) >= 1
-    model = quantize(openvino.convert_model(file), Calibration(range(4), noise), head)
+    model = quantize(openvino.Core().read_model(file), Calibration(range(4), noise), head)
     convolutions = [each for each in model.get_ops() if each.get_type_name() == "Convolution"]
     assert len(convolutions) == 2
     for each in convolutions:

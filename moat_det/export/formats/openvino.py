@@ -32,7 +32,8 @@ def write(model: Predictions, example: Tensor, file: Path, precision: str, calib
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"
         onnx.write(model, example, source)
-        converted = openvino.convert_model(source)
+        # convert_model would compute the position bias of all pairs of cells: 300 MB at 640 px.
+        converted = openvino.Core().read_model(source)
         if precision == "int8":
             with quiet():  # nncf imports what looks for a CUDA compiler
                 from moat_det.export.quantize import quantize
