@@ -38,6 +38,7 @@ def write(model: Predictions, example: Tensor, file: Path, precision: str, calib
             with quiet():  # nncf imports what looks for a CUDA compiler
                 from moat_det.export.quantize import quantize
             assert calibration is not None
-            ends = [*onnx.first_convolutions(source, _STEM), *onnx.nodes_below(source, "detector.model.head")]
+            *_, head = (name for name, _ in model.detector.model.named_children())  # of the engine's models a number
+            ends = [*onnx.first_convolutions(source, _STEM), *onnx.nodes_below(source, f"detector.model.{head}")]
             converted = quantize(converted, calibration, ends)
         openvino.save_model(converted, file, compress_to_fp16=precision == "f16")
