@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from moat_det.benchmark.cases import DetectorCase, parse_size
 from moat_det.benchmark.passes import build, random_images
-from moat_det.export.formats import onnx, openvino, torchscript
+from moat_det.export.calibration import Calibration
+from moat_det.export.formats import FORMATS, write
 from moat_det.export.graph import Predictions
 
 _CALIBRATION = 4  # images of noise that int8 takes its ranges from: which ones they are does not change what it costs
@@ -40,12 +43,7 @@ def _write(case: DetectorCase, stem: Path, quantised: bool) -> Path:
     model = Predictions(build(replace(case, dtype="float32")), dynamic=False)
     images = random_images(_CALIBRATION * case.batch, *parse_size(case.imgsz)).contiguous()
     example = images[: case.batch]
-    if case.format == "onnx":
-        onnx.write(model, example, file := stem.with_suffix(onnx.SUFFIX), dynamic=False)
-    elif case.format == "torchscript":
-        torchscript.write(model, example, file := stem.with_suffix(torchscript.SUFFIX))
-    else:
-        file = stem.with_suffix(openvino.SUFFIX)
-        calibration = [part.numpy() for part in images.split(case.batch)]
-        openvino.write(model, example, file, False, "int8" if quantised else "f32", calibration)
+    file = stem.with_suffix(FORMATS[case.format].suffix)
+    calibration = Calibration(images.split(case.batch), torch.Tensor.numpy)
+    write(case.format, model, example, file, precision="int8" if quantised else "f32", calibration=calibration)
     return file
