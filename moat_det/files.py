@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import logging
 import os
@@ -13,7 +15,7 @@ import stat
 import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -235,6 +237,15 @@ def atomic_write_json(path: str | Path, content: Any, indent: int | None = None)
         ValueError: `content` holds NaN or an infinity, which JSON cannot hold.
     """
     atomic_write_text(path, json.dumps(content, indent=indent, allow_nan=False))
+
+
+def atomic_write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table to `path` as CSV, with a line of the columns' names; raises `OSError` as `atomic_path` does."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    atomic_write_text(path, text.getvalue())
 
 
 @contextmanager

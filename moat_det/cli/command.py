@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "Train a defect detector on labelled images.",
     "val": "Measure a trained detector: the COCO mAP by pycocotools.",
     "detect": "Detect defects in images or videos; draw and write what is found.",
+    "track": "Follow defects over the frames of a belt, and count each once.",
     "export": "Write a detector as a file for other runtimes, compared with its checkpoint.",
     "check": "Look for everything that may be wrong with a dataset, and recommend how to train it.",
     "check-labels": "Rank the labels that are probably wrong, by what models detect.",

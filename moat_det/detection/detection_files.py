@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 from moat_det.detection.detections import Detections
 from moat_det.evaluation.ground_truth import written_boxes, written_corners
 from moat_det.evaluation.inspection.verdicts import PartVerdict, Verdicts
-from moat_det.files import atomic_write_json, atomic_write_text
+from moat_det.files import atomic_write_csv, atomic_write_json
 
 _COLUMNS = ("image_id", "file_name", "frame", "class", "name", "score", "x1", "y1", "x2", "y2")
 
@@ -22,19 +20,29 @@ class DetectionFiles:
 
     `file_name` is the path below the folder that the run reads, `frame` counts the frames of a video, or the pictures
     of a file, and `image_id` counts all of them from 1 in the order they came. `category_id` is class + 1. With an
-    operating point each detection also carries its `part`, and the `verdict` on it.
+    operating point each detection also carries its `part`, and the `verdict` on it, and of a tracking the number of its
+    `track`.
 
     Args:
         verdicts: Gathered by who detects, until the files are written; None without an operating point.
+        tracked: The detections have numbers.
     """
 
-    def __init__(self, verdicts: Verdicts | None = None) -> None:
+    def __init__(self, verdicts: Verdicts | None = None, tracked: bool = False) -> None:
         self._verdicts = verdicts
+        self._more = (*(("track",) if tracked else ()), *(("part", "verdict") if verdicts is not None else ()))
         self._images = 0
         self._frames: dict[str, int] = {}
         self._rows: list[dict[str, Any]] = []
 
-    def add(self, found: Detections, path: str, file_name: str, part: str | None = None) -> None:
+    def add(
+        self,
+        found: Detections,
+        path: str,
+        file_name: str,
+        part: str | None = None,
+        tracks: Sequence[int] | None = None,
+    ) -> None:
         """Take in the detections of one image or frame.
 
         Args:
@@ -42,13 +50,15 @@ class DetectionFiles:
             path: The file that it is of.
             file_name: See above.
             part: That it is of; None without an operating point.
+            tracks: The number of each detection's track; None where they are not followed.
         """
         self._images += 1
         frame = self._frames[path] = self._frames.get(path, 0) + 1
-        rows = zip(found.cls.tolist(), found.classes, found.score.tolist(), written_corners(found.xyxy), strict=True)
-        for label, name, score, corners in rows:
-            values = (self._images, file_name, frame, label, name, score, *corners.tolist())
-            self._rows.append({**dict(zip(_COLUMNS, values, strict=True)), "part": part})
+        corners, numbers = written_corners(found.xyxy), [None] * len(found) if tracks is None else tracks
+        rows = zip(found.cls.tolist(), found.classes, found.score.tolist(), corners, numbers, strict=True)
+        for label, name, score, corner, number in rows:
+            values = (self._images, file_name, frame, label, name, score, *corner.tolist())
+            self._rows.append({**dict(zip(_COLUMNS, values, strict=True)), "part": part, "track": number})
 
     def write_json(self, path: Path) -> None:
         """Write COCO results: bbox as x, y, width, height in pixels; `file_name` says which image an id is."""
@@ -60,7 +70,7 @@ class DetectionFiles:
                 "category_id": row["class"] + 1,
                 "bbox": written_boxes([row[side] for side in ("x1", "y1", "x2", "y2")])[0].tolist(),
                 "score": row["score"],
-                **self._verdict(row),
+                **self._added(row),
             }
             for row in self._rows
         ]
@@ -68,9 +78,9 @@ class DetectionFiles:
 
     def write_csv(self, path: Path) -> None:
         """Write a row a detection: corners in pixels of the file, `frame` counts those looked at (1: a picture)."""
-        columns = _COLUMNS if self._verdicts is None else (*_COLUMNS, "part", "verdict")
-        rows = [{**{column: row[column] for column in _COLUMNS}, **self._verdict(row)} for row in self._rows]
-        _write_csv(path, columns, rows)
+        columns = (*_COLUMNS, *self._more)
+        rows = [{**{column: row[column] for column in _COLUMNS}, **self._added(row)} for row in self._rows]
+        atomic_write_csv(path, columns, rows)
 
     def write_verdicts_json(self, path: Path) -> None:
         """Write the verdict on each part, those without a detection too, as a list of what `PartVerdict` holds."""
@@ -79,20 +89,13 @@ class DetectionFiles:
     def write_verdicts_csv(self, path: Path) -> None:
         """Write a row a part; see `PartVerdict`."""
         columns = tuple(each.name for each in fields(PartVerdict))
-        _write_csv(path, columns, [asdict(verdict) for verdict in self._parts()])
+        atomic_write_csv(path, columns, [asdict(verdict) for verdict in self._parts()])
 
     def _parts(self) -> list[PartVerdict]:
         return [] if self._verdicts is None else self._verdicts.parts()
 
-    def _verdict(self, row: dict[str, Any]) -> dict[str, str]:
-        if self._verdicts is None:
-            return {}
-        return {"part": row["part"], "verdict": self._verdicts.of(row["part"]).verdict}
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: list[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    atomic_write_text(path, text.getvalue())
+    def _added(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Give what a detection carries beside itself."""
+        if self._verdicts is not None:
+            row = {**row, "verdict": self._verdicts.of(row["part"]).verdict}
+        return {column: row[column] for column in self._more}

@@ -11,6 +11,7 @@ from moat_det.data.sizes.policy import SizePolicy, size_policy
 from moat_det.data.sizes.shape import NATIVE, Shape
 from moat_det.detection.shards import SHARD, check_alone
 from moat_det.engine.arguments import check_batch
+from moat_det.engine.tracking.options import Tracking
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
 from moat_det.evaluation.options import MeasuringOptions
@@ -92,6 +93,7 @@ class DetectionOptions(InferenceOptions):
     Attributes:
         operating_point: The file that a validation wrote, by which each part gets a verdict.
         point: What it holds.
+        tracking: How defects are followed; None where each image is by itself.
         shard: The part of the images to detect in, as `Shard.read` takes it; None: all.
     """
 
@@ -101,6 +103,7 @@ class DetectionOptions(InferenceOptions):
         metavar="FILE",
     )
     point: OperatingPoint | None = None
+    tracking: Tracking | None = None
     shard: str | None = option(None, SHARD, metavar="I/N")
 
     def __post_init__(self) -> None:

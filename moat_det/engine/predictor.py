@@ -43,6 +43,7 @@ from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.fitting import FittingBatches
 from moat_det.engine.sources.open import open_source
 from moat_det.engine.sources.shape_batches import ShapeBatches
+from moat_det.engine.tracking.tracks import Tracks
 from moat_det.engine.trained import Trained
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
@@ -80,6 +81,7 @@ class Predictor(DetectionPredictor):
         unreadable: The files of the last run that could not be read.
         names: What the outputs of the last run are called.
         verdicts: On the parts of the last run; None without an operating point.
+        tracks: The defects of the last run; None where they are not followed.
 
     Args:
         cfg: The engine's defaults.
@@ -94,6 +96,7 @@ class Predictor(DetectionPredictor):
     unreadable: list[Path]
     names: OutputNames
     verdicts: Verdicts | None = None
+    tracks: Tracks | None = None
 
     def __init__(
         self,
@@ -135,7 +138,14 @@ class Predictor(DetectionPredictor):
         try:
             with large_images():
                 intensity = intensity_of_run(self._trained.intensity)
-                opened = open_source(source, intensity, self.model.channels, self.args.batch, self.args.vid_stride)
+                opened = open_source(
+                    source,
+                    intensity,
+                    self.model.channels,
+                    self.args.batch,
+                    self.args.vid_stride,
+                    frames=self.options.tracking is not None,
+                )
                 super().setup_source(opened, stride)
         except (FileNotFoundError, ConnectionError, TypeError, ValueError) as error:
             reason = one_line(error) or type(error).__name__
@@ -166,6 +176,9 @@ class Predictor(DetectionPredictor):
         self._crops = CropFiles(self.save_dir / "crops")
         self._pictures: dict[str, int] = {}
         self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
+        if self.options.tracking is not None:
+            strided = moving or isinstance(self.dataset, ImageFiles)
+            self.tracks = Tracks(self.options.tracking, self.args.vid_stride if strided else 1)
         if self.source_type.tensor:
             return
         # Files whose batches need no cutting stay with the engine's loader, which on a GPU reads ahead; but at their
@@ -302,6 +315,9 @@ class Predictor(DetectionPredictor):
         if self.verdicts is not None:
             for result in results:
                 self._judge(self.verdicts, result)
+        if self.tracks is not None:
+            for result in results:
+                self._follow(self.tracks, result)
         return results
 
     def _judge(self, verdicts: Verdicts, result: Results) -> None:
@@ -309,6 +325,11 @@ class Predictor(DetectionPredictor):
         classes = [result.names[int(label)] for label in result.boxes.cls]
         result.part = verdicts.add(self.names.relative(result.path), result.boxes.conf.tolist(), classes)
         result.verdict = verdicts.of(result.part).verdict
+
+    def _follow(self, tracks: Tracks, result: Results) -> None:
+        """Give the detections in the next frame of a video, a camera, or the folder of an image their numbers."""
+        file = self.names.relative(result.path)
+        tracks.follow(result, file if self.dataset.mode in {"stream", "video"} else os.path.dirname(file), file)
 
     def _warn_of_cuts(self, found: list[int]) -> None:
         """Say which images have more detections than `max_det`; of a video, once."""

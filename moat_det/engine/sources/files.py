@@ -14,6 +14,7 @@ from moat_det.cores import READING_THREADS
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
 from moat_det.detection.source_files import list_files, source_root, tell_pictures
+from moat_det.engine.sources.frames import frames_in_order
 from moat_det.errors import UserError
 from moat_det.files import check_is_file, utf8_path
 
@@ -29,6 +30,7 @@ class ImageFiles(LoadImagesAndVideos):
         channels: Bands of the model's input.
         batch: Most images in a batch.
         vid_stride: Of a video, one frame in so many is read.
+        frames: The images are frames too, which come in order and of which as many are left out.
 
     Raises:
         FileNotFoundError: There is no such file, or none of them is an image or a video.
@@ -38,8 +40,17 @@ class ImageFiles(LoadImagesAndVideos):
     count: int
     root: str | None
 
-    def __init__(self, source: str, intensity: Intensity, channels: int, batch: int, vid_stride: int) -> None:
+    def __init__(
+        self,
+        source: str,
+        intensity: Intensity,
+        channels: int,
+        batch: int,
+        vid_stride: int,
+        frames: bool = False,
+    ) -> None:
         images, videos = list_files(source)
+        images = frames_in_order(images, vid_stride) if frames else images
         if not images and not videos:
             raise FileNotFoundError(f"no images or videos found in {source}")
         self._intensity, self._channels = intensity, channels
