@@ -7,11 +7,34 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from moat_det.errors import UserError
 from moat_det.files import claim_folder
 from moat_det.paths import PROJECT
 
 logger = logging.getLogger(__name__)
+
+
+LOCK = "run.lock"
+"""An empty file in the folder of a training; whoever trains holds it."""
+
+
+def hold_run(folder: Path) -> FileLock:
+    """Keep other trainings out of the folder of a run, until the lock is released or the process ends.
+
+    Raises:
+        OSError: The lock cannot be made.
+        UserError: Another training holds it.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"{folder}: another training is at work in this folder; wait until it ends, or choose another --name"
+        ) from None
+    return lock
 
 
 def claim_run(args: Any) -> Path:

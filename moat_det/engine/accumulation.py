@@ -18,9 +18,13 @@ class Accumulation:
 
     The engine's loop remembers its last step in a local variable, which no checkpoint can hold. Here are that count and
     the gradients that wait for their step at the end of an epoch, so that a resumed run steps when the uncut one does.
+
+    Attributes:
+        least: Batches of a step at least, in the warm-up too, in which the engine begins with one.
     """
 
     def __init__(self) -> None:
+        self.least = 1
         self._gathered = 0
         self._wanted = 1
         self._resumed: Mapping[str, Tensor] = {}
@@ -39,7 +43,7 @@ class Accumulation:
             What to set `accumulate` to, so that the engine steps after this batch, or does not.
         """
         if accumulate not in (_STEP, _WAIT):
-            self._wanted = int(accumulate)
+            self._wanted = max(int(accumulate), self.least)
         self._gathered += 1
         if self._gathered < self._wanted:
             return _WAIT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class TrainOptions:
         mixed: Compute in 16 bits where the device does so in hardware. The engine's own mixed precision is float16,
             with a downloaded model as its test, and stays off; ours lives in the detector.
         sync_bn: Take the batch norms' statistics of the whole batch where several processes share it.
+        save_minutes: Also write `last.pt` amid an epoch, where it is older than so many minutes; 0 is off.
         log: Loggers by name (see `engine.loggers`).
         good_parts: The share of images without objects in an epoch, in [0, 1); None for that of the data, at most a
             half (see `GoodParts`).
@@ -64,6 +66,9 @@ class TrainOptions:
     )
     mixed: bool = True
     sync_bn: bool = option(False, "take batch statistics of the images of all processes, where several train")
+    save_minutes: float = option(
+        15.0, "also write last.pt amid an epoch, where it is older than so many minutes; 0 is off"
+    )
     log: list[str] = option(
         [],
         f"loggers that get the figures of each epoch: {', '.join(NAMES)} (results.csv is always written; nothing is "
@@ -83,6 +88,8 @@ class TrainOptions:
             raise UserError(f"--freeze-backbone {self.freeze_backbone}: must be a number of epochs, 0 or more")
         if not isinstance(self.layer_decay, (int, float)) or not 0 < self.layer_decay <= 1:
             raise UserError(f"--layer-decay {self.layer_decay}: must be over 0 and at most 1, which is off")
+        if not isinstance(self.save_minutes, (int, float)) or not 0 <= self.save_minutes < math.inf:
+            raise UserError(f"--save-minutes {self.save_minutes}: must be minutes, 0 (off) or more")
         check_loggers(self.log)
 
     def save(self, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import nn
 from ultralytics.cfg import DEFAULT_CFG
 from ultralytics.models.yolo.detect import DetectionTrainer
@@ -43,6 +45,11 @@ from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.loggers import Loggers
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.quiet import will_draw
+from moat_det.engine.recovery.disk import when_there_is_room
+from moat_det.engine.recovery.memory import is_out_of_memory
+from moat_det.engine.recovery.position import Position
+from moat_det.engine.recovery.signals import Signals
+from moat_det.engine.recovery.steps import SoundSteps
 from moat_det.engine.run_checkpoints import (
     check_same_data,
     drop_rows_after,
@@ -50,6 +57,8 @@ from moat_det.engine.run_checkpoints import (
     options_of,
     restore,
     save_epoch,
+    save_position,
+    set_rates,
     strip,
 )
 from moat_det.engine.train_options import TrainOptions
@@ -57,12 +66,13 @@ from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
-from moat_det.run_folder import claim_run
+from moat_det.run_folder import LOCK, claim_run, hold_run
 
 logger = logging.getLogger(__name__)
 
 # With fewer images a step, batch statistics say more about these images than about the data.
 MIN_IMAGES_FOR_BATCH_STATISTICS = 4
+_ROW = 4096  # bytes that a row of `results.csv` may take
 
 
 class Trainer(DetectionTrainer):
@@ -71,6 +81,7 @@ class Trainer(DetectionTrainer):
     Attributes:
         resume: Whether a run goes on.
         accumulation: After which batches the optimizer steps.
+        position: How far the epoch is.
         data_identity: What tells the data from other data, by split, as `SplitIndex.identity` gives it.
         group: The processes that train together.
 
@@ -88,9 +99,13 @@ class Trainer(DetectionTrainer):
     resume: bool
     stop: bool
     epochs: int
+    batch_size: Any
     accumulate: float
     _checkpoint: Checkpoint | None = None  # to resume from
     _arguments: bytes | None = None  # of the run to resume, as they stand in its folder
+    _lock: FileLock | None = None  # keeps other trainings out of the folder
+    _saved = False  # this training has written `last.pt`
+    _nominal_batch = 0  # images of a step, where that is a batch
 
     def __init__(
         self,
@@ -105,12 +120,19 @@ class Trainer(DetectionTrainer):
         try:
             # The engine's own mixed precision stays off (see `TrainOptions.mixed`), in a resumed run too.
             super().__init__(cfg, overrides if options is None else {**overrides, "amp": False}, _callbacks)
+        except BaseException:
+            self._let_others_in()
+            raise
         finally:
             self._put_back_arguments()
         # To the engine each process trains alone: its own way knows neither CPUs nor several nodes.
         self.world_size, self.ddp = 1, False
         init_seeds(self.args.seed, deterministic=self.args.deterministic)  # the engine's are another for each process
-        self.accumulation = Accumulation()
+        self.accumulation, self.position = Accumulation(), Position()
+        self._steps, self._signals = SoundSteps(), Signals()
+        self.add_callback("on_train_batch_start", lambda _: self._signals.hold())
+        self.add_callback("on_train_batch_end", lambda _: self._end_batch())
+        self.add_callback("on_train_epoch_end", lambda _: self._end_batches())
         use_all_cores()
         # The engine has set none for a CPU, whatever was asked for.
         workers = overrides.get("workers")
@@ -135,6 +157,56 @@ class Trainer(DetectionTrainer):
             file = Path(self.args.save_dir, "args.yaml")
             before, self._arguments = self._arguments, file.read_bytes()
             atomic_write_bytes(file, before)
+
+    def _let_others_in(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    # From the beginning to the end, whatever comes in between
+
+    def train(self) -> None:
+        """Train; where it is stopped, leave a checkpoint to go on from."""
+        try:
+            with self._signals.taken():
+                try:
+                    super().train()
+                except KeyboardInterrupt:
+                    if self.group.leads and self.position.batches and not self._signals.held:
+                        save_position(self, self._options)
+                        logger.info(f"Stopped in epoch {self.epoch + 1}; --resume {self.last} goes on from here")
+                    raise
+        finally:
+            self._let_others_in()
+
+    def _do_train(self) -> None:
+        """Train; where a batch does not fit into the memory, go on with half of it."""
+        while True:
+            try:
+                return super()._do_train()
+            except (RuntimeError, MemoryError) as error:
+                alone = self.group.size == 1  # the others would wait for this one
+                if not is_out_of_memory(error) or not alone or self.batch_size < 2 or self.optimizer is None:
+                    raise
+            # Out of the handler, since the error holds the tensors of the batch.
+            self._halve_batch()
+
+    def _halve_batch(self) -> None:
+        """Go back to the last checkpoint with batches of half the size, as many more of which make a step."""
+        before = self.batch_size
+        self.args.batch = self.batch_size = before // 2
+        for name in ("model", "optimizer", "ema", "loss"):
+            setattr(self, name, None)
+        for loader in (self.train_loader, self.test_loader):
+            loader.close()
+        self._clear_memory()
+        if self._saved:
+            self._checkpoint = load_checkpoint(self.last)
+        init_seeds(self.args.seed, deterministic=self.args.deterministic)
+        where = self.last if self._checkpoint is not None else "the beginning"
+        logger.warning(
+            f"Out of memory with batches of {before} images: the training goes on from {where} with batches of "
+            f"{self.batch_size}, and steps after as many images as before"
+        )
 
     # The model and its data
 
@@ -232,17 +304,19 @@ class Trainer(DetectionTrainer):
 
     def _build_train_pipeline(self) -> None:
         """Make the loaders and the optimizer; the batch may have been chosen, or halved, only now."""
-        if self._options.nbs_follows_batch:
-            self.args.nbs = self.batch_size
+        fresh = self._checkpoint is None and self.optimizer is None
+        if self._options.nbs_follows_batch and fresh:
+            self.args.nbs = self._nominal_batch = self._nominal_batch or self.batch_size
         if self.group.size > 1:
             self._share_batches()
         super()._build_train_pipeline()
         self.accumulation.start()
+        self.accumulation.least = int(self.accumulate) if self._options.nbs_follows_batch else 1
         indices = {"train": self.train_loader.dataset.index, self.args.split: self.test_loader.dataset.index}
         self.data_identity = {split: index.identity() for split, index in indices.items()}
-        if self._checkpoint is None:
+        if fresh:
             self._initialize_weights()
-        else:
+        if self._checkpoint is not None:
             check_same_data(self._checkpoint, self.data_identity, self.data["yaml_file"])
         self._say_good_parts()
         for line in quick_check(indices, self.data["names"], self._shape):
@@ -315,10 +389,15 @@ class Trainer(DetectionTrainer):
         np.random.seed(seed)
         torch.manual_seed(seed)
         self.train_loader.start_epoch(self.epoch)
+        self.position.start_epoch(self)
+        self._steps.start_epoch()
         self.accumulation.put_gradients(model)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move the batch to the device, and hold the BN statistics where it is too small to have any."""
+        if self.position.is_passed(self):
+            self.accumulate = math.inf
+            return batch
         batch = super().preprocess_batch(batch)
         self.accumulate = self.accumulation.count(self.accumulate)
         enough = batch["share"].total >= MIN_IMAGES_FOR_BATCH_STATISTICS
@@ -334,6 +413,30 @@ class Trainer(DetectionTrainer):
                 level_statistics(model, self.group)
             self.stop, self.stopper.possible_stop = self.group.share((self.stop, self.stopper.possible_stop))
 
+    def optimizer_step(self) -> None:
+        """Step, where all gradients are numbers."""
+        if self._steps.check(self):
+            super().optimizer_step()
+
+    def _end_batch(self) -> None:
+        """Count a batch; write a checkpoint where it is time for one, and end where a signal asked for it."""
+        self.position.end_batch()
+        self._steps.keep_losses(self)
+        # All end after the same batch.
+        self._signals.release(self.group.size > 1 and self.group.any(self._signals.waiting))
+        if self.group.leads and self.position.is_due(self._options.save_minutes):
+            save_position(self, self._options)
+            self._note_saved()
+
+    def _end_batches(self) -> None:
+        self.position.arrive(self)
+        self._steps.end_epoch(self)
+        self._signals.release()
+
+    def _note_saved(self) -> None:
+        self._saved = True
+        self.position.note_saved()
+
     def save_metrics(self, metrics: dict[str, Any]) -> None:
         """Append the epoch's row to `results.csv`, and give it to the loggers.
 
@@ -342,11 +445,20 @@ class Trainer(DetectionTrainer):
         if self._options.layer_decay != 1:
             others = self.lr.keys() - {"lr/pg0", "lr/pg1"}
             metrics = {key: value for key, value in metrics.items() if key not in others}
-        super().save_metrics(metrics)
+        size = self.csv.stat().st_size if self.csv.exists() else None
+
+        def write() -> None:
+            if size is not None:  # without what was written of the row before the disk was full
+                os.truncate(self.csv, size)
+            DetectionTrainer.save_metrics(self, metrics)
+
+        when_there_is_room(write, self.save_dir, _ROW)
         self._loggers.write(metrics)
 
     def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
         """Draw the images of batch number `ni`."""
+        if "passed" in batch:
+            return
         file = self.save_dir / f"train_batch{ni}.jpg"
         plot_batch(file, batch, batch["im_file"])
         self.on_plot(file)
@@ -362,6 +474,7 @@ class Trainer(DetectionTrainer):
         if self.resume:
             if self.group.leads:
                 self._checkpoint, self.args = find_run(self.args, overrides)
+                self._lock = hold_run(Path(self.args.save_dir))
                 file = Path(self.args.save_dir, "args.yaml")
                 self._arguments = file.read_bytes() if file.is_file() else None
             self.args.resume = self.group.share(self.args.resume)
@@ -371,6 +484,7 @@ class Trainer(DetectionTrainer):
         folder = None
         if self.group.leads:
             folder = claim_run(self.args)
+            self._lock = hold_run(folder)
             (folder / "results.csv").unlink(missing_ok=True)  # or each process would, where the folder may exist
         self.args.save_dir = str(self.group.share(folder))
 
@@ -385,7 +499,11 @@ class Trainer(DetectionTrainer):
             drop_rows_after(self.csv, self.start_epoch)
         if self._arguments is not None:
             atomic_write_bytes(self.save_dir / "args.yaml", self._arguments)
-        logger.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}")
+        set_rates(self, [group["initial_lr"] for group in self.optimizer.param_groups])
+        position = ckpt.training.get("position", {})
+        amid = self.position.resume(position, self.batch_size)
+        after = f", after {position['batches']} of its {len(self.train_loader)} batches" if amid else ""
+        logger.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}{after}")
         processes = ckpt.training.get("processes", 1)
         if processes != self.group.size:
             logger.info(f"It goes on in {self.group.size} process(es), after {processes}: rounding will differ")
@@ -393,24 +511,26 @@ class Trainer(DetectionTrainer):
     def save_model(self) -> bool:
         """Write the checkpoints that are due after an epoch."""
         save_epoch(self, self._options)
+        self._note_saved()
+        self.position.batches = 0
         return True
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
-        """Go back to `last.pt` when the loss or the fitness is no longer a number.
+        """Go back to `last.pt` when the fitness is no number; of the losses each step has taken care.
 
         Raises:
             UserError: It happened in the first epoch, or for the fourth time.
         """
-        sound = torch.isfinite(self.loss).all() and np.isfinite(self.fitness if self.fitness is not None else 0.0)
+        sound = np.isfinite(self.fitness if self.fitness is not None else 0.0)
         if not self.group.any(not bool(sound)):
             return False
         self.nan_recovery_attempts += 1
         if epoch == self.start_epoch or self.nan_recovery_attempts > 3 or not self.last.exists():
             raise UserError(
-                f"the loss became NaN or infinite in epoch {epoch + 1}: lower --lr0 (it is {self.args.lr0}), "
+                f"the fitness became NaN or infinite in epoch {epoch + 1}: lower --lr0 (it is {self.args.lr0}), "
                 "or try --amp false"
             )
-        logger.warning(f"The loss is no number in epoch {epoch + 1}; going back to {self.last}")
+        logger.warning(f"The fitness is no number in epoch {epoch + 1}; going back to {self.last}")
         checkpoint = load_checkpoint(self.last)
         assert checkpoint.training is not None
         self._model_train()
@@ -431,8 +551,9 @@ class Trainer(DetectionTrainer):
 
     def discard_if_unused(self) -> None:
         """Remove the folder of a run that failed before its first epoch, so that the next takes its name."""
-        if self.group.leads and not self.args.exist_ok and not self.resume and not self.csv.exists():
-            for name in ("args.yaml", "options.yaml", "labels.jpg"):
+        used = self.args.exist_ok or self.resume or self.csv.exists() or self.last.exists()
+        if self.group.leads and not used:
+            for name in ("args.yaml", "options.yaml", "labels.jpg", LOCK):
                 (self.save_dir / name).unlink(missing_ok=True)
             for folder in (self.wdir, self.save_dir):
                 if folder.is_dir() and not any(folder.iterdir()):

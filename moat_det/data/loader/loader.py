@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -29,15 +30,26 @@ class Loader(DataLoader):
 
     Its batches depend on the dataset, its seed and its epoch alone, not on the number of workers. One of training says
     in `share` what of a batch that several processes have in common it is.
+
+    Attributes:
+        skip: How many batches at the beginning of an epoch are not read; in the place of each comes an empty one, whose
+            "passed" is True.
     """
 
     dataset: DetectionDataset
+    skip = 0
     _iterator: Any
+
+    @property
+    def _index_sampler(self) -> Any:
+        return _Remaining(super()._index_sampler, self)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]  # the engine wants no more of it
         """Give the batches of an epoch, and then name the images that were broken."""
+        for _ in range(self.skip):
+            yield {"passed": True, "img": torch.empty(0, 3, 0, 0), "cls": torch.empty(0, 1)}
         try:
-            for number, batch in enumerate(super().__iter__()):
+            for number, batch in enumerate(super().__iter__(), start=self.skip):
                 yield batch | {"share": self.sampler.of_batch(number)} if isinstance(self.sampler, Shares) else batch
         except UserError as error:
             # Of a worker's error torch gives the traceback's text, whose last line is the message.
@@ -60,6 +72,19 @@ class Loader(DataLoader):
             self._iterator = None
 
     close = reset  # the engine's name for it after the last epoch
+
+
+class _Remaining:
+    """The batches of a sampler without those that a loader skips."""
+
+    def __init__(self, sampler: Any, loader: Loader) -> None:
+        self._sampler, self._loader = sampler, loader
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(iter(self._sampler), self._loader.skip, None)
+
+    def __len__(self) -> int:
+        return len(self._sampler)
 
 
 def default_workers(device: torch.device) -> int:
