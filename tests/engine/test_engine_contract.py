@@ -43,6 +43,8 @@ from moat_det.engine.device import use_all_cores
         "_model_train",
         "_handle_nan_recovery",
         "_get_warmup_iterations",
+        "_do_train",
+        "optimizer_step",
     ],
 )
 def test_the_trainer_still_calls_what_we_override(name: str) -> None:

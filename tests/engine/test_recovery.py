@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -113,14 +114,15 @@ def test_without_a_checkpoint_it_ends_in_one_line(
     assert "in 5 steps in a row, in epoch 1: lower --lr0" in capsys.readouterr().err
 
 
+CUDA_FULL = "CUDA out of memory. Tried to allocate 2 GiB"
+CPU_FULL = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
+
+
 @pytest.mark.parametrize(
-    "message",
-    [
-        "CUDA out of memory. Tried to allocate 2 GiB",
-        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried",
-    ],
+    ("message", "full"),
+    [(CUDA_FULL, 1), (CPU_FULL, 1), (CUDA_FULL, 4)],
+    ids=["as the engine does it", "of a CPU", "in the second epoch"],
 )
-@pytest.mark.parametrize("full", [1, 4], ids=["in the first epoch", "in the second"])
 def test_where_the_memory_is_full_the_batch_halves_and_a_step_stays(
     message: str, full: int, words: list[str], at_batch: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -194,42 +196,63 @@ def test_what_waiting_does_not_help_ends(code: int, free: int, tmp_path: Path, m
         when_there_is_room(write, tmp_path, 100)
 
 
+MORE = ("--nbs", "16", "--multi-scale", "0.5", "--rect")
+
+
+@pytest.fixture(scope="module")
+def whole(demo: Path, model_yaml: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The run that nothing has stopped, with more options."""
+
+    @cache
+    def train(*more: str) -> Path:
+        project = tmp_path_factory.mktemp("whole")
+        given = ["--data", str(demo), "--model", str(model_yaml), "--epochs", "2", "--project", str(project)]
+        cli.train([*given, *SMALL, *more, "--debug"])
+        return project / "train"
+
+    return train
+
+
+def check_equal(whole: Path, cut: Path) -> None:
+    resumed = weights(cut)
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in weights(whole).items())
+    assert rows(whole) == rows(cut)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-@pytest.mark.parametrize("more", [(), ("--nbs", "16", "--multi-scale", "0.5", "--rect")], ids=["plain", "more"])
-@pytest.mark.parametrize("stop", [1, BATCHES + 1, 2 * BATCHES])
+@pytest.mark.parametrize(
+    ("stop", "more"),
+    [(1, ()), (BATCHES + 1, MORE), (2 * BATCHES, MORE)],
+    ids=["in the first epoch", "in the second", "in its validation"],
+)
 def test_a_run_that_is_stopped_amid_an_epoch_ends_as_the_uncut_one(
-    stop: int, more: tuple[str, ...], words: list[str], at_batch: Any, tmp_path: Path
+    stop: int, more: tuple[str, ...], words: list[str], whole: Callable[..., Path], at_batch: Any, tmp_path: Path
 ) -> None:
-    words = [*words, *more, "--warmup-epochs", "1"]
-    cli.train([*words, "--name", "whole", "--debug"])
+    expected, validate = whole(*more), Trainer.validate
+
+    def interrupted(self: Trainer) -> Any:
+        if stop == 2 * BATCHES and self.epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return validate(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        validate = Trainer.validate
-
-        def interrupted(self: Trainer) -> Any:
-            if stop == 2 * BATCHES and self.epoch == 1:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return validate(self)
-
         patch.setattr(Trainer, "validate", interrupted)
         at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == stop else None)
         with pytest.raises(SystemExit) as stopped:
-            cli.train([*words, "--name", "cut"])
-        assert stopped.value.code == 128 + signal.SIGTERM
-    last = tmp_path / "cut/weights/last.pt"
+            cli.train([*words, *more])
+    assert stopped.value.code == 128 + signal.SIGTERM
+    last = tmp_path / "train/weights/last.pt"
     position = load_checkpoint(last).training["position"]  # type: ignore[index]
     assert position["batches"] == (BATCHES if stop == 2 * BATCHES else stop % BATCHES + 1)
 
     seen = at_batch(lambda trainer, number: None)
     cli.train(["--resume", str(last), "--debug"])
     assert len(seen) == (0 if stop == 2 * BATCHES else 2 * BATCHES - 1 - stop)
-    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "cut")
-    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
-    assert rows(tmp_path / "whole") == rows(tmp_path / "cut")
+    check_equal(expected, tmp_path / "train")
 
 
 def test_a_killed_run_goes_on_from_the_checkpoint_of_the_last_minutes(
-    words: list[str], at_batch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], whole: Callable[..., Path], at_batch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
         """What nothing writes a checkpoint for."""
@@ -238,14 +261,12 @@ def test_a_killed_run_goes_on_from_the_checkpoint_of_the_last_minutes(
         if number == 2:
             raise Killed
 
-    cli.train([*words, "--name", "whole", "--debug"])
     at_batch(kill)
     with pytest.raises(Killed):
-        cli.train([*words, "--name", "cut", "--save-minutes", "1e-9", "--debug"])
+        cli.train([*words, "--save-minutes", "1e-9", "--debug"])
     monkeypatch.undo()
     cli.train(["--resume", "--project", str(tmp_path), "--debug"])
-    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "cut")
-    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+    check_equal(whole(), tmp_path / "train")
 
 
 def test_a_signal_waits_for_the_batch_and_a_second_one_does_not() -> None:
