@@ -38,11 +38,13 @@ def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
         options: Our own of the training.
     """
     checkpoint = _checkpoint(trainer, options, trainer.epoch, {})
-    _write(checkpoint, trainer.last)
     if trainer.best_fitness == trainer.fitness:
         _write(checkpoint, trainer.best)
     if trainer.save_period > 0 and (trainer.epoch + 1) % trainer.save_period == 0:
         _write(checkpoint, trainer.wdir / f"epoch{trainer.epoch + 1}.pt")
+    # After the others: a run that is killed in between goes on before this epoch's end, and writes them again.
+    _write(checkpoint, trainer.last)
+    trainer.position.batches = 0
 
 
 def save_position(trainer: BaseTrainer, options: TrainOptions) -> None:

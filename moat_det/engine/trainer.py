@@ -512,7 +512,6 @@ class Trainer(DetectionTrainer):
         """Write the checkpoints that are due after an epoch."""
         save_epoch(self, self._options)
         self._note_saved()
-        self.position.batches = 0
         return True
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
