@@ -396,7 +396,7 @@ class Trainer(DetectionTrainer):
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move the batch to the device, and hold the BN statistics where it is too small to have any."""
         if self.position.is_passed(self):
-            self.accumulate = math.inf
+            self.accumulate = self.accumulation.leave_out(self.accumulate)
             return batch
         batch = super().preprocess_batch(batch)
         self.accumulate = self.accumulation.count(self.accumulate)

@@ -222,7 +222,7 @@ def check_equal(whole: Path, cut: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize(
     ("stop", "more"),
-    [(1, ()), (BATCHES + 1, MORE), (2 * BATCHES, MORE)],
+    [(1, ()), (BATCHES, MORE), (2 * BATCHES, MORE)],
     ids=["in the first epoch", "in the second", "in its validation"],
 )
 def test_a_run_that_is_stopped_amid_an_epoch_ends_as_the_uncut_one(
