@@ -22,9 +22,9 @@ from moat_det.engine.recovery import disk
 from moat_det.engine.recovery.disk import when_there_is_room
 from moat_det.engine.recovery.memory import is_out_of_memory
 from moat_det.engine.recovery.signals import Signals
-from moat_det.run_folder import hold_run
 from moat_det.engine.trainer import Trainer
 from moat_det.errors import UserError
+from moat_det.run_folder import hold_run
 
 SMALL = ["--imgsz", "64", "--batch", "8", "--plots", "false", "--workers", "0"]
 BATCHES = 3  # of an epoch: 24 images
