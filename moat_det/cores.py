@@ -12,3 +12,9 @@ def available_cores() -> int:
 
 READING_THREADS = min(8, max(1, available_cores() - 1))
 """Threads that read image files side by side; one core is left to whoever waits for them."""
+
+
+def computing_threads() -> int:
+    """Give the threads that a model computes with: as many as the user allows, else one for each core."""
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(given) if given.isdecimal() and int(given) else available_cores()

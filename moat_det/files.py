@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import logging
 import os
@@ -13,13 +15,11 @@ import stat
 import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from moat_det.errors import UserError
 
@@ -239,6 +239,15 @@ def atomic_write_json(path: str | Path, content: Any, indent: int | None = None)
     atomic_write_text(path, json.dumps(content, indent=indent, allow_nan=False))
 
 
+def atomic_write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table to `path` as CSV, with a line of the columns' names; raises `OSError` as `atomic_path` does."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    atomic_write_text(path, text.getvalue())
+
+
 @contextmanager
 def utf8_path(path: str | Path) -> Iterator[str]:
     """Give a path to a file, there or to be made, for libraries that take UTF-8 alone: OpenCV crashes at another.
@@ -297,6 +306,8 @@ def locked(path: str | Path, message: str) -> Iterator[None]:
     Raises:
         OSError: The file cannot be made.
     """
+    from filelock import FileLock, Timeout  # which the runtime, that locks nothing, does without
+
     lock = FileLock(path)
     try:
         lock.acquire(timeout=1)

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+PROJECT = "runs"
+"""Where runs go unless the user says otherwise, below the current folder."""
+
 _PACKAGE = Path(__file__).resolve().parent
 
 

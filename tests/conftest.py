@@ -14,6 +14,8 @@ from helpers.dataset_files import noise
 from moat_det.detector import precision
 
 REPO = Path(__file__).resolve().parents[1]
+pytest_plugins = ["helpers.exports"]
+
 SHARED = Path(os.environ.get("MOAT_DET_SHARED", REPO.parent / "shared"))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from tqdm import tqdm
 
-from moat_det.backbones import create_backbone
+from moat_det.backbones.moat.create import create_moat
 from moat_det.backbones.moat.flops import count_multiply_adds
 from moat_det.backbones.weights import RELEASED, Release
 from tools.command import command, make_parser
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def row(release: Release) -> str:
     """Give a row of the table; counting takes no memory to speak of."""
     with torch.device("meta"):
-        model = create_backbone(release.variant, position_embedding=release.position_embedding, num_classes=1000)
+        model = create_moat(release.variant, position_embedding=release.position_embedding, num_classes=1000)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     work = count_multiply_adds(model, release.size, release.size)
     cells = (

@@ -114,6 +114,11 @@ class Windowed(Protocol):
         """
 
 
+def per_band(rgb: Sequence[float], bands: int) -> tuple[float, ...]:
+    """Give the mean, or the deviation, of each band from those of RGB: with other than 3 bands their mean for each."""
+    return tuple(rgb) if bands == 3 else (sum(rgb) / 3,) * bands
+
+
 def _place(name: str, matcher: GroupMatcher) -> tuple[float, ...]:
     """Give the order of a parameter's layer among the others: its group, and the numbers in its name."""
     for group, patterns in enumerate(matcher.values()):

@@ -4,92 +4,53 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
-from moat_det.backbones.moat.backbone import MOATBackbone
+from moat_det.backbones.base import Backbone
+from moat_det.backbones.moat.create import create_moat
 from moat_det.backbones.moat.variants import VARIANTS
+from moat_det.backbones.timm.names import is_timm
 from moat_det.backbones.weights import load_pretrained
-from moat_det.backbones.weights.report import TABLES, part
-from moat_det.backbones.windows import WindowSpec
-from moat_det.errors import UserError
-from moat_det.messages import nearest
 
 logger = logging.getLogger(__name__)
 
 
 def list_backbones() -> list[str]:
-    """Give the names that `create_backbone` knows."""
+    """Give the names of the MOAT backbones; those of timm's are `timm/NAME` (see `timm.names.list_timm`)."""
     return sorted(VARIANTS)
 
 
 def create_backbone(
-    name: str,
-    *,
-    pretrained: str | Path | None = None,
-    window: WindowSpec = "full",
-    global_attention_at_end_of_stage: bool = False,
-    pool_size: int | None = None,
-    position_embedding: bool = True,
-    num_classes: int | None = None,
-    drop_path: float | None = None,
-    checkpoint_attention: bool = False,
-    in_channels: int = 3,
-) -> MOATBackbone:
-    """Build a MOAT backbone, with random weights or pre-trained ones.
+    name: str, *, pretrained: str | Path | None = None, in_channels: int = 3, **arguments: Any
+) -> Backbone:
+    """Build a backbone, with random weights or pre-trained ones.
 
     Args:
-        name: One of `list_backbones()`.
+        name: One of `list_backbones()`, or a model of timm's, `timm/NAME`.
         pretrained: Weights to load: "imagenet", the name of a released checkpoint, or a path (see
             `weights.load_pretrained`). None: random ones.
-        window: Attention windows: "full" (the whole map: H/16 x W/16 and H/32 x W/32), "auto" (the whole map up
-            to a number of cells, else its largest even part), an int or (h, w) cells, or one of these for each of
-            the four stages, such as [None, None, (14, 14), "full"]; see `windows.parse_windows`. Windows that
-            reach over the end of the map end with it, as if it were padded and the padding masked.
-            `set_windows` changes them.
-        global_attention_at_end_of_stage: Let the last block of each attention stage attend over the whole
-            map.
-        pool_size: Kernel of the average pooling in the shortcuts, 2 or 3. None is the official choice: 2 for
-            classification (with `num_classes`), else 3.
-        position_embedding: Whether attention has a relative position bias.
-        num_classes: Width of a classification head; the backbone then gives logits instead of feature maps.
-        drop_path: Rate of dropped branches at the end of the network, in [0, 1); None is the variant's own, 0
-            is off.
-        checkpoint_attention: Compute attention anew in the backward pass instead of keeping what it needs:
-            the same gradients in less memory.
         in_channels: Bands of the input.
+        **arguments: Of a MOAT backbone what `create_moat` takes, windows for example; of one of timm's its own
+            settings by timm's names.
 
     Returns:
-        A module that takes normalised images, float (B, in_channels, H, W) of any H and W from 1 pixel on, to
-        {"stage1": ..., ..., "stage5": ...} or to logits (B, num_classes).
+        A module that takes normalised images, float (B, in_channels, H, W), to {name of a map: map}, or to logits where
+        a MOAT backbone was asked for a head. A MOAT backbone takes any H and W from 1 pixel on, another multiples of
+        32.
 
     Raises:
         UserError: No backbone has that name, an argument is out of its range, or the weights are missing, damaged
             or of another backbone.
     """
-    if name not in VARIANTS:
-        near = nearest(str(name), VARIANTS, cutoff=0)
-        raise UserError(f"no backbone {name!r}; did you mean {near!r}? There are {', '.join(list_backbones())}")
-    if pool_size not in (None, 2, 3):
-        raise UserError(f"pool_size {pool_size!r}: give 2, 3 or None")
-    if num_classes is not None and num_classes < 1:
-        raise UserError(f"num_classes {num_classes!r}: give 1 or more, or None for feature maps")
-    if drop_path is not None and not 0 <= drop_path < 1:
-        raise UserError(f"drop_path {drop_path!r}: give a rate from 0 to below 1, or None for the variant's own")
-    if in_channels < 1:
-        raise UserError(f"in_channels {in_channels!r}: give 1 or more")
-    variant = VARIANTS[name]
-    backbone = MOATBackbone(
-        variant,
-        window=window,
-        global_attention_at_end_of_stage=global_attention_at_end_of_stage,
-        pool_size=pool_size or (3 if num_classes is None else 2),
-        position_embedding=position_embedding,
-        num_classes=num_classes,
-        drop_path=1 - variant.survival if drop_path is None else drop_path,
-        checkpoint_attention=checkpoint_attention,
-        in_channels=in_channels,
-    )
+    backbone: Backbone
+    if is_timm(name):
+        from moat_det.backbones.timm.backbone import TimmBackbone
+
+        backbone = TimmBackbone(name, in_channels, **arguments)
+    else:
+        backbone = create_moat(name, in_channels=in_channels, **arguments)
     if pretrained is not None:
         report = load_pretrained(backbone, pretrained)
         for line in report.lines():
-            logger.log(logging.WARNING if report.random or TABLES in map(part, report.dropped) else logging.INFO, line)
+            logger.log(logging.WARNING if report.incomplete else logging.INFO, line)
     return backbone

@@ -92,14 +92,42 @@ def parse_windows(spec: WindowSpec, trained_size: tuple[int, int] | None = None)
     Raises:
         UserError: The value is none of these, or "trained" without a `trained_size`.
     """
-    if isinstance(spec, (list, tuple)) and len(spec) == 4:
-        if spec[0] is not None or spec[1] is not None:
-            raise UserError(f"window {spec!r}: the first two stages have no attention; write None for them")
-        policies = ["full" if policy is None else policy for policy in spec[2:]]
-    else:
-        policies = [spec, spec]
-    at16, at32 = (_parse(p, spec, s, trained_size) for p, s in zip(policies, ATTENTION_STRIDES, strict=True))
+    *_, at16, at32 = stage_windows(spec, (None, None, *ATTENTION_STRIDES), trained_size)
     return at16, at32
+
+
+def stage_windows(
+    spec: WindowSpec, reductions: Sequence[int | None], trained_size: tuple[int, int] | None = None
+) -> list[Window]:
+    """Turn what the user wrote into the windows of the stages of any backbone.
+
+    Args:
+        spec: What `parse_windows` takes; a list is one policy for each stage, and two numbers are rows and columns.
+        reductions: Pixels per cell of the map of each stage; None where it does not attend.
+        trained_size: As there.
+
+    Returns:
+        A window for each stage; None for the whole map, and where it does not attend.
+
+    Raises:
+        UserError: As there.
+    """
+    policies: list[object] = [spec] * len(reductions)
+    is_pair = isinstance(spec, (list, tuple)) and len(spec) == 2 and all(type(side) is int for side in spec)
+    if isinstance(spec, (list, tuple)) and len(spec) == len(reductions) and not is_pair:
+        idle = [
+            i for i, (policy, r) in enumerate(zip(spec, reductions, strict=True), 1) if r is None and policy is not None
+        ]
+        if idle:
+            raise UserError(f"window {spec!r}: {_stages(idle)} no attention; write None for them")
+        policies = ["full" if policy is None else policy for policy in spec]
+    return [None if r is None else _parse(p, spec, r, trained_size) for p, r in zip(policies, reductions, strict=True)]
+
+
+def _stages(numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"stage {numbers[0]} has"
+    return f"stages {', '.join(map(str, numbers[:-1]))} and {numbers[-1]} have"
 
 
 def _parse(policy: object, spec: object, stride: int, trained_size: tuple[int, int] | None) -> Window:

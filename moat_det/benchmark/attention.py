@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import torch
 
-from moat_det.backbones.moat.attention import HEAD_SIZE, attend, attend_plain
-from moat_det.backbones.moat.backbone import POSITION_RANGES
-from moat_det.backbones.moat.position_bias import fit_table
+from moat_det.backbones.moat.attention import attend, attend_plain
+from moat_det.backbones.moat.variants import HEAD_SIZE, POSITION_SIZES
+from moat_det.backbones.position_bias import fit_table
 from moat_det.benchmark.cases import AttentionCase, parse_size
 
 
@@ -21,7 +21,7 @@ def attention_pass(case: AttentionCase) -> Callable[[], object]:
     # As a linear layer gives them: the heads side by side in each cell.
     shape = (case.batch, size[0] * size[1], case.heads, HEAD_SIZE)
     qkv = [torch.randn(shape, dtype=dtype, device=case.device, requires_grad=trains) for _ in range(3)]
-    side = 2 * POSITION_RANGES[0] - 1
+    side = 2 * POSITION_SIZES[2] - 1
     table = torch.randn(case.heads, side, side, device=case.device, requires_grad=trains)
     form = attend_plain if case.form == "plain" else attend
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import torch
 
+from moat_det.backbones.timm.names import is_timm
 from moat_det.backbones.windows import parse_windows, read_window
 from moat_det.detector.build import find_config
 from moat_det.detector.config import parse_config
@@ -21,7 +22,18 @@ NONE = "-"
 WHOLE = "whole"
 """Stands for an image that is not cut into tiles."""
 
-DTYPES = ("float32", "bfloat16")
+TORCH = "torch"
+"""Stands for the model itself; any other format is a file of it."""
+
+FORMATS = {
+    TORCH: ("float32", "bfloat16"),
+    "torchscript": ("float32",),
+    "onnx": ("float32",),
+    "openvino": ("float32", "bfloat16", "int8"),
+}
+"""What each format is measured in."""
+
+DTYPES = ("float32", "bfloat16", "int8")
 MODES = ("forward", "train")
 NORMS = ("folded", "unfolded")
 DEVICES = ("cpu", "cuda")
@@ -42,6 +54,7 @@ class DetectorCase:
         recompute: "yes" if the backward pass recomputes attention; "-" for models without, and without backward pass.
         batch: Images in a pass.
         device: Where it runs: "cpu" or "cuda".
+        format: Of `FORMATS`: the model in torch, or a file that was exported of it in its runtime.
     """
 
     model: str
@@ -54,6 +67,7 @@ class DetectorCase:
     recompute: str
     batch: int
     device: str = "cpu"
+    format: str = TORCH
 
     @property
     def amount(self) -> float:
@@ -119,14 +133,17 @@ def detector_cases(
     batch: int,
     tiles: int | None,
     devices: Sequence[str] = ("cpu",),
+    formats: Sequence[str] = (TORCH,),
 ) -> list[DetectorCase]:
     """Combine everything with everything, in the order that the user gave, sizes varying slowest but for the model.
 
+    What a format does not have is left out: most number formats, training, unfolded norms, tiles, GPUs.
+
     Args:
         models: Detectors of ours.
-        peers: The engine's models to compare with; they have no windows.
+        peers: The engine's models to compare with.
         imgsz: Sides, or HxW.
-        windows: Attention windows.
+        windows: Attention windows, for models that have any to choose.
         dtypes: Of `DTYPES`.
         modes: Of `MODES`.
         norms: Of `NORMS`; training is unfolded.
@@ -134,29 +151,35 @@ def detector_cases(
         batch: Images in a pass.
         tiles: Detect also in tiles of this side, one image at a time, in the first of the windows.
         devices: Of `DEVICES`.
+        formats: Of `FORMATS`.
 
     Raises:
-        UserError: A model, a size, windows or a device cannot be.
+        UserError: A model, a size, windows or a device cannot be, or a format has nothing of what is asked for.
     """
     _check_devices(devices)
     for window in windows:
         parse_windows(read_window(window))
     cases = []
     for model in [*models, *peers]:
-        ours, stride = _properties(model, must_be_peer=model in peers)
+        windowed, stride = _properties(model, must_be_peer=model in peers)
         _check_sizes(imgsz, stride, model)
         if tiles is not None and tiles % stride:
             raise UserError(f"--sliced {tiles}: must be a multiple of {stride}, the largest stride of {model}")
-        reaches = windows if ours else [NONE]
-        recompute = ("yes" if checkpoint_attention else "no") if ours else NONE
-        for size, window, norm, dtype, mode, device in product(imgsz, reaches, norms, dtypes, modes, devices):
+        reaches = windows if windowed else [NONE]
+        recompute = ("yes" if checkpoint_attention else "no") if windowed else NONE
+        for size, window, norm, form, dtype, mode, device in product(
+            imgsz, reaches, norms, formats, dtypes, modes, devices
+        ):
+            if dtype not in FORMATS[form] or (form != TORCH and (mode, norm, device) != ("forward", "folded", "cpu")):
+                continue
             if mode == "train":
                 cases.append(DetectorCase(model, size, WHOLE, window, NONE, dtype, mode, recompute, batch, device))
                 continue
-            whole = DetectorCase(model, size, WHOLE, window, norm, dtype, mode, NONE, batch, device)
+            whole = DetectorCase(model, size, WHOLE, window, norm, dtype, mode, NONE, batch, device, form)
             cases.append(whole)
-            if tiles is not None and min(parse_size(size)) > tiles and window == reaches[0]:
+            if tiles is not None and form == TORCH and min(parse_size(size)) > tiles and window == reaches[0]:
                 cases.append(replace(whole, tiles=str(tiles), batch=1))
+    _check_formats(formats, cases)
     return list(dict.fromkeys(cases))
 
 
@@ -189,19 +212,27 @@ def config_name(model: str) -> str:
 
 
 def _properties(model: str, must_be_peer: bool) -> tuple[bool, int]:
-    """Whether a model is ours, and its largest stride in pixels."""
+    """Whether a model attends within windows that can be chosen, and its largest stride in pixels."""
     config = find_config(config_name(model))
     if is_peer(config):
         return False, 64 if "-p6" in model else 32
     if must_be_peer:
         raise UserError(f"--peers {model}: is a model of ours; name it among --models")
-    return True, 2 ** max(parse_config(config, model).neck.levels)
+    parsed = parse_config(config, model)
+    return not is_timm(parsed.backbone["name"]), 2 ** max(parsed.neck.levels)
 
 
 def _check_sizes(sizes: Sequence[str], stride: int, model: str) -> None:
     for size in sizes:
         if any(side % stride for side in parse_size(size)):
             raise UserError(f"--imgsz {size}: must be a multiple of {stride}, the largest stride of {model}")
+
+
+def _check_formats(formats: Sequence[str], cases: Sequence[DetectorCase]) -> None:
+    for form in formats:
+        if not any(case.format == form for case in cases):
+            what = "" if form == TORCH else "detection with folded norms on the cpu, "
+            raise UserError(f"--formats {form}: is measured in {what}--dtype {' or '.join(FORMATS[form])}")
 
 
 def _check_devices(devices: Sequence[str]) -> None:

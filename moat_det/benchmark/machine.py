@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import ultralytics
 
 import moat_det
 from moat_det.benchmark.measure import MIB
+
+_RUNTIMES = ("onnxruntime", "openvino")
 
 
 def machine(gpu: bool) -> dict[str, Any]:
@@ -33,7 +36,15 @@ def versions() -> dict[str, str]:
         "moat_det": moat_det.__version__,
         "torch": torch.__version__,
         "ultralytics": ultralytics.__version__,
+        **{package: found for package in _RUNTIMES if (found := _installed(package))},
     }
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _processor() -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
-import psutil
-import torch
+from moat_det.memory import ProcessMemory
 
 MIB = 2**20
 
@@ -32,7 +30,13 @@ class Measurement:
     growth_repeated: float
 
 
-def measure(run: Callable[[], object], repeats: int, warm_up: bool, device: str = "cpu") -> Measurement:
+def measure(
+    run: Callable[[], object],
+    repeats: int,
+    warm_up: bool,
+    device: str = "cpu",
+    turn: Callable[[], AbstractContextManager[object]] | None = None,
+) -> Measurement:
     """Run passes.
 
     Args:
@@ -40,63 +44,49 @@ def measure(run: Callable[[], object], repeats: int, warm_up: bool, device: str 
         repeats: Passes whose time counts.
         warm_up: Run one before them.
         device: Where it runs: "cpu" or "cuda".
+        turn: What is entered for each pass, where others compute in turn. They leave the caches theirs, so that every
+            pass after the first has one before it that does not count.
     """
-    memory = _Gpu() if device == "cuda" else _Process()
+    memory = _Gpu() if device == "cuda" else ProcessMemory()
     before = memory.start()
-    seconds, growths = [], []
+    seconds: list[float] = []
+    growths: list[float] = []
     for _ in range(repeats + warm_up):
-        start = time.perf_counter()
-        run()
-        memory.finish()
-        seconds.append(time.perf_counter() - start)
-        growths.append((memory.peak() - before) / MIB)
+        with nullcontext() if turn is None else turn():
+            if turn is not None and seconds:
+                run()
+                memory.finish()
+            start = time.perf_counter()
+            run()
+            memory.finish()
+            seconds.append(time.perf_counter() - start)
+            growths.append((memory.peak() - before) / MIB)
     return Measurement(seconds[warm_up:], before / MIB, growths[0], (memory.held() - before) / MIB)
-
-
-class _Process:
-    """The real memory of this process."""
-
-    def start(self) -> int:
-        """Forget what it needed while it was set up, and give what it has. Linux alone can forget."""
-        if sys.platform == "linux":
-            Path("/proc/self/clear_refs").write_text("5")
-        return psutil.Process().memory_info().rss
-
-    def finish(self) -> None:
-        """Do nothing: nothing is computed any more when a pass returns."""
-
-    def peak(self) -> int:
-        """Give the most bytes that it has had."""
-        if sys.platform == "linux":
-            status = Path("/proc/self/status").read_text().splitlines()
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-        if sys.platform == "win32":
-            return psutil.Process().memory_info().peak_wset
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-    held = peak
 
 
 class _Gpu:
     """The memory that torch's allocator has of the GPU."""
 
+    def __init__(self) -> None:
+        import torch  # which a process that runs exported files does without
+
+        self._cuda = torch.cuda
+
     def start(self) -> int:
         """Forget what was needed while it was set up, and give what the tensors have that are alive."""
-        torch.cuda.synchronize()
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated()
+        self._cuda.synchronize()
+        self._cuda.empty_cache()
+        self._cuda.reset_peak_memory_stats()
+        return self._cuda.memory_allocated()
 
     def finish(self) -> None:
         """Wait for what a pass has only queued."""
-        torch.cuda.synchronize()
+        self._cuda.synchronize()
 
     def peak(self) -> int:
         """Give the most bytes of tensors."""
-        return torch.cuda.max_memory_allocated()
+        return self._cuda.max_memory_allocated()
 
     def held(self) -> int:
         """Give the most bytes that the allocator took, with what lay free between the tensors."""
-        return torch.cuda.max_memory_reserved()
+        return self._cuda.max_memory_reserved()

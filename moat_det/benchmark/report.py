@@ -19,6 +19,7 @@ _FIGURES = {
     "seconds": ("time [s]", ".4g"),
     "memory_mib": ("memory [MiB]", ".0f"),
     "memory_repeated_mib": ("repeated [MiB]", ".0f"),
+    "process_mib": ("process [MiB]", ".0f"),
     "time_ratio": ("time ratio", ".3f"),
     "memory_ratio": ("memory ratio", ".3f"),
 }
@@ -68,7 +69,7 @@ def records(rows: Sequence[Row], baseline: Baseline) -> list[dict[str, Any]]:
     for row in rows:
         base = baseline.of(row, rows)
         ratios = (None, None) if base is None else (_ratio(row.seconds, base.seconds), _ratio(row.growth, base.growth))
-        figures = (row.seconds, row.growth, row.growth_repeated, *ratios)
+        figures = (row.seconds, row.growth, row.growth_repeated, row.whole, *ratios)
         found.append({**asdict(row.case), **dict(zip(_FIGURES, figures, strict=True)), "error": row.error})
     return found
 

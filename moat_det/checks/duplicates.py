@@ -113,6 +113,7 @@ def _candidates(pooled: np.ndarray, start: int) -> Iterator[tuple[int, list[int]
     alike = likeness >= _LEAST_POOLED
     few = min(_MOST_OTHERS + 2, len(pooled))  # the row itself, its copy, and the others
     nearest = np.argpartition(likeness, len(pooled) - few, axis=1)[:, len(pooled) - few :]
+    nearest.sort(axis=1)  # a partition leaves the order of equals open
     crowded = np.flatnonzero(alike.sum(axis=1) > few)
     if len(crowded):
         common = (pooled[nearest[crowded]].sum(axis=1) - chunk[crowded]) / (few - 1)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from moat_det.backbones.windows import WINDOW
 from moat_det.benchmark import cases as settings
+from moat_det.benchmark import roofline
 from moat_det.benchmark.plot import plot
 from moat_det.benchmark.report import Baseline, table, write_csv, write_json
-from moat_det.benchmark.runner import Row, run_case
+from moat_det.benchmark.runner import Row, run_cases, side_by_side
 from moat_det.benchmark.sliced import check_installed
+from moat_det.benchmark.tables import write_csv as write_records
 from moat_det.cli.command import Arguments, Command
 from moat_det.errors import UserError
 from moat_det.options import option
+from moat_det.progress import progress
 
 _FORMS = ("plain", "blocked")
 
@@ -30,11 +34,19 @@ class BenchmarkOptions:
     peers: list[str] = option([], "models of the engine, such as yolo11s yolo26n", metavar="M ...")
     imgsz: list[str] = option(["640"], "sides in pixels, or HxW", metavar="N ...")
     window: list[str] = option(["full"], WINDOW, metavar="W ...")
-    dtype: list[str] = option(["float32"], " or ".join(settings.DTYPES), metavar="D ...")
+    formats: list[str] = option(
+        [settings.TORCH],
+        f"{' or '.join(settings.FORMATS)}: the model itself, or a file that is exported of it, in its runtime",
+        metavar="F ...",
+    )
+    dtype: list[str] = option(
+        ["float32"], f"{' or '.join(settings.DTYPES)}, as far as a format has it", metavar="D ..."
+    )
     device: list[str] = option(["cpu"], " or ".join(settings.DEVICES), metavar="D ...")
     mode: list[str] = option(["forward"], "forward, which is detection, or train, a step of it", metavar="M ...")
     norms: list[str] = option(["folded"], "batch norms in detection: folded or unfolded", metavar="N ...")
     checkpoint_attention: bool = option(False, "recompute attention in the backward pass")
+    roofline: bool = option(False, "say what bounds each part of a model instead: its operations or its bytes")
     sliced: int | None = option(None, "detect also in tiles of N pixels (SAHI)", metavar="N")
     attention: list[str] | None = option(None, "measure attention alone, on maps of so many cells", metavar="HxW ...")
     form: list[str] = option([*_FORMS], "of attention alone: plain or blocked", metavar="F ...")
@@ -54,6 +66,7 @@ class BenchmarkOptions:
         if min(self.repeats, self.batch, self.heads, 1 if self.threads is None else self.threads) < 1:
             raise UserError("--threads, --repeats, --batch and --heads must be 1 or more")
         for name, known in (
+            ("formats", settings.FORMATS),
             ("dtype", settings.DTYPES),
             ("device", settings.DEVICES),
             ("mode", settings.MODES),
@@ -69,15 +82,15 @@ def _run(arguments: Arguments) -> int:
     options = arguments.take(BenchmarkOptions)
     threads = options.threads or int(os.environ["OMP_NUM_THREADS"].split(",")[0])
     cases = _cases(options)
+    if options.roofline:
+        return _roofline(cases, options, threads)
     baseline = Baseline(options.baseline, cases)
     files = {suffix: options.out / f"benchmark.{suffix}" for suffix in ("csv", "json", "png")}
-    for file in files.values():
-        if file.exists():
-            raise UserError(f"{file} is there already: choose another --out, so that its figures are kept")
+    _check_free(files.values())
     rows: list[Row] = []
     try:
-        for row in _measured(cases, options.repeats, threads):
-            rows.append(row)
+        for measured in _measured(cases, options.repeats, threads):
+            rows = sorted([*rows, *measured], key=lambda row: cases.index(row.case))
             write_csv(files["csv"], rows, baseline)
             write_json(files["json"], rows, baseline, arguments.words, threads)
             plot(files["png"], rows)
@@ -89,15 +102,67 @@ def _run(arguments: Arguments) -> int:
     return int(all(row.error for row in rows))
 
 
-def _measured(cases: Sequence[settings.Case], repeats: int, threads: int) -> Iterator[Row]:
-    """Measure one case after the other, and say so."""
-    for number, case in enumerate(cases, 1):
-        name = " ".join(str(value) for value in vars(case).values() if value not in {settings.NONE, settings.WHOLE})
-        print(f"[{number}/{len(cases)}] {name}: ", end="", file=sys.stderr, flush=True)
-        row = run_case(case, repeats, threads)
-        result = f"failed: {row.error}" if row.error else f"{row.seconds:.4g} s, {row.growth:.0f} MiB"
-        print(result, file=sys.stderr, flush=True)
-        yield row
+def _check_free(files: Iterable[Path]) -> None:
+    for file in files:
+        if file.exists():
+            raise UserError(f"{file} is there already: choose another --out, so that its figures are kept")
+
+
+def _roofline(cases: Sequence[settings.Case], options: BenchmarkOptions, threads: int) -> int:
+    """Print what bounds the parts of each model, and write it."""
+    file = options.out / "roofline.csv"
+    _check_free([file])
+    records = []
+    for case in cases:
+        if not isinstance(case, settings.DetectorCase) or (case.format, case.mode, case.device, case.tiles) != (
+            *(settings.TORCH, "forward", "cpu", settings.WHOLE),
+        ):
+            raise UserError("--roofline: takes whole models in torch, in detection on the cpu")
+        limits, parts = roofline.roofline(case, threads, options.repeats)
+        print(f"{_settings(case)}; {roofline.table(limits, parts)}\n")
+        records += [{**vars(case), **vars(limits), **part.record(limits)} for part in parts]
+        write_records(file, records)
+    print(f"Results in {file}")
+    return 0
+
+
+def _measured(cases: Sequence[settings.Case], repeats: int, threads: int) -> Iterator[list[Row]]:
+    """Measure what is compared side by side, one size after the other, and say so."""
+    number = 0
+    with tempfile.TemporaryDirectory() as folder:
+        file_of = _exports(Path(folder)) if any(_is_exported(case) for case in cases) else None
+        for group in side_by_side(cases):
+            text = f"{len(group)} of {len(cases)}"
+            with progress(text=text, total=len(group) * (repeats + 2), unit="pass", leave=False) as bar:
+                rows = run_cases(group, repeats, threads, file_of, bar.update)
+            for row in rows:
+                number += 1
+                print(f"[{number}/{len(cases)}] {_name(row)}", file=sys.stderr, flush=True)
+            yield rows
+
+
+def _is_exported(case: settings.Case) -> bool:
+    return isinstance(case, settings.DetectorCase) and case.format != settings.TORCH
+
+
+def _exports(folder: Path) -> Callable[[settings.DetectorCase], Path]:
+    try:
+        from moat_det.benchmark.exports import Exports
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"--formats needs the package {error.name}, which is not installed: pip install 'moat_det[openvino]'"
+        ) from None
+    return Exports(folder).file_of
+
+
+def _name(row: Row) -> str:
+    """Say what was measured, and what it took."""
+    result = f"failed: {row.error}" if row.error else f"{row.seconds:.4g} s, {row.growth:.0f} MiB"
+    return f"{_settings(row.case)}: {result}"
+
+
+def _settings(case: settings.Case) -> str:
+    return " ".join(str(value) for value in vars(case).values() if value not in {settings.NONE, settings.WHOLE})
 
 
 def _cases(options: BenchmarkOptions) -> Sequence[settings.Case]:
@@ -123,6 +188,7 @@ def _cases(options: BenchmarkOptions) -> Sequence[settings.Case]:
         batch=options.batch,
         tiles=options.sliced,
         devices=options.device,
+        formats=options.formats,
     )
 
 
@@ -130,10 +196,11 @@ COMMAND = Command(
     name="benchmark",
     run=_run,
     options=(BenchmarkOptions,),
-    about="Each is measured in a process of its own.",
+    about="Each is measured in a process of its own; those of one size take turns, so that all see the same machine.",
     usage="--out FOLDER [--models M ...] [--peers M ...] [--attention HxW ...] [--imgsz N ...] [--window W ...] ...",
     examples=(
         "benchmark --models tiny_moat0 --imgsz 640 1024 2048 --window full auto --out runs/benchmark",
+        "benchmark --models tiny_moat0 --peers yolo11s --formats torch openvino --dtype bfloat16 --out runs/speed",
         "benchmark --attention 32x32 64x64 --heads 7 --mode forward train --out runs/attention",
     ),
 )

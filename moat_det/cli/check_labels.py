@@ -19,7 +19,6 @@ from moat_det.data.index import open_index
 from moat_det.demo import dataset_source
 from moat_det.engine.label_folds import train_folds
 from moat_det.engine.model import DEFAULT_BACKBONE
-from moat_det.engine.run_folder import PROJECT
 from moat_det.errors import UserError
 from moat_det.evaluation.errors import suspicious_labels
 from moat_det.evaluation.errors.find_files import find_files
@@ -29,6 +28,7 @@ from moat_det.evaluation.errors.suspicious import SUSPICIONS
 from moat_det.evaluation.validation_folder import read_validation
 from moat_det.files import atomic_write_bytes, atomic_write_json, claim_folder
 from moat_det.options import option
+from moat_det.paths import PROJECT
 from moat_det.report.pictures import sheet
 
 _COLUMNS = 3

@@ -23,8 +23,8 @@ class ClassificationOptions:
 
 
 def _run(arguments: Arguments) -> None:
+    from moat_det.detection.source_files import list_pictures
     from moat_det.engine.classify import classify, load_classifier
-    from moat_det.engine.sources.files import list_pictures
     from moat_det.files import atomic_write_json
 
     options = arguments.take(ClassificationOptions)

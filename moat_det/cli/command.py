@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
+from moat_det.errors import UserError
 from moat_det.options import Option, option, options_of
+from moat_det.paths import expand_home
 
 COMMANDS = {
     "train": "Train a defect detector on labelled images.",
     "val": "Measure a trained detector: the COCO mAP by pycocotools.",
     "detect": "Detect defects in images or videos; draw and write what is found.",
+    "track": "Follow defects over the frames of a belt, and count each once.",
     "export": "Write a detector as a file for other runtimes, compared with its checkpoint.",
     "check": "Look for everything that may be wrong with a dataset, and recommend how to train it.",
     "check-labels": "Rank the labels that are probably wrong, by what models detect.",
@@ -23,12 +27,16 @@ COMMANDS = {
     "drift": "Tell whether new images, and what is found in them, are still like those of a validation.",
     "compare": "Set validations side by side: whether a model is better, as a difference with an interval.",
     "classify": "Name what is in pictures, with a MOAT classifier.",
+    "backbones": "List the backbones, ours and those of timm, with their size and the licence of their weights.",
     "weights": "Write the weights of a backbone as .safetensors, bit for bit.",
     "bench": "Compare the accuracy of detectors: models x datasets x seeds, on test splits.",
     "benchmark": "Measure time and peak memory of detectors, or of attention alone.",
     "demo": "Draw the demo set: parts with defects, YOLO labels and COCO annotations.",
 }
 """Every subcommand and what it does; `moat NAME` is the module of that name."""
+
+ON_ARTEFACTS = ("detect", "val")
+"""Those that also have a module in `cli/artefact/`, for exported models."""
 
 T = TypeVar("T")
 
@@ -94,6 +102,7 @@ class Command:
         examples: Words after `moat`.
         engine: It takes the engine's arguments too.
         check: Raises UserError where values, by their options' names, are at odds.
+        refused: Options that it does not take though another of its kind does, and why.
     """
 
     name: str
@@ -104,6 +113,7 @@ class Command:
     examples: tuple[str, ...] = ()
     engine: EngineHelp | None = None
     check: Callable[[Mapping[str, Any]], None] | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def own(self) -> dict[str, Option]:
@@ -121,6 +131,38 @@ class Command:
         return {**{name: each for name, each in engine_options().items() if name not in left_out}, **self.own}
 
 
-def load_command(name: str) -> Command:
-    """Import the module of a subcommand."""
-    return import_module(f"moat_det.cli.{name.replace('-', '_')}").COMMAND
+def load_command(name: str, words: Sequence[str] = ()) -> Command:
+    """Import the module of a subcommand.
+
+    Args:
+        name: Of the subcommand.
+        words: After it. Where they name an exported model, it is the module that needs no torch.
+
+    Raises:
+        UserError: A package that the subcommand needs is not installed.
+    """
+    module = name.replace("-", "_")
+    if name in ON_ARTEFACTS and _is_for_artefact(words):
+        module = f"artefact.{module}"
+    try:
+        return import_module(f"moat_det.cli.{module}").COMMAND
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("moat_det"):
+            raise
+        raise UserError(
+            f"moat {name} needs the package {error.name}, which is not installed: pip install moat_det installs all; "
+            f"without torch there are {' and '.join(ON_ARTEFACTS)}, with what moat export wrote as --weights"
+        ) from None
+
+
+def _is_for_artefact(words: Sequence[str]) -> bool:
+    """Whether words give an exported model as --weights; without torch, also where they give none."""
+    from moat_det.runtime.load import is_artefact
+
+    given = [
+        value if equals else following
+        for word, following in zip(words, [*words[1:], ""], strict=False)
+        for name, equals, value in [word.partition("=")]
+        if name == "--weights"
+    ]
+    return is_artefact(expand_home(given[-1])) if given else find_spec("torch") is None

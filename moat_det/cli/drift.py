@@ -9,8 +9,9 @@ from pathlib import Path
 from moat_det.cli.command import Arguments, Command
 from moat_det.cli.shared import Grouping
 from moat_det.errors import UserError
-from moat_det.evaluation.drift import APPEARANCE, drift, drift_table, plot_drift, read_sample
+from moat_det.evaluation.drift import APPEARANCE, drift, drift_table, read_sample
 from moat_det.evaluation.drift.change import LEAST_CHANGE, LEVEL
+from moat_det.evaluation.drift.plot import plot_drift
 from moat_det.evaluation.inspection.inspection import THRESHOLD
 from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, read_operating_point
 from moat_det.evaluation.validation_folder import read_validation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -41,11 +42,19 @@ def run(name: str, words: Sequence[str]) -> int:
     """Run the subcommand `name` with the words after it; gives the exit code."""
 
     def action() -> int | None:
-        command = load_command(name)
+        _check_current_folder()
+        command = load_command(name, words)
         show_log()
         return command.run(parse(command, words))
 
     return end_well(name, action, debug=_debugging(words))
+
+
+def _check_current_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # in which torch's libraries end the process
+        raise UserError("the current folder is no longer there; change to one that is") from None
 
 
 def _debugging(words: Sequence[str]) -> bool:

@@ -53,8 +53,11 @@ def parse(command: Command, argv: Sequence[str]) -> Arguments:
             raise UserError(str(error)) from None
         raise UserError(_missing(flags[error.argument_name])) from None
     if rest:
-        if rest[0].startswith("-"):
-            raise UserError(f"unknown option {_unknown(command, rest[0].partition('=')[0], flags)} (see --help)")
+        flag = rest[0].partition("=")[0]
+        if reason := command.refused.get(flag.lstrip("-").replace("-", "_")):
+            raise UserError(f"{flag} with an exported model: {reason}")
+        if flag.startswith("-"):
+            raise UserError(f"unknown option {_unknown(command, flag, flags)} (see --help)")
         raise UserError(_stray(rest[0], words, flags))
 
     given: dict[str, Any] = {}

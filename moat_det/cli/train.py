@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from moat_det.cli.command import Arguments, Command, EngineHelp
+from moat_det.cli.processes import DEVICE, in_processes
 from moat_det.cli.shared import DATA
 from moat_det.engine.arguments import training_defaults
 from moat_det.engine.model import DEFAULT_BACKBONE, MOAT
@@ -35,7 +36,11 @@ def _take_model(arguments: Arguments) -> str | None:
     return arguments.engine.pop("model", None) or chosen
 
 
-def _run(arguments: Arguments) -> None:
+def _run(arguments: Arguments) -> int:
+    return in_processes("train", arguments, lambda: _train(arguments))
+
+
+def _train(arguments: Arguments) -> None:
     resume = arguments.engine.get("resume")
     if not resume:
         model = new_model(arguments)
@@ -60,13 +65,14 @@ def _check(given: Mapping[str, Any]) -> None:
 ENGINE = EngineHelp(
     main={
         "data": DATA,
+        "device": DEVICE,
         "model": "model YAML of your own, or the name of one of ours (tiny_moat0-p2), instead of --backbone",
         "resume": "go on with the last run, or with that of the last.pt given",
         "imgsz": "longer side of the images in pixels, or height and width, or auto: the median shape of the data",
         "rect": "give each batch the shape of its images instead of a square",
         "copy_paste": "how often an image gets a defect that is cut out of another",
     },
-    general="epochs imgsz batch device workers seed classes project name exist_ok verbose",
+    general="epochs imgsz batch workers seed classes project name exist_ok verbose",
     sections=("Train", "Val/Test", "Hyperparameters", "Custom config.yaml"),
     defaults={"nbs": "that of --batch", "workers": WORKERS, **training_defaults()},
 )
@@ -81,6 +87,7 @@ COMMAND = Command(
         "train --data demo --epochs 20",
         "train --data defects.yaml --backbone tiny_moat2 --imgsz 1024 --device 0",
         "train --data coils.yaml --imgsz 256 2048",
+        "train --data defects.yaml --batch 32 --device 0,1 --sync-bn",
         "train --resume runs/train/weights/last.pt",
     ),
     engine=ENGINE,

@@ -32,7 +32,7 @@ class TrainedModel:
         if Path(self.weights).suffix != ".pt":
             raise UserError(
                 f"--weights {self.weights}: must be a checkpoint (.pt) that a training wrote, "
-                "e.g. runs/train/weights/best.pt"
+                "e.g. runs/train/weights/best.pt, or to detect or validate what moat export wrote"
             )
         return MOAT(self.weights)
 

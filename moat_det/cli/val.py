@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from moat_det.cli.command import Arguments, Command, EngineHelp
+from moat_det.cli.processes import DEVICE, in_processes
 from moat_det.cli.shared import DATA
 from moat_det.cli.train import WORKERS
 from moat_det.cli.trained import GENERAL, IMGSZ, TrainedModel, refuse_model
 from moat_det.engine.inference_options import ValidationOptions
 
 
-def _run(arguments: Arguments) -> None:
+def _run(arguments: Arguments) -> int:
+    return in_processes("val", arguments, lambda: _validate(arguments))
+
+
+def _validate(arguments: Arguments) -> None:
     model = arguments.take(TrainedModel).load()
     model.val(**arguments.engine, **arguments.own)
 
@@ -27,7 +32,7 @@ COMMAND = Command(
         "val --weights best.pt --data boards.yaml --max-escape 0.01 --group '^(board\\d+)_'",
     ),
     engine=EngineHelp(
-        main={"data": DATA, "imgsz": IMGSZ},
+        main={"data": DATA, "imgsz": IMGSZ, "device": DEVICE},
         general=f"{GENERAL} split workers single_cls rect plots save_txt save_conf visualize",
         defaults={"imgsz": "as trained", "conf": 0.001, "rect": True, "workers": WORKERS},
     ),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from ultralytics.nn.tasks import yaml_model_load
 
+from moat_det.backbones import create_backbone
+from moat_det.backbones.timm.names import is_timm
 from moat_det.backbones.windows import WindowSpec
 from moat_det.detector.base import BaseDetector
-from moat_det.detector.config import load_config, parse_config
+from moat_det.detector.config import DEFAULT_REACH, NeckConfig, load_config, parse_config
 from moat_det.detector.detector import Detector
+from moat_det.detector.neck import choose_widths
 from moat_det.detector.peers import build_peer, is_peer
 from moat_det.errors import UserError
 
@@ -20,23 +25,32 @@ def with_window(mapping: Mapping[str, Any], window: WindowSpec) -> dict[str, Any
     """Give a copy of the configuration with other attention windows.
 
     Raises:
-        UserError: It is one of the engine's, whose models have none.
+        UserError: It is one of the engine's or has a backbone of timm's, which have none to choose.
     """
     if is_peer(mapping):
         raise UserError(f"--window {window}: leave it out, the engine's models have no attention windows")
     backbone = mapping["backbone"]
     backbone = {"name": backbone} if isinstance(backbone, str) else backbone
+    if is_timm(backbone.get("name")):
+        raise UserError(f"--window {window}: leave it out, {backbone['name']} has no attention windows to choose")
     return {**mapping, "backbone": {**backbone, "window": window}}
 
 
 def find_config(name_or_path: str | Path) -> dict[str, Any]:
     """Read the configuration of a backbone's name, of a YAML's path, or of one of the engine's models (yolo11n.yaml).
 
+    A neck whose widths are not given gets those that follow from its backbone's.
+
+    Args:
+        name_or_path: One of `config_names`; a model of timm's, `timm/NAME`; or a path.
+
     Raises:
         UserError: There is no such name or file, or the file is no YAML mapping.
     """
+    if is_timm(name_or_path):
+        return _with_neck({"backbone": {"name": str(name_or_path)}, "head": {"reach": DEFAULT_REACH}}, name_or_path)
     try:
-        return load_config(name_or_path)
+        return _with_neck(load_config(name_or_path), name_or_path)
     except UserError as error:
         if Path(name_or_path).exists() or not str(name_or_path).endswith((".yaml", ".yml")):
             raise
@@ -45,6 +59,28 @@ def find_config(name_or_path: str | Path) -> dict[str, Any]:
         except FileNotFoundError:
             raise error from None
         return dict(found)
+
+
+def _with_neck(mapping: dict[str, Any], source: str | Path) -> dict[str, Any]:
+    """Give a copy of a configuration of ours in which the neck's widths are set."""
+    neck = mapping.get("neck") or {}
+    if is_peer(mapping) or "backbone" not in mapping or not isinstance(neck, Mapping) or "channels" in neck:
+        return mapping
+    levels = neck.get("levels", NeckConfig.levels)
+    whole = {**mapping, "neck": {**neck, "channels": [8] * len(levels)}}
+    config = parse_config(whole, source)
+    with torch.device("meta"), _naming(source):
+        info = create_backbone(**config.backbone).feature_info
+        return {**mapping, "neck": {**neck, "channels": list(choose_widths(info, config.neck.levels))}}
+
+
+@contextmanager
+def _naming(source: str | Path) -> Iterator[None]:
+    """Name the configuration in an error about the backbone's arguments; those of neck and head are checked."""
+    try:
+        yield
+    except (UserError, TypeError) as error:
+        raise UserError(f"{source}: backbone: {error}") from None
 
 
 def build_model(
@@ -70,7 +106,5 @@ def build_model(
         return build_peer(mapping, nc, names, channels)
     shape = {key: value for key, value in mapping.items() if key not in {"nc", "channels"}}
     config = parse_config(shape, source)
-    try:
+    with _naming(source):
         return Detector(config, nc, names, channels)
-    except (UserError, TypeError) as error:  # of the backbone's arguments: those of the neck and head are checked
-        raise UserError(f"{source}: backbone: {error}") from None

@@ -11,14 +11,18 @@ from typing import Any
 
 import yaml
 
-from moat_det.backbones import create_backbone
+from moat_det.backbones.moat.create import create_moat
+from moat_det.backbones.moat.overrides import SETTINGS
+from moat_det.backbones.timm.names import is_timm
 from moat_det.errors import UserError
 from moat_det.messages import suggest
 from moat_det.paths import cfg_dir
 
-# What shapes a detector's backbone: it has no classification head, the data's bands are the engine's three, and weights
-# are the training's to choose.
-_BACKBONE_KEYS = set(inspect.signature(create_backbone).parameters) - {"num_classes", "in_channels", "pretrained"}
+# What shapes a detector's backbone: it has no classification head, and the bands are the data's.
+_MOAT_KEYS = {*inspect.signature(create_moat).parameters, *SETTINGS} - {"num_classes", "in_channels", "overrides"}
+
+DEFAULT_REACH = 256
+"""Strides that the boxes of our own configurations reach."""
 
 _EXAMPLE = cfg_dir() / "tiny_moat0.yaml"
 
@@ -109,7 +113,8 @@ def parse_config(mapping: Mapping[str, Any], source: str | Path = "the model con
     backbone = {"name": backbone} if isinstance(backbone, str) else backbone
     if not isinstance(backbone, Mapping) or "name" not in backbone:
         raise UserError(f"{source}: 'backbone' must be a backbone's name, or a mapping with 'name' among its keys")
-    _check_keys(backbone, _BACKBONE_KEYS, f"{source}: backbone")
+    if not is_timm(backbone["name"]):  # those of timm's models are checked by timm, when one is built
+        _check_keys(backbone, _MOAT_KEYS, f"{source}: backbone")
     neck, head = mapping["neck"], mapping.get("head") or {}
     for key, part, kind in (("neck", neck, NeckConfig), ("head", head, HeadConfig)):
         if not isinstance(part, Mapping):

@@ -5,18 +5,17 @@ from __future__ import annotations
 import ctypes
 import os
 import weakref
-from collections.abc import Iterator
 from copy import deepcopy
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from moat_det.memory import free_memory
 
 # What kernels, their caches and the allocator take beside the tensors: 4 to 27 MiB were measured for tiny_moat0 and
 # tiny_moat0-p2 at 640 and 1280 px, in float32 and in bfloat16, over six passes.
@@ -118,30 +117,4 @@ def available_memory(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max(0, min([psutil.virtual_memory().available, *_control_group_headrooms()]))
-
-
-def _control_group_headrooms(
-    membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
-) -> Iterator[int]:
-    """Give what the limits of containers and services leave, of this process's group and those around it."""
-    if not membership.is_file():
-        return
-    for line in membership.read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":  # version 2
-            base, limit_file, usage_file, cache = root, "memory.max", "memory.current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            base, limit_file = root / "memory", "memory.limit_in_bytes"
-            usage_file, cache = "memory.usage_in_bytes", "total_inactive_file"
-        else:
-            continue
-        group = base / path.lstrip("/")
-        for folder in (group, *group.parents):
-            limit = folder / limit_file
-            if limit.is_file() and (text := limit.read_text().strip()) != "max":
-                statistics = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
-                used = int((folder / usage_file).read_text()) - int(statistics.get(cache, 0))
-                yield int(text) - used
-            if folder == base:
-                break
+    return free_memory()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -78,6 +79,25 @@ class PAN(nn.Module):
         for index, lateral in enumerate(self.lateral):
             fold_before(self.normalize[index], lateral.conv)
             self.normalize[index] = nn.Identity()
+
+
+def choose_widths(feature_info: Sequence[FeatureInfo], levels: Sequence[int]) -> list[int]:
+    """Give the channels of a neck by the one rule for every backbone.
+
+    The deepest map of the backbone keeps its channels, every finer level gets the square root of 2 times those of its
+    map: to the next multiple of 16, and at most 2 ** (level + 5), as in the neck of a small detector. A level beyond
+    the backbone is as wide as the one before.
+
+    Raises:
+        UserError: The backbone has no map of a level that is finer than its last.
+    """
+    inputs = _choose(feature_info, levels)
+    deepest = max(info.reduction for info in feature_info)
+    widths = []
+    for level, info in zip(levels, inputs, strict=False):
+        width = info.num_chs if info.reduction == deepest else info.num_chs * math.sqrt(2)
+        widths.append(min(max(16, 16 * round(width / 16)), 2 ** (level + 5)))
+    return widths + widths[-1:] * (len(levels) - len(inputs))
 
 
 def _choose(feature_info: Sequence[FeatureInfo], levels: Sequence[int]) -> list[FeatureInfo]:

@@ -18,9 +18,13 @@ class Accumulation:
 
     The engine's loop remembers its last step in a local variable, which no checkpoint can hold. Here are that count and
     the gradients that wait for their step at the end of an epoch, so that a resumed run steps when the uncut one does.
+
+    Attributes:
+        least: Batches of a step at least, in the warm-up too, in which the engine begins with one.
     """
 
     def __init__(self) -> None:
+        self.least = 1
         self._gathered = 0
         self._wanted = 1
         self._resumed: Mapping[str, Tensor] = {}
@@ -38,13 +42,18 @@ class Accumulation:
         Returns:
             What to set `accumulate` to, so that the engine steps after this batch, or does not.
         """
-        if accumulate not in (_STEP, _WAIT):
-            self._wanted = int(accumulate)
+        self.leave_out(accumulate)
         self._gathered += 1
         if self._gathered < self._wanted:
             return _WAIT
         self._gathered = 0
         return _STEP
+
+    def leave_out(self, accumulate: float) -> float:
+        """Take note of the engine's number for a batch that is not trained on; gives and takes what `count` does."""
+        if accumulate not in (_STEP, _WAIT):
+            self._wanted = max(int(accumulate), self.least)
+        return _WAIT
 
     def state(self, model: nn.Module) -> dict[str, Any]:
         """Give what a checkpoint keeps: the batches gathered, and their gradients by the names of the parameters."""

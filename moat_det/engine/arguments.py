@@ -126,17 +126,6 @@ def check_training_batch(batch: Any) -> None:
         )
 
 
-def check_classes(classes: Collection[int] | None, names: Mapping[int, str]) -> None:
-    """Check that a model or a dataset has the classes that are asked for.
-
-    Raises:
-        UserError: It has not.
-    """
-    absent = [number for number in classes or () if number not in names]
-    if absent:
-        raise UserError(f"--classes {_spelled(absent)}: there is no such class; there are 0 to {len(names) - 1}")
-
-
 def _plain(value: Any) -> Any:
     """Give the numbers of NumPy and torch, single ones and lists, as Python's own."""
     return value.tolist() if hasattr(value, "tolist") and hasattr(value, "dtype") else value

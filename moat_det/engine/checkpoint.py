@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from moat_det.engine.trained import Trained
 from moat_det.errors import UserError
 from moat_det.files import atomic_path, check_readable, is_whole_archive
 from moat_det.messages import one_line
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "moat_det checkpoint 2"
 _READABLE = {FORMAT, "moat_det checkpoint 1"}
@@ -62,6 +65,11 @@ class Checkpoint:
             height, width = (size, size) if isinstance(size, int) else size
             size = height, width
         return Trained(size, Intensity.from_dict(self.intensity), self.chosen_on)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its tensors, which are nearly all of the file."""
+        return sum(tensor.nbytes for tensor in _tensors([self.weights, self.training]))
 
     def build(self) -> BaseDetector:
         """Give the model with its weights, float32, on the CPU, in evaluation mode.
@@ -145,17 +153,29 @@ def weights_digest(model: BaseDetector) -> str:
 
 
 def newest_run(project: Path) -> Path:
-    """Give the `last.pt` below `project` that was written last, of those whose training has not finished.
+    """Give the `last.pt` below `project` that was written last, of those that are whole and of no finished training.
 
     Raises:
         UserError: There is none.
     """
     for path in sorted(project.glob("**/weights/last.pt"), key=lambda path: path.stat().st_mtime, reverse=True):
-        if load_checkpoint(path).training is not None:
-            return path
+        try:
+            if load_checkpoint(path).training is not None:
+                return path
+        except UserError as error:
+            logger.warning(f"{error}; looking for an older run")
     raise UserError(
         f"--resume: no unfinished weights/last.pt below {project}; give a path: --resume RUN/weights/last.pt"
     )
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Give the tensors in nested mappings and sequences."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (Mapping, list, tuple)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(item)
 
 
 def plain(value: Any) -> Any:

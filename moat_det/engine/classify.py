@@ -12,7 +12,8 @@ from torch import Tensor
 from torchvision.models import ResNet50_Weights
 from tqdm import tqdm
 
-from moat_det.backbones import MOATBackbone, create_backbone
+from moat_det.backbones.moat.backbone import MOATBackbone
+from moat_det.backbones.moat.create import create_moat
 from moat_det.backbones.weights.files import open_weights
 from moat_det.backbones.weights.find import find_weights
 from moat_det.backbones.weights.identify import classes_of, has_tables, identify
@@ -21,7 +22,7 @@ from moat_det.backbones.weights.releases import release_name
 from moat_det.data.images.depth import intensity_of_run
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
-from moat_det.engine.sources.pages import tell_pictures
+from moat_det.detection.source_files import tell_pictures
 from moat_det.errors import UserError
 from moat_det.progress import progress
 
@@ -50,7 +51,7 @@ def load_classifier(weights: str, backbone: str | None) -> MOATBackbone:
             raise UserError(f"{path}: its weights are of no variant by their shapes; name one with --backbone")
         if classes is None:
             raise UserError(f"{path} has no classification head: give weights of a classifier")
-        model = create_backbone(variant, num_classes=classes, position_embedding=has_tables(file))
+        model = create_moat(variant, num_classes=classes, position_embedding=has_tables(file))
         load(model, file)
     return model
 

@@ -9,19 +9,24 @@ from typing import Any
 from ultralytics.utils import DEFAULT_CFG
 
 from moat_det.backbones.windows import parse_windows, read_window
-from moat_det.data.config import load_dataset, reading, split_paths
+from moat_det.data.config import check_channels, load_dataset, reading, split_paths
+from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.index import open_index
 from moat_det.data.sizes.shape import Shape, round_up
-from moat_det.demo import dataset_source
+from moat_det.demo import DEMO, dataset_source
+from moat_det.detection.thresholds import CONF
 from moat_det.detector.base import BaseDetector
-from moat_det.engine.thresholds import CONF
 from moat_det.engine.trained import Trained
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
 from moat_det.export import Exported, ExportOptions, export_model
-from moat_det.export.export import Subject
+from moat_det.export.evidence import Evidence
+from moat_det.export.options import EXACT_IMAGES, JUDGED_IMAGES
+from moat_det.export.subject import Subject
+from moat_det.messages import some
 from moat_det.runtime.digests import sha256
 
+_SHOWN_NAMES = 10
 _LEAST_SIDE = 64  # of which the coarsest map has two cells a side
 
 
@@ -40,7 +45,7 @@ def export_checkpoint(model: BaseDetector, trained: Trained, weights: Path, opti
     """
     folder = Path(options.out) if options.out else weights.with_name(f"{weights.stem}_{options.format}")
     subject = _subject(model, trained, weights, options)
-    return export_model(subject, options, folder.expanduser(), _images(options, model.yaml["channels"]))
+    return export_model(subject, options, folder.expanduser(), _evidence(options, model))
 
 
 def _subject(model: BaseDetector, trained: Trained, weights: Path, options: ExportOptions) -> Subject:
@@ -50,8 +55,6 @@ def _subject(model: BaseDetector, trained: Trained, weights: Path, options: Expo
     shape = round_up((sides[0], sides[-1]), stride)
     if min(shape) < _LEAST_SIDE:
         raise UserError(f"--imgsz {shape[0]} {shape[1]}: exported files take sides of {_LEAST_SIDE} pixels or more")
-    if options.dynamic and options.format == "torchscript":
-        raise UserError("--dynamic: torchscript files are traced at one size; take --format onnx or openvino")
     model = deepcopy(model)
     window = None if options.window is None else read_window(options.window)
     chooser = WindowChooser(model, trained.size, window, options.position)
@@ -92,12 +95,33 @@ def _one_policy(
     return (trained.size if follows_training else None), cells
 
 
-def _images(options: ExportOptions, channels: int) -> list[Path]:
-    """Choose the images that the file is compared on, evenly from the split."""
+def _evidence(options: ExportOptions, model: BaseDetector) -> Evidence:
+    """Choose the images that the file is made with and compared on, evenly from their splits."""
+    exact, quantised = options.precision == "f32", options.precision == "int8"
     data: Any = load_dataset(dataset_source(options.data), split=options.split)
-    index = open_index(split_paths(data, options.split), data["names"], **reading(data))
-    step = max(len(index.paths) / options.images, 1)
-    chosen = [Path(index.paths[int(i * step)]) for i in range(min(options.images, len(index.paths)))]
-    if not chosen:
-        raise UserError(f"{options.data}: its split '{options.split}' holds no image to compare the file on")
-    return chosen
+    check_channels(model.yaml["channels"], data)
+    known = list(data["names"].values()) == list(model.names.values())
+    if not known and not (exact and options.data == DEMO):
+        reason = "" if exact else f"--precision {options.precision} is judged by AP: "
+        raise UserError(
+            f"{reason}the weights know the classes {some(list(model.names.values()), _SHOWN_NAMES)}; {options.data} "
+            f"has {some(list(data['names'].values()), _SHOWN_NAMES)}: give --data the dataset of their training"
+        )
+    images = _spread(data, options.split, options.images or (EXACT_IMAGES if exact else JUDGED_IMAGES))
+    judged = known and any((~image.ignored).any() for image in images)
+    if not judged and not exact:
+        raise UserError(
+            f"{options.data}: no image of its split '{options.split}' that is compared has a label, by which "
+            f"--precision {options.precision} is judged: give --data with labels"
+        )
+    training = _spread(data, "train", options.calibration) if quantised else []
+    return Evidence(images, judged, training)
+
+
+def _spread(data: Any, split: str, count: int) -> list[LabelledImage]:
+    """Choose as many images of a split, evenly."""
+    if not (paths := split_paths(data, split)):
+        raise UserError(f"{data['yaml_file']}: no split '{split}', whose images INT8 measures ranges on: add it")
+    found = list(open_index(paths, data["names"], **reading(data)).images())
+    step = max(len(found) / count, 1)
+    return [found[int(number * step)] for number in range(min(count, len(found)))]

@@ -40,7 +40,7 @@ def set_backbone_training(backbone: nn.Module, optimizer: torch.optim.Optimizer,
         backbone.eval()
 
 
-def load_weights(model: BaseDetector, weights: str, *, remap_classes: bool) -> None:
+def load_weights(model: BaseDetector, weights: str, *, remap_classes: bool, by_order: bool = False) -> None:
     """Start `model` from `weights`, and say in two lines what was loaded, what dropped, and what is left at random.
 
     Args:
@@ -48,6 +48,7 @@ def load_weights(model: BaseDetector, weights: str, *, remap_classes: bool) -> N
         weights: A checkpoint of a whole detector of ours; or what `load_pretrained` takes ("imagenet", a file of
             backbone weights), which goes into the backbone alone.
         remap_classes: Where a detector's classes are others, take the scores of a class by its name.
+        by_order: As `load_pretrained` takes it.
 
     Raises:
         UserError: The weights cannot be had, or are not for this model.
@@ -55,7 +56,7 @@ def load_weights(model: BaseDetector, weights: str, *, remap_classes: bool) -> N
     if is_checkpoint(weights):
         lines = _load_detector(model, weights, remap_classes)
     elif model.backbone is not None:
-        report = load_pretrained(model.backbone, weights)
+        report = load_pretrained(model.backbone, weights, by_order=by_order)
         lines = replace(report, notes=(*report.notes, "neck and head left at random")).lines()
     else:
         raise UserError(

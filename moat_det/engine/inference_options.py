@@ -9,10 +9,12 @@ from moat_det.backbones.windows import POSITIONS, WINDOW, WindowSpec, read_windo
 from moat_det.data.sizes.imgsz import AUTO, take_shape
 from moat_det.data.sizes.policy import SizePolicy, size_policy
 from moat_det.data.sizes.shape import NATIVE, Shape
+from moat_det.detection.shards import SHARD, check_alone
 from moat_det.engine.arguments import check_batch
+from moat_det.engine.tracking.options import Tracking
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
-from moat_det.evaluation.inspection.targets import TargetOptions
+from moat_det.evaluation.options import MeasuringOptions
 from moat_det.options import option, options_of
 
 T = TypeVar("T", bound="InferenceOptions")
@@ -91,6 +93,8 @@ class DetectionOptions(InferenceOptions):
     Attributes:
         operating_point: The file that a validation wrote, by which each part gets a verdict.
         point: What it holds.
+        tracking: How defects are followed; None where each image is by itself.
+        shard: The part of the images to detect in, as `Shard.read` takes it; None: all.
     """
 
     operating_point: str | None = option(
@@ -99,30 +103,20 @@ class DetectionOptions(InferenceOptions):
         metavar="FILE",
     )
     point: OperatingPoint | None = None
+    tracking: Tracking | None = None
+    shard: str | None = option(None, SHARD, metavar="I/N")
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        check_alone(self.shard, {"operating_point": self.point})
 
 
 @dataclass(frozen=True)
-class ValidationOptions(InferenceOptions, TargetOptions):
-    """Our own options of validation.
-
-    Attributes:
-        annotations: A COCO JSON to measure against, instead of the dataset's labels.
-        group: What makes images one part, as `read_parts` takes it; None: each is one.
-        report: Also sort the errors, and make a page of all.
-    """
-
-    annotations: str | None = option(None, "COCO JSON to validate against; images are matched by file name")
-    group: str | None = option(
-        None,
-        "images with the same match in their names (its first group, else all of it) are one part, e.g. "
-        "'^(board\\d+)_'",
-        metavar="REGEX",
-    )
-    report: bool = option(
-        False, "also write report.html, a page for people, and errors.json, each false alarm and each miss by its kind"
-    )
+class ValidationOptions(InferenceOptions, MeasuringOptions):
+    """Our own options of validation."""
 
     def __post_init__(self) -> None:
         """Check the values."""
         InferenceOptions.__post_init__(self)
-        TargetOptions.__post_init__(self)
+        MeasuringOptions.__post_init__(self)

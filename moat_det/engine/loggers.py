@@ -19,9 +19,9 @@ from typing import Any
 
 from ultralytics.engine.trainer import BaseTrainer
 
-from moat_det.engine.validation_files import CONFUSION_CONF
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoEvaluator, confusion_matrix
+from moat_det.evaluation.validation_files import CONFUSION_CONF
 from moat_det.messages import suggest
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,7 @@ from moat_det.detector.base import BaseDetector
 from moat_det.detector.memory import available_memory, give_back_freed_memory, predict_memory
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
-
-# The rest of what is free is for the pictures that are read and drawn, and for other processes.
-USABLE = 0.9
+from moat_det.memory import USABLE, gigabytes
 
 # No model of ours takes as much for a pixel of an image: tiny_moat0 takes 220 bytes and moat2 830, which grow with the
 # channels. A pass that would fit even so needs no prediction, which takes a second or two the first time.
@@ -74,8 +72,8 @@ class MemoryCheck:
                 ways = " or ".join(self._ways_out(shape, dtype, needed, free, sizes))
                 raise DoesNotFit(
                     f"{image}: {width} x {height}{f', {batch} images at once,' if batch > 1 else ''}"
-                    f"{'' if window is None else f' with window {window}'} needs about {_gigabytes(needed)} of memory, "
-                    f"{_gigabytes(free)} can be used: "
+                    f"{'' if window is None else f' with window {window}'} needs about {gigabytes(needed)} of memory, "
+                    f"{gigabytes(free)} can be used: "
                     + (f"{ways} would fit" if ways else "use a smaller model, or a machine with more memory")
                 )
         self._passed = pixels
@@ -98,7 +96,7 @@ class MemoryCheck:
         for other in self._windows.others():
             needed = predict(batch, height, width, other)
             if needed <= free:
-                yield f"--window {other.window} ({_gigabytes(needed)})"
+                yield f"--window {other.window} ({gigabytes(needed)})"
 
     def _reduced(self, height: int, width: int, share: float) -> tuple[int, int]:
         """Give the shape of an image that is scaled to a share of its pixels."""
@@ -120,7 +118,3 @@ def _shrink(needed: int, free: int, predict: Callable[[float], int]) -> float | 
 
 def _fewer(batch: int, share: float) -> int:
     return max(int(batch * share), 1)
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.3g} GB"

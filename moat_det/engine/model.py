@@ -24,19 +24,23 @@ from moat_det.data.sizes.imgsz import take_training_shape
 from moat_det.data.sizes.shape import NATIVE
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.demo import dataset_source
+from moat_det.detection.classes import check_classes
+from moat_det.detection.thresholds import Thresholds
 from moat_det.detector.build import build_model, find_config, with_window
 from moat_det.detector.detector import Detector
-from moat_det.engine.arguments import check_classes, check_overrides, check_training_batch, settle, training_defaults
+from moat_det.engine.arguments import check_overrides, check_training_batch, settle, training_defaults
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
+from moat_det.engine.distributed.group import join, lost_ranks_explained
 from moat_det.engine.exporting import export_checkpoint
-from moat_det.engine.inference_options import DetectionOptions, ValidationOptions
+from moat_det.engine.inference_options import DetectionOptions, InferenceOptions, ValidationOptions
 from moat_det.engine.operating_points import take_operating_point
 from moat_det.engine.predictor import Predictor, runs_callback_of
 from moat_det.engine.quiet import will_draw
 from moat_det.engine.run_checkpoints import lasting_source
-from moat_det.engine.run_folder import PROJECT
-from moat_det.engine.thresholds import Thresholds
+from moat_det.engine.tracking.options import IOU, Tracking, TrackingOptions
+from moat_det.engine.tracking.trackers import check_installed
+from moat_det.engine.tracking.tracks import Tracks
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.trainer import Trainer
@@ -48,7 +52,7 @@ from moat_det.export import Exported, ExportOptions
 from moat_det.files import naming
 from moat_det.messages import suggest
 from moat_det.options import options_of
-from moat_det.paths import expand_home
+from moat_det.paths import PROJECT, expand_home
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +131,7 @@ class MOAT(Model):
         """
         self.trainer = self.make_trainer(**kwargs)
         try:
-            with killed_workers_explained(), naming(self.trainer.save_dir):
+            with killed_workers_explained(), naming(self.trainer.save_dir), lost_ranks_explained(self.trainer.group):
                 self.trainer.train()
         except (UserError, KeyboardInterrupt):
             self.trainer.discard_if_unused()
@@ -164,9 +168,10 @@ class MOAT(Model):
         if kwargs.get("project") or not isinstance(kwargs.get("resume"), (str, Path)):
             overrides.update(self._place(kwargs))
         overrides.update(task="detect", mode="train")
-        choose_device(overrides.get("device"))
-        if "," in str(overrides.get("device")):
-            raise UserError(f"--device {overrides['device']}: training uses one device for now; name one")
+        group = join(overrides.get("device"))
+        choose_device(group.device)
+        if group.device is not None:  # a resumed run has one of its own
+            overrides["device"] = group.device
         if not resume:
             # A mistake in it shall not leave a run's folder behind.
             data = load_dataset(dataset_source(overrides["data"]))
@@ -177,8 +182,8 @@ class MOAT(Model):
         options = None if resume else self._train_options(own, nbs_given="nbs" in kwargs)
         if resume and own:
             logger.warning(f"a resumed run keeps its own {', '.join(own)}; start a new run to change them")
-        with naming(overrides.get("project") or overrides["resume"]):
-            return Trainer(overrides=overrides, options=options, _callbacks=self.callbacks)
+        with naming(overrides.get("project") or overrides["resume"]), lost_ranks_explained(group):
+            return Trainer(overrides=overrides, options=options, group=group, _callbacks=self.callbacks)
 
     def val(self, **kwargs: Any) -> CocoMetrics:
         """Measure the model on a split of a dataset.
@@ -202,8 +207,11 @@ class MOAT(Model):
         if options.per_class and args.get("single_cls"):
             raise UserError("--per-class: with --single-cls all classes are one; leave one of the two out")
         will_draw(self.model.names.values())
-        validator = Validator(args, callbacks=self.callbacks, options=options, trained=self.trained)
-        validator(model=self.model)
+        group = join(args.get("device"))
+        args["device"] = group.device
+        with lost_ranks_explained(group):
+            validator = Validator(args, callbacks=self.callbacks, options=options, trained=self.trained, group=group)
+            validator(model=self.model)
         self.metrics = validator.coco
         return self.metrics
 
@@ -225,7 +233,35 @@ class MOAT(Model):
         Raises:
             UserError: An argument or the source is not in order, or an image needs more memory than there is.
         """
-        kwargs = _with_settings(kwargs, DetectionOptions)
+        return self._detect(source, stream, predictor, _with_settings(kwargs, DetectionOptions))
+
+    def track(self, source: Any = None, stream: bool = False, **kwargs: Any) -> list[Results] | Iterator[Results]:
+        """Follow defects over the frames of a source: each detection has the number of its defect, `boxes.id`.
+
+        Args:
+            source: Video, camera, or a folder, glob or list file of frames, which come in the order of the numbers in
+                their names; or a list or generator of frames, in its order. Each video, camera and folder is followed
+                by itself.
+            stream: Give an iterator, which holds one result at a time, instead of a list.
+            **kwargs: Those of `predict`, without `operating_point` and `shard`; those of `TrackingOptions`. `conf` is
+                the least score that begins a track.
+
+        Raises:
+            UserError: An argument or the source is not in order, or a frame needs more memory than there is.
+        """
+        kwargs = _with_settings(kwargs, InferenceOptions, TrackingOptions)
+        tracking = Tracking.take(kwargs)
+        check_installed()
+        return self._detect(source, stream, None, {"iou": IOU, **kwargs, "mode": "track"}, tracking)
+
+    @property
+    def tracks(self) -> Tracks | None:
+        """The defects of the last tracking, as far as its frames were seen."""
+        return getattr(self.predictor, "tracks", None)
+
+    def _detect(
+        self, source: Any, stream: bool, predictor: Any, kwargs: dict[str, Any], tracking: Tracking | None = None
+    ) -> list[Results] | Iterator[Results]:
         check_classes(kwargs.get("classes"), self.model.names)
         point = None
         if kwargs.get("operating_point") is not None:
@@ -233,9 +269,13 @@ class MOAT(Model):
         kwargs = {"imgsz": self.overrides.get("imgsz", DEFAULT_CFG.imgsz), **kwargs}  # that of the training
         options = replace(DetectionOptions.take(kwargs), point=point)
         thresholds = Thresholds.read(kwargs.pop("conf", None))
-        if thresholds.single is None:
+        if tracking is not None:
+            tracking = replace(tracking, conf=thresholds.of_classes(self.model.names))
+            options = replace(options, tracking=tracking)
+        elif thresholds.single is None:
             options = replace(options, class_conf=thresholds.of_classes(self.model.names))
-        kwargs["conf"] = min(options.class_conf or thresholds.common)
+        least = options.class_conf or thresholds.common
+        kwargs["conf"] = min(least) if tracking is None else tracking.least_score
         if source is None:
             raise UserError("prediction needs a source: an image, folder, glob, list file, video or camera")
         if runs_callback_of(self.callbacks):
@@ -329,9 +369,9 @@ class MOAT(Model):
         Raises:
             UserError: Always.
         """
-        raise UserError("this is not supported yet: MOAT trains, validates, predicts and exports")
+        raise UserError("this is not supported yet: MOAT trains, validates, predicts, tracks and exports")
 
-    track = embed = benchmark = tune = calibrate = _unsupported
+    embed = benchmark = tune = calibrate = _unsupported
 
     def _train_options(self, given: dict[str, Any], nbs_given: bool) -> TrainOptions:
         weights = given.get("weights") or self.ckpt_path
@@ -352,13 +392,13 @@ class MOAT(Model):
         return {"project": str(Path(kwargs.get("project") or PROJECT).absolute())}
 
 
-def _with_settings(kwargs: dict[str, Any], kind: type) -> dict[str, Any]:
+def _with_settings(kwargs: dict[str, Any], *kinds: type) -> dict[str, Any]:
     """Check the arguments, and put those of the YAML that `cfg` names under them.
 
     Raises:
         UserError: A name is unknown, a value out of its range, or the YAML cannot be read.
     """
-    own = options_of(kind)
+    own = options_of(*kinds)
     check_overrides(kwargs, own)
     given = {name: value for name, value in kwargs.items() if name != "cfg"}
     file = expand_home(kwargs.get("cfg"))

@@ -19,8 +19,8 @@ from moat_det.data.formats.yolo import read_lines
 from moat_det.data.formats.yolo_files import find_labels
 from moat_det.data.index import open_index
 from moat_det.data.strict_yaml import read_yaml
+from moat_det.detection.source_files import list_pictures
 from moat_det.engine.model import MOAT
-from moat_det.engine.sources.files import list_pictures
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes, atomic_write_json
 from moat_det.progress import progress

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +21,52 @@ from ultralytics.models.yolo.detect import DetectionPredictor
 from ultralytics.utils.ops import convert_torch2numpy_batch
 
 from moat_det.data.images.depth import intensity_of_run
+from moat_det.data.images.find import count_suffixes
 from moat_det.data.images.header import large_images
 from moat_det.data.sizes.letterbox import Placement
 from moat_det.data.sizes.policy import FixedSize
 from moat_det.data.sizes.shape import round_up
+from moat_det.detection.label_files import write_labels
+from moat_det.detection.output_names import OutputNames
+from moat_det.detection.pictures import as_picture, draw_detections, write_picture
+from moat_det.detection.shards import Shard, ShardRecord
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
+from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
 from moat_det.engine.inference_options import DetectionOptions
 from moat_det.engine.memory_check import MemoryCheck
-from moat_det.engine.output_names import OutputNames
 from moat_det.engine.quiet import will_draw
-from moat_det.engine.result_files import CropFiles, VideoFile, write_labels, write_picture
+from moat_det.engine.result_files import CropFiles, VideoFile
 from moat_det.engine.results import Results
-from moat_det.engine.run_folder import claim_run
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.fitting import FittingBatches
-from moat_det.engine.sources.in_memory import as_picture
 from moat_det.engine.sources.open import open_source
 from moat_det.engine.sources.shape_batches import ShapeBatches
+from moat_det.engine.tracking.tracks import Tracks
 from moat_det.engine.trained import Trained
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.verdicts import Verdicts
 from moat_det.messages import as_given, one_line
+from moat_det.run_folder import check_apart, claim_run, tell_results
 
 logger = logging.getLogger(__name__)
 
 # Arguments with which the engine writes into the run's folder.
 _WRITE = ("save", "save_txt", "save_crop", "save_frames", "visualize")
 
+# What all images of a shard have in common, of the engine's arguments.
+_OF_A_SHARD = (
+    *("imgsz", "conf", "iou", "max_det", "classes", "agnostic_nms", "augment", "rect", "quantize", "amp"),
+    *("save", "save_txt", "save_conf", "save_crop"),
+)
+
 _running = threading.local()  # `tables`: those that callbacks are taken from just now, in this thread
+
+
+class NothingLeftError(Exception):
+    """All images of a shard are done."""
 
 
 def runs_callback_of(callbacks: Mapping[str, Any]) -> bool:
@@ -63,6 +81,7 @@ class Predictor(DetectionPredictor):
         unreadable: The files of the last run that could not be read.
         names: What the outputs of the last run are called.
         verdicts: On the parts of the last run; None without an operating point.
+        tracks: The defects of the last run; None where they are not followed.
 
     Args:
         cfg: The engine's defaults.
@@ -77,6 +96,7 @@ class Predictor(DetectionPredictor):
     unreadable: list[Path]
     names: OutputNames
     verdicts: Verdicts | None = None
+    tracks: Tracks | None = None
 
     def __init__(
         self,
@@ -88,6 +108,8 @@ class Predictor(DetectionPredictor):
     ) -> None:
         super().__init__(cfg, overrides, _callbacks)
         self.options = options or DetectionOptions()
+        self._shard = None if self.options.shard is None else Shard.read(self.options.shard)
+        self._record: ShardRecord | None = None
         self._trained = trained or Trained()
         self._claimed = False
 
@@ -95,6 +117,7 @@ class Predictor(DetectionPredictor):
         """Move the model to `args.device`, folded and in that device's number format."""
         device = choose_device(self.args.device)
         check_compiler(device, self.args.compile)
+        self._weights = weights_digest(model) if self._shard is not None else ""
         model.prepare(device, mixed=is_mixed(self.args.amp, self.args.quantize))
         super().setup_model(model, verbose)
         use_all_cores()
@@ -115,13 +138,24 @@ class Predictor(DetectionPredictor):
         try:
             with large_images():
                 intensity = intensity_of_run(self._trained.intensity)
-                opened = open_source(source, intensity, self.model.channels, self.args.batch, self.args.vid_stride)
+                opened = open_source(
+                    source,
+                    intensity,
+                    self.model.channels,
+                    self.args.batch,
+                    self.args.vid_stride,
+                    frames=self.options.tracking is not None,
+                )
                 super().setup_source(opened, stride)
         except (FileNotFoundError, ConnectionError, TypeError, ValueError) as error:
             reason = one_line(error) or type(error).__name__
             raise UserError(
                 f"--source {as_given(source)}: {reason}; give an image, folder, glob, list file, video or camera"
             ) from None
+        self.unreadable = []
+        self.names = OutputNames(getattr(self.dataset, "root", None))
+        if self._shard is not None:
+            self._take_shard(self._shard, source)
         # Cameras that are read together are one batch: where they have several shapes, each is padded to the square.
         cameras = {tuple(shape[:2]) for shape in self.dataset.shape} if self.source_type.stream else set()
         rect = self.args.rect and len(cameras) < 2
@@ -132,16 +166,19 @@ class Predictor(DetectionPredictor):
                 f"--source {as_given(source)}: videos and cameras have no {self.model.channels} bands; give images"
             )
         self._places: Sequence[Placement] = []  # of the images of the batch
+        root = getattr(self.dataset, "root", None)
+        tell_results(self.args.project, root, getattr(self.dataset, "files", ()))
         if any(getattr(self.args, name) for name in _WRITE):
-            self.claim_folder()
+            check_apart(self.claim_folder(), root)
         self._seen_files: set[str] = set()
         self._cut_files: set[str] = set()
         self._scaled_files: set[str] = set()
-        self.unreadable = []
-        self.names = OutputNames(getattr(self.dataset, "root", None))
         self._crops = CropFiles(self.save_dir / "crops")
         self._pictures: dict[str, int] = {}
         self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
+        if self.options.tracking is not None:
+            strided = moving or isinstance(self.dataset, ImageFiles)
+            self.tracks = Tracks(self.options.tracking, self.args.vid_stride if strided else 1)
         if self.source_type.tensor:
             return
         # Files whose batches need no cutting stay with the engine's loader, which on a GPU reads ahead; but at their
@@ -156,15 +193,49 @@ class Predictor(DetectionPredictor):
         """Give the results one by one; videos end with them, also where nobody asks for the rest."""
         self._videos: dict[Path, VideoFile] = {}
         try:
-            yield from super().stream_inference(*args, **kwargs)
+            for result in super().stream_inference(*args, **kwargs):
+                if self._record is not None:
+                    self._record.add(result.detections(), self.names.relative(result.path))
+                yield result
+        except NothingLeftError:
+            return
         finally:
             for video in self._videos.values():
                 video.close()
+            if self._record is not None:
+                self._record.close()
+                self._record = None
+
+    def _take_shard(self, shard: Shard, source: Any) -> None:
+        """Leave of the source the images of the shard that are not done.
+
+        Raises:
+            NothingLeftError: All of them are.
+            UserError: The source is no files, or the shard's folder is of another detection.
+        """
+        if not isinstance(self.dataset, ImageFiles):
+            raise UserError(f"--shard {shard}: shares out files; give an image, a folder, a pattern or a list")
+        if self.dataset.nf > self.dataset.ni:
+            videos = count_suffixes(self.dataset.files[self.dataset.ni :])
+            logger.warning(f"{as_given(source)}: left out with --shard, since they are videos: {videos}")
+        settings = {"shard": str(shard), "source": os.path.abspath(source), "weights": self._weights}
+        settings |= {name: getattr(self.args, name) for name in _OF_A_SHARD}
+        settings |= {name: value for name, value in asdict(self.options).items() if name not in {"point", "shard"}}
+        folder = self.claim_folder()
+        check_apart(folder, self.dataset.root)
+        self._record = ShardRecord(folder, settings)
+        left = self._record.left(shard, self.dataset.files[: self.dataset.ni], self.names)
+        if not left:
+            raise NothingLeftError(f"shard {shard}: no image is left")
+        self.dataset.keep(left)
 
     def claim_folder(self) -> Path:
         """Make the run's folder, once; give it."""
         if not self._claimed:
-            self.save_dir, self._claimed = claim_run(self.args), True
+            args = copy(self.args)
+            if self._shard is not None:  # the same at every start
+                args.name, args.exist_ok = self._shard.folder(args.name or args.mode), True
+            self.save_dir, self._claimed = claim_run(args), True
         return self.save_dir
 
     def _check_batch(self, files: list[str], images: list[np.ndarray]) -> None:
@@ -244,6 +315,9 @@ class Predictor(DetectionPredictor):
         if self.verdicts is not None:
             for result in results:
                 self._judge(self.verdicts, result)
+        if self.tracks is not None:
+            for result in results:
+                self._follow(self.tracks, result)
         return results
 
     def _judge(self, verdicts: Verdicts, result: Results) -> None:
@@ -251,6 +325,11 @@ class Predictor(DetectionPredictor):
         classes = [result.names[int(label)] for label in result.boxes.cls]
         result.part = verdicts.add(self.names.relative(result.path), result.boxes.conf.tolist(), classes)
         result.verdict = verdicts.of(result.part).verdict
+
+    def _follow(self, tracks: Tracks, result: Results) -> None:
+        """Give the detections in the next frame of a video, a camera, or the folder of an image their numbers."""
+        file = self.names.relative(result.path)
+        tracks.follow(result, file if self.dataset.mode in {"stream", "video"} else os.path.dirname(file), file)
 
     def _warn_of_cuts(self, found: list[int]) -> None:
         """Say which images have more detections than `max_det`; of a video, once."""
@@ -287,14 +366,17 @@ class Predictor(DetectionPredictor):
         base, number = self.names.base(path), self._number(i, path, s[i])
         numbered = base if number is None else f"{base}_{number}"
         if self.args.save or self.args.show:
-            self.plotted_img = result.plot(
+            self.plotted_img = draw_detections(
+                result.orig_img,
+                result.detections(),
                 line_width=self.args.line_width,
                 boxes=self.args.show_boxes,
-                conf=self.args.show_conf,
-                labels=self.args.show_labels,
+                scores=self.args.show_conf,
+                names=self.args.show_labels,
             )
         if self.args.save_txt:
-            write_labels(self.save_dir / "labels" / f"{numbered}.txt", result, self.args.save_conf)
+            labels = self.save_dir / "labels" / f"{numbered}.txt"
+            write_labels(labels, result.detections(), result.orig_shape, self.args.save_conf)
         if self.args.save_crop:
             self._crops.write(numbered, result)
         if self.args.show:

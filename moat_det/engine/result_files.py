@@ -1,4 +1,4 @@
-"""What a detection writes of each image: a picture or a video, labels, crops; in folders like those of the source."""
+"""What a detection with the engine writes beside pictures and labels: videos and crops."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from ultralytics.utils import MACOS, WINDOWS
 from ultralytics.utils.plotting import save_one_box
 
+from moat_det.detection.pictures import write_picture
 from moat_det.engine.results import Results
 from moat_det.errors import UserError
-from moat_det.files import atomic_path, atomic_write_bytes, utf8_path
+from moat_det.files import atomic_path, utf8_path
 
-_LONGEST_JPEG = 65_500  # pixels of a side
 _FINE_COLOURS = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 
 
@@ -43,30 +43,6 @@ class CropFiles:
             crop = save_one_box(box.xyxy, result.orig_img, BGR=True, save=False)
             if crop.size:
                 write_picture(self._folder / folders[int(box.cls)] / f"{base}-{number}", crop, *_FINE_COLOURS)
-
-
-def write_labels(path: Path, result: Results, with_scores: bool) -> None:
-    """Write detections in YOLO's format; without any there is no file, nor that of an earlier run."""
-    if not len(result):
-        path.unlink(missing_ok=True)
-        return
-    with atomic_path(path) as temporary:  # to which the engine appends
-        result.save_txt(temporary, save_conf=with_scores)
-
-
-def write_picture(path: Path, picture: np.ndarray, *settings: int) -> None:
-    """Write a picture (H, W, 3), BGR, to `path` with the suffix of a JPEG, or of a PNG where a JPEG cannot be so long.
-
-    Args:
-        path: Without suffix.
-        picture: The picture.
-        *settings: For OpenCV's encoder of JPEG.
-    """
-    suffix, settings = (".jpg", settings) if max(picture.shape[:2]) <= _LONGEST_JPEG else (".png", ())
-    encoded, content = cv2.imencode(suffix, picture, settings)
-    if not encoded:
-        raise UserError(f"{path}{suffix}: the picture of {picture.shape} could not be encoded; leave it out")
-    atomic_write_bytes(f"{path}{suffix}", content.tobytes())
 
 
 class VideoFile:

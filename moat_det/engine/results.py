@@ -5,8 +5,10 @@ from __future__ import annotations
 from copy import copy
 from pathlib import Path
 
+import numpy as np
 from ultralytics.engine import results
 
+from moat_det.detection.detections import Detections
 from moat_det.files import distinct_names
 
 
@@ -27,6 +29,11 @@ class Results(results.Results):
         new.save_dir = self.save_dir
         new.part, new.verdict = self.part, self.verdict
         return new
+
+    def detections(self) -> Detections:
+        """Give what was found, as what writes it takes it."""
+        rows = np.empty((0, 6), np.float32) if self.boxes is None else self.boxes.cpu().numpy().data
+        return Detections.of(rows[:, [0, 1, 2, 3, -2, -1]], self.names)
 
     def class_folders(self) -> dict[int, str]:
         """Give the name of each class's folder: that of the class, as far as a folder can be called so."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from moat_det.data.sizes.imgsz import take_shape
 from moat_det.demo import DEMO, dataset_source
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
 from moat_det.engine.device import is_mixed
+from moat_det.engine.recovery.disk import when_there_is_room
 from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
@@ -36,16 +37,52 @@ def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
         trainer: At the end of an epoch.
         options: Our own of the training.
     """
+    checkpoint = _checkpoint(trainer, options, trainer.epoch, {})
+    if trainer.best_fitness == trainer.fitness:
+        _write(checkpoint, trainer.best)
+    if trainer.save_period > 0 and (trainer.epoch + 1) % trainer.save_period == 0:
+        _write(checkpoint, trainer.wdir / f"epoch{trainer.epoch + 1}.pt")
+    # After the others: a run that is killed in between goes on before this epoch's end, and writes them again.
+    _write(checkpoint, trainer.last)
+    trainer.position.batches = 0
+
+
+def save_position(trainer: BaseTrainer, options: TrainOptions) -> None:
+    """Write `last.pt` amid an epoch, so that a resumed run goes on with the next batch.
+
+    Args:
+        trainer: Between two batches, or at the end of an epoch before its validation is done.
+        options: Our own of the training.
+    """
+    position = trainer.position.state(trainer.tloss, trainer.batch_size)
+    _write(_checkpoint(trainer, options, trainer.epoch - 1, position), trainer.last)
+
+
+def _write(checkpoint: Checkpoint, path: Path) -> None:
+    when_there_is_room(lambda: checkpoint.save(path), path.parent, checkpoint.size)
+
+
+def _checkpoint(trainer: BaseTrainer, options: TrainOptions, epoch: int, position: dict[str, Any]) -> Checkpoint:
+    """Give the state of a training.
+
+    Args:
+        trainer: The training.
+        options: Our own of it.
+        epoch: The last one that is whole, from 0; -1 before there is any.
+        position: How far the next one is.
+    """
     model, averaged = unwrap_model(trainer.model), trainer.ema.ema
     _mend_average(averaged, model)
-    checkpoint = Checkpoint(
+    return Checkpoint(
         config=options.config,
         names=dict(model.names),
         weights=averaged.state_dict(),
         args={**vars(trainer.args), "amp": options.mixed, "imgsz": options.shape or trainer.args.imgsz},
         metrics={**trainer.metrics, "fitness": trainer.fitness},
         training={
-            "epoch": trainer.epoch,
+            "epoch": epoch,
+            "position": position,
+            "processes": trainer.group.size,
             "options": options.to_resume(),
             "data": trainer.data_identity,
             "weights": model.state_dict(),
@@ -62,11 +99,6 @@ def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
         intensity=trainer.data["intensity"].to_dict(),
         chosen_on=trainer.chosen_on,
     )
-    checkpoint.save(trainer.last)
-    if trainer.best_fitness == trainer.fitness:
-        checkpoint.save(trainer.best)
-    if trainer.save_period > 0 and (trainer.epoch + 1) % trainer.save_period == 0:
-        checkpoint.save(trainer.wdir / f"epoch{trainer.epoch + 1}.pt")
 
 
 def find_run(args: Any, overrides: Mapping[str, Any]) -> tuple[Checkpoint, Any]:
@@ -176,6 +208,13 @@ def restore(trainer: BaseTrainer, checkpoint: Checkpoint) -> None:
     trainer.best_fitness = state["best_fitness"]
     trainer.stopper.best_fitness = state["stopper"]["best_fitness"]
     trainer.stopper.best_epoch = state["stopper"]["best_epoch"]
+
+
+def set_rates(trainer: BaseTrainer, rates: Sequence[float]) -> None:
+    """Set the learning rate of each group of parameters from which those of warm-up and schedule are taken."""
+    for group, rate in zip(trainer.optimizer.param_groups, rates, strict=True):
+        group["initial_lr"] = rate
+    trainer.scheduler.base_lrs = list(rates)
 
 
 def strip(path: Path) -> None:

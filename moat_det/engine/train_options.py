@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ class TrainOptions:
     Attributes:
         config: The model's configuration, as `build_model` takes it.
         weights: What to start from (see `fine_tuning.load_weights`), or None.
+        weights_by_order: Pair the tensors of a file with those of a backbone of timm's by their order.
         nbs_follows_batch: Step the optimizer after every batch. The engine's nominal batch of 64 leaves two steps an
             epoch on a hundred images.
         freeze_backbone: Epochs at the start in which the backbone is held still.
@@ -35,6 +37,8 @@ class TrainOptions:
             engine's augmentations alone.
         mixed: Compute in 16 bits where the device does so in hardware. The engine's own mixed precision is float16,
             with a downloaded model as its test, and stays off; ours lives in the detector.
+        sync_bn: Take the batch norms' statistics of the whole batch where several processes share it.
+        save_minutes: Also write `last.pt` amid an epoch, where it is older than so many minutes; 0 is off.
         log: Loggers by name (see `engine.loggers`).
         good_parts: The share of images without objects in an epoch, in [0, 1); None for that of the data, at most a
             half (see `GoodParts`).
@@ -46,9 +50,10 @@ class TrainOptions:
     config: dict[str, Any]
     weights: str | None = option(
         None,
-        "start from imagenet (downloaded once), a best.pt, or a file of backbone weights (.safetensors, .pt, an "
+        "start from imagenet (downloaded once), a best.pt, or a file of backbone weights (.safetensors, .pt, .pth, an "
         "official TensorFlow checkpoint or its .tar.gz)",
     )
+    weights_by_order: bool = option(False, "fill a backbone of timm's by the order of the file's tensors, not by names")
     nbs_follows_batch: bool = False
     freeze_backbone: int = option(0, "hold the backbone still for this many epochs at the start")
     layer_decay: float = option(
@@ -60,6 +65,10 @@ class TrainOptions:
         None, "what is done to training images: none, light, surface, board, or a YAML", takes="str"
     )
     mixed: bool = True
+    sync_bn: bool = option(False, "take batch statistics of the images of all processes, where several train")
+    save_minutes: float = option(
+        15.0, "also write last.pt amid an epoch, where it is older than so many minutes; 0 is off"
+    )
     log: list[str] = option(
         [],
         f"loggers that get the figures of each epoch: {', '.join(NAMES)} (results.csv is always written; nothing is "
@@ -79,6 +88,8 @@ class TrainOptions:
             raise UserError(f"--freeze-backbone {self.freeze_backbone}: must be a number of epochs, 0 or more")
         if not isinstance(self.layer_decay, (int, float)) or not 0 < self.layer_decay <= 1:
             raise UserError(f"--layer-decay {self.layer_decay}: must be over 0 and at most 1, which is off")
+        if not isinstance(self.save_minutes, (int, float)) or not 0 <= self.save_minutes < math.inf:
+            raise UserError(f"--save-minutes {self.save_minutes}: must be minutes, 0 (off) or more")
         check_loggers(self.log)
 
     def save(self, path: Path) -> None:

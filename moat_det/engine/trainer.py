@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,17 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import nn
 from ultralytics.cfg import DEFAULT_CFG
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.patches import override_configs
-from ultralytics.utils.torch_utils import unwrap_model
+from ultralytics.utils.torch_utils import init_seeds, unwrap_model
 
 from moat_det.checks.quick import quick_check
 from moat_det.data.augment import Preset
 from moat_det.data.config import DatasetConfig, check_channels, load_dataset
 from moat_det.data.images.intensity import Intensity
-from moat_det.data.loader.dataset import ONE_CLASS, DatasetOptions, DetectionDataset
+from moat_det.data.index.labels import ONE_CLASS
+from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.loader.good_parts import expected_objects
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.sizes.policy import size_policy
@@ -33,11 +36,21 @@ from moat_det.engine.accumulation import Accumulation
 from moat_det.engine.batch_plots import plot_batch
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import use_all_cores
+from moat_det.engine.distributed.batch_norm import level_statistics, synchronize
+from moat_det.engine.distributed.batches import ShareOfBatches
+from moat_det.engine.distributed.gradients import share_gradients
+from moat_det.engine.distributed.group import ALONE, Group
+from moat_det.engine.distributed.loss import share_loss
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.loggers import Loggers
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.quiet import will_draw
+from moat_det.engine.recovery.disk import when_there_is_room
+from moat_det.engine.recovery.memory import is_out_of_memory
+from moat_det.engine.recovery.position import Position
+from moat_det.engine.recovery.signals import Signals
+from moat_det.engine.recovery.steps import SoundSteps
 from moat_det.engine.run_checkpoints import (
     check_same_data,
     drop_rows_after,
@@ -45,19 +58,22 @@ from moat_det.engine.run_checkpoints import (
     options_of,
     restore,
     save_epoch,
+    save_position,
+    set_rates,
     strip,
 )
-from moat_det.engine.run_folder import claim_run
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
+from moat_det.run_folder import LOCK, claim_run, hold_run
 
 logger = logging.getLogger(__name__)
 
 # With fewer images a step, batch statistics say more about these images than about the data.
 MIN_IMAGES_FOR_BATCH_STATISTICS = 4
+_ROW = 4096  # bytes that a row of `results.csv` may take
 
 
 class Trainer(DetectionTrainer):
@@ -66,11 +82,14 @@ class Trainer(DetectionTrainer):
     Attributes:
         resume: Whether a run goes on.
         accumulation: After which batches the optimizer steps.
+        position: How far the epoch is.
         data_identity: What tells the data from other data, by split, as `SplitIndex.identity` gives it.
+        group: The processes that train together.
 
     Args:
         overrides: The engine's arguments; those not given come from `cfg/training/default.yaml` (ours) and the engine.
         options: Our own; None to resume a run, whose checkpoint knows them.
+        group: The processes that train together; each has a trainer.
         _callbacks: The user's callbacks, by event.
 
     Raises:
@@ -79,9 +98,15 @@ class Trainer(DetectionTrainer):
 
     args: Any
     resume: bool
+    stop: bool
+    epochs: int
+    batch_size: Any
     accumulate: float
     _checkpoint: Checkpoint | None = None  # to resume from
     _arguments: bytes | None = None  # of the run to resume, as they stand in its folder
+    _lock: FileLock | None = None  # keeps other trainings out of the folder
+    _saved = False  # this training has written `last.pt`
+    _nominal_batch = 0  # images of a step, where that is a batch
 
     def __init__(
         self,
@@ -89,25 +114,38 @@ class Trainer(DetectionTrainer):
         overrides: dict[str, Any] | None = None,
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
         options: TrainOptions | None = None,
+        group: Group = ALONE,
     ) -> None:
         overrides = overrides or {}
+        self.group = group
         try:
             # The engine's own mixed precision stays off (see `TrainOptions.mixed`), in a resumed run too.
             super().__init__(cfg, overrides if options is None else {**overrides, "amp": False}, _callbacks)
+        except BaseException:
+            self._let_others_in()
+            raise
         finally:
             self._put_back_arguments()
-        self.accumulation = Accumulation()
+        # To the engine each process trains alone: its own way knows neither CPUs nor several nodes.
+        self.world_size, self.ddp = 1, False
+        init_seeds(self.args.seed, deterministic=self.args.deterministic)  # the engine's are another for each process
+        self.accumulation, self.position = Accumulation(), Position()
+        self._steps, self._signals = SoundSteps(), Signals()
+        self.add_callback("on_train_batch_start", lambda _: self._signals.hold())
+        self.add_callback("on_train_batch_end", lambda _: self._end_batch())
+        self.add_callback("on_train_epoch_end", lambda _: self._end_batches())
         use_all_cores()
         # The engine has set none for a CPU, whatever was asked for.
         workers = overrides.get("workers")
-        self.args.workers = default_workers(self.device) if workers is None else workers
+        self.args.workers = default_workers(self.device) // self.group.local_size if workers is None else workers
         if self._checkpoint is not None:
             options = options_of(self._checkpoint)
         assert options is not None, "a new training needs options"
         self._options = options
-        if not self.resume:
+        if not self.resume and self.group.leads:
             options.save(self.save_dir / "options.yaml")
-        self._loggers = Loggers(self, options.log)
+        self._loggers = Loggers(self, options.log if self.group.leads else [])
+        self.add_callback("on_train_epoch_end", lambda _: self._agree())
 
     @property
     def _shape(self) -> Shape:
@@ -120,6 +158,56 @@ class Trainer(DetectionTrainer):
             file = Path(self.args.save_dir, "args.yaml")
             before, self._arguments = self._arguments, file.read_bytes()
             atomic_write_bytes(file, before)
+
+    def _let_others_in(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    # From the beginning to the end, whatever comes in between
+
+    def train(self) -> None:
+        """Train; where it is stopped, leave a checkpoint to go on from."""
+        try:
+            with self._signals.taken():
+                try:
+                    super().train()
+                except KeyboardInterrupt:
+                    if self.group.leads and self.position.batches and not self._signals.held:
+                        save_position(self, self._options)
+                        logger.info(f"Stopped in epoch {self.epoch + 1}; --resume {self.last} goes on from here")
+                    raise
+        finally:
+            self._let_others_in()
+
+    def _do_train(self) -> None:
+        """Train; where a batch does not fit into the memory, go on with half of it."""
+        while True:
+            try:
+                return super()._do_train()
+            except (RuntimeError, MemoryError) as error:
+                alone = self.group.size == 1  # the others would wait for this one
+                if not is_out_of_memory(error) or not alone or self.batch_size < 2 or self.optimizer is None:
+                    raise
+            # Out of the handler, since the error holds the tensors of the batch.
+            self._halve_batch()
+
+    def _halve_batch(self) -> None:
+        """Go back to the last checkpoint with batches of half the size, as many more of which make a step."""
+        before = self.batch_size
+        self.args.batch = self.batch_size = before // 2
+        for name in ("model", "optimizer", "ema", "loss"):
+            setattr(self, name, None)
+        for loader in (self.train_loader, self.test_loader):
+            loader.close()
+        self._clear_memory()
+        if self._saved:
+            self._checkpoint = load_checkpoint(self.last)
+        init_seeds(self.args.seed, deterministic=self.args.deterministic)
+        where = self.last if self._checkpoint is not None else "the beginning"
+        logger.warning(
+            f"Out of memory with batches of {before} images: the training goes on from {where} with batches of "
+            f"{self.batch_size}, and steps after as many images as before"
+        )
 
     # The model and its data
 
@@ -154,7 +242,7 @@ class Trainer(DetectionTrainer):
         dataset = self.build_dataset(dataset_path, mode, batch_size)
         train = mode == "train"
         drop_last = train and bool(self.args.compile)
-        return make_loader(dataset, self.args.workers, self.device, shuffle=train, drop_last=drop_last)
+        return make_loader(dataset, self.args.workers, self.device, train, drop_last, self.group.rank, self.group.size)
 
     def setup_model(self) -> Checkpoint | None:
         """Build the model; load the weights that it goes on from.
@@ -174,6 +262,8 @@ class Trainer(DetectionTrainer):
             assert self._checkpoint.training is not None
             self.model.load_state_dict(self._checkpoint.training["weights"])
         self.model.prepare(self.device, self._options.mixed, training=True)
+        if self._options.sync_bn and self.group.size > 1:
+            synchronize(self.model)
         self.args.freeze = _frozen(self.args.freeze, self.model.parts)
         return self._checkpoint
 
@@ -186,6 +276,7 @@ class Trainer(DetectionTrainer):
             callbacks=self.callbacks,
             options=ValidationOptions(shape=self._options.shape),
             trained=Trained(self._shape, self.data["intensity"], self.chosen_on),
+            group=self.group,
         )
 
     @property
@@ -214,19 +305,42 @@ class Trainer(DetectionTrainer):
 
     def _build_train_pipeline(self) -> None:
         """Make the loaders and the optimizer; the batch may have been chosen, or halved, only now."""
-        if self._options.nbs_follows_batch:
-            self.args.nbs = self.batch_size
+        fresh = self._checkpoint is None and self.optimizer is None
+        if self._options.nbs_follows_batch and fresh:
+            self.args.nbs = self._nominal_batch = self._nominal_batch or self.batch_size
+        if self.group.size > 1:
+            self._share_batches()
         super()._build_train_pipeline()
         self.accumulation.start()
+        self.accumulation.least = int(self.accumulate) if self._options.nbs_follows_batch else 1
         indices = {"train": self.train_loader.dataset.index, self.args.split: self.test_loader.dataset.index}
         self.data_identity = {split: index.identity() for split, index in indices.items()}
-        if self._checkpoint is None:
+        if fresh:
             self._initialize_weights()
-        else:
+        if self._checkpoint is not None:
             check_same_data(self._checkpoint, self.data_identity, self.data["yaml_file"])
         self._say_good_parts()
         for line in quick_check(indices, self.data["names"], self._shape):
             logger.warning(line)
+
+    def _share_batches(self) -> None:
+        """Let the processes have each batch in common, and the mean of their gradients.
+
+        Raises:
+            UserError: They are more than a batch has images.
+        """
+        processes = self.group.size
+        if not isinstance(self.batch_size, int) or self.batch_size < processes:
+            raise UserError(
+                f"--batch {self.batch_size}: the {processes} processes share each batch: give it {processes} or more"
+            )
+        if not self._options.sync_bn and self.batch_size < processes * MIN_IMAGES_FOR_BATCH_STATISTICS:
+            logger.warning(
+                f"each of the {processes} processes takes its batch statistics of {self.batch_size // processes} "
+                "images: --sync-bn takes them of all"
+            )
+        some_idle = bool(self._options.freeze_backbone) or unwrap_model(self.model).engine_recipe
+        self.model = share_gradients(self.model, bool(self.args.compile), some_idle)
 
     def _initialize_weights(self) -> None:
         """Start from the scores that the data's objects make likely, and from the weights that were given."""
@@ -234,7 +348,12 @@ class Trainer(DetectionTrainer):
         images = len(dataset) if dataset.good_parts is None else len(dataset.good_parts)
         model.initialize_prior(self._shape, expected_objects(dataset.labels, len(self.data["names"]), images))
         if self._options.weights is not None:
-            load_weights(model, self._options.weights, remap_classes=self.args.cls_remap)
+            load_weights(
+                model,
+                self._options.weights,
+                remap_classes=self.args.cls_remap,
+                by_order=self._options.weights_by_order,
+            )
 
     def _say_good_parts(self) -> None:
         """Say what an epoch takes where it does not take every image."""
@@ -247,6 +366,11 @@ class Trainer(DetectionTrainer):
 
     # One epoch
 
+    def _get_warmup_iterations(self, num_batches: int) -> int:
+        """Give the warm-up's steps; with `--time` the number of epochs is estimated anew, by the first process."""
+        self.epochs = self.args.epochs = self.group.share(self.epochs)
+        return super()._get_warmup_iterations(num_batches)
+
     def _model_train(self) -> None:
         """Start an epoch: training mode, a backbone held or not, and randomness that depends on (seed, epoch) alone.
 
@@ -258,11 +382,16 @@ class Trainer(DetectionTrainer):
             set_backbone_training(model.backbone, self.optimizer, self.epoch >= self._options.freeze_backbone)
         norms = [] if model.engine_recipe else model.modules()
         self._batch_norms = [m for m in norms if isinstance(m, nn.BatchNorm2d) and m.training]
+        self._share = ShareOfBatches(model)
+        if self.group.size > 1 and getattr(model, "criterion", None) is None:  # after the class weights are known
+            model.criterion = share_loss(model.init_criterion(), self.group)
         seed = int(np.random.SeedSequence([self.args.seed, self.epoch]).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
         self.train_loader.start_epoch(self.epoch)
+        self.position.start_epoch(self)
+        self._steps.start_epoch()
         self.accumulation.put_gradients(model)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -271,14 +400,49 @@ class Trainer(DetectionTrainer):
         Statistics that begin at nothing follow the first steps faster, each with a weight in proportion to its number:
         at the lasting momentum of 0.03 a training of eight steps an epoch would be measured by them for four epochs.
         """
+        if self.position.is_passed(self):
+            self.accumulate = self.accumulation.leave_out(self.accumulate)
+            return batch
         batch = super().preprocess_batch(batch)
         self.accumulate = self.accumulation.count(self.accumulate)
-        enough = len(batch["img"]) >= MIN_IMAGES_FOR_BATCH_STATISTICS
+        enough = batch["share"].total >= MIN_IMAGES_FOR_BATCH_STATISTICS
         for module in self._batch_norms:
             module.train(enough)
             if self._options.weights is None:
                 module.momentum = max(BN_MOMENTUM, 2 / (2 + int(module.num_batches_tracked)))
+        self._share.set(batch["share"])
         return batch
+
+    def _agree(self) -> None:
+        """Let all processes go on from the first one's batch statistics and decisions."""
+        if self.group.size > 1:
+            for model in (unwrap_model(self.model), self.ema.ema):
+                level_statistics(model, self.group)
+            self.stop, self.stopper.possible_stop = self.group.share((self.stop, self.stopper.possible_stop))
+
+    def optimizer_step(self) -> None:
+        """Step, where all gradients are numbers."""
+        if self._steps.check(self):
+            super().optimizer_step()
+
+    def _end_batch(self) -> None:
+        """Count a batch; write a checkpoint where it is time for one, and end where a signal asked for it."""
+        self.position.end_batch()
+        self._steps.keep_losses(self)
+        # All end after the same batch.
+        self._signals.release(self.group.size > 1 and self.group.any(self._signals.waiting))
+        if self.group.leads and self.position.is_due(self._options.save_minutes):
+            save_position(self, self._options)
+            self._note_saved()
+
+    def _end_batches(self) -> None:
+        self.position.arrive(self)
+        self._steps.end_epoch(self)
+        self._signals.release()
+
+    def _note_saved(self) -> None:
+        self._saved = True
+        self.position.note_saved()
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
         """Append the epoch's row to `results.csv`, and give it to the loggers.
@@ -288,11 +452,20 @@ class Trainer(DetectionTrainer):
         if self._options.layer_decay != 1:
             others = self.lr.keys() - {"lr/pg0", "lr/pg1"}
             metrics = {key: value for key, value in metrics.items() if key not in others}
-        super().save_metrics(metrics)
+        size = self.csv.stat().st_size if self.csv.exists() else None
+
+        def write() -> None:
+            if size is not None:  # without what was written of the row before the disk was full
+                os.truncate(self.csv, size)
+            DetectionTrainer.save_metrics(self, metrics)
+
+        when_there_is_room(write, self.save_dir, _ROW)
         self._loggers.write(metrics)
 
     def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
         """Draw the images of batch number `ni`."""
+        if "passed" in batch:
+            return
         file = self.save_dir / f"train_batch{ni}.jpg"
         plot_batch(file, batch, batch["im_file"])
         self.on_plot(file)
@@ -306,11 +479,21 @@ class Trainer(DetectionTrainer):
         """
         self.resume = bool(self.args.resume)
         if self.resume:
-            self._checkpoint, self.args = find_run(self.args, overrides)
-            file = Path(self.args.save_dir, "args.yaml")
-            self._arguments = file.read_bytes() if file.is_file() else None
-        else:
-            self.args.save_dir = str(claim_run(self.args))
+            if self.group.leads:
+                self._checkpoint, self.args = find_run(self.args, overrides)
+                self._lock = hold_run(Path(self.args.save_dir))
+                file = Path(self.args.save_dir, "args.yaml")
+                self._arguments = file.read_bytes() if file.is_file() else None
+            self.args.resume = self.group.share(self.args.resume)
+            if not self.group.leads:
+                self._checkpoint, self.args = find_run(self.args, overrides)
+            return
+        folder = None
+        if self.group.leads:
+            folder = claim_run(self.args)
+            self._lock = hold_run(folder)
+            (folder / "results.csv").unlink(missing_ok=True)  # or each process would, where the folder may exist
+        self.args.save_dir = str(self.group.share(folder))
 
     def resume_training(self, ckpt: Checkpoint | None) -> None:
         """Put optimizer, average and counters where they stood."""
@@ -319,32 +502,41 @@ class Trainer(DetectionTrainer):
         restore(self, ckpt)
         assert ckpt.training is not None
         self.start_epoch = ckpt.training["epoch"] + 1
-        drop_rows_after(self.csv, self.start_epoch)
+        if self.group.leads:
+            drop_rows_after(self.csv, self.start_epoch)
         if self._arguments is not None:
             atomic_write_bytes(self.save_dir / "args.yaml", self._arguments)
-        logger.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}")
+        set_rates(self, [group["initial_lr"] for group in self.optimizer.param_groups])
+        position = ckpt.training.get("position", {})
+        amid = self.position.resume(position, self.batch_size)
+        after = f", after {position['batches']} of its {len(self.train_loader)} batches" if amid else ""
+        logger.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}{after}")
+        processes = ckpt.training.get("processes", 1)
+        if processes != self.group.size:
+            logger.info(f"It goes on in {self.group.size} process(es), after {processes}: rounding will differ")
 
     def save_model(self) -> bool:
         """Write the checkpoints that are due after an epoch."""
         save_epoch(self, self._options)
+        self._note_saved()
         return True
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
-        """Go back to `last.pt` when the loss or the fitness is no longer a number.
+        """Go back to `last.pt` when the fitness is no number; of the losses each step has taken care.
 
         Raises:
             UserError: It happened in the first epoch, or for the fourth time.
         """
-        sound = torch.isfinite(self.loss).all() and np.isfinite(self.fitness if self.fitness is not None else 0.0)
-        if sound:
+        sound = np.isfinite(self.fitness if self.fitness is not None else 0.0)
+        if not self.group.any(not bool(sound)):
             return False
         self.nan_recovery_attempts += 1
         if epoch == self.start_epoch or self.nan_recovery_attempts > 3 or not self.last.exists():
             raise UserError(
-                f"the loss became NaN or infinite in epoch {epoch + 1}: lower --lr0 (it is {self.args.lr0}), "
+                f"the fitness became NaN or infinite in epoch {epoch + 1}: lower --lr0 (it is {self.args.lr0}), "
                 "or try --amp false"
             )
-        logger.warning(f"The loss is no number in epoch {epoch + 1}; going back to {self.last}")
+        logger.warning(f"The fitness is no number in epoch {epoch + 1}; going back to {self.last}")
         checkpoint = load_checkpoint(self.last)
         assert checkpoint.training is not None
         self._model_train()
@@ -355,18 +547,19 @@ class Trainer(DetectionTrainer):
 
     def final_eval(self) -> None:
         """Make the checkpoints fit for use, and validate the best."""
-        for path in (self.last, self.best):
+        for path in (self.last, self.best) if self.group.leads else ():
             if path.exists():
                 strip(path)
-        if self.best.exists():
+        if self.group.share(self.best.exists()):
             logger.info(f"\nValidating {self.best}...")
             self.metrics = self.validator(model=load_checkpoint(self.best).build())
             self.metrics.pop("fitness", None)
 
     def discard_if_unused(self) -> None:
         """Remove the folder of a run that failed before its first epoch, so that the next takes its name."""
-        if not self.args.exist_ok and not self.resume and not self.csv.exists():
-            for name in ("args.yaml", "options.yaml", "labels.jpg"):
+        used = self.args.exist_ok or self.resume or self.csv.exists() or self.last.exists()
+        if self.group.leads and not used:
+            for name in ("args.yaml", "options.yaml", "labels.jpg", LOCK):
                 (self.save_dir / name).unlink(missing_ok=True)
             for folder in (self.wdir, self.save_dir):
                 if folder.is_dir() and not any(folder.iterdir()):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +14,19 @@ from ultralytics.utils import ops
 from ultralytics.utils.metrics import ConfusionMatrix
 
 from moat_det.data.loader.dataset import DetectionDataset
+from moat_det.detection.detections import Detections
+from moat_det.detection.label_files import write_labels
+from moat_det.detection.output_names import OutputNames, common_folder
 from moat_det.engine.batch_plots import plot_batch
 from moat_det.engine.inference_options import ValidationOptions
-from moat_det.engine.output_names import OutputNames, common_folder
-from moat_det.engine.result_files import write_labels
-from moat_det.engine.results import Results
-from moat_det.evaluation import (
-    CocoEvaluator,
-    CocoMetrics,
-    confusion_matrix,
-    plot_confusion_matrix,
-    plot_precision_recall,
-    write_results,
-)
-from moat_det.evaluation.drift import APPEARANCE, appearance
-from moat_det.evaluation.errors import write_errors
-from moat_det.evaluation.inspection.find_operating_point import find_operating_point
-from moat_det.evaluation.inspection.inspection import INSPECTION, THRESHOLD, Inspection, inspect
-from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, OperatingPoint
-from moat_det.evaluation.inspection.plots import plot_inspection
-from moat_det.evaluation.inspection.settings import SETTINGS, Settings
-from moat_det.evaluation.page.page import write_page
-from moat_det.files import atomic_write_json, one_name
-
-# Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
-CONFUSION_CONF = 0.25
+from moat_det.evaluation import CocoEvaluator, CocoMetrics
+from moat_det.evaluation.drift import appearance
+from moat_det.evaluation.inspection.inspection import Inspection
+from moat_det.evaluation.inspection.operating_point import OperatingPoint
+from moat_det.evaluation.inspection.settings import Settings
+from moat_det.evaluation.validation_files import write_validation
+from moat_det.files import one_name
+from moat_det.run_folder import check_apart
 
 _DRAWN = 3  # batches
 
@@ -55,6 +43,12 @@ class ValidationFiles:
         names: Class index -> name.
         options: Our own: `group` and the target of an operating point.
         settings: What is measured with.
+
+    Attributes:
+        appearance: How bright and sharp each image is that was seen.
+
+    Raises:
+        UserError: Labels would be written where the images are.
     """
 
     def __init__(
@@ -68,8 +62,11 @@ class ValidationFiles:
     ) -> None:
         self._folder, self._args, self._names = folder, args, names
         self._options, self._settings, self._dataset = options, settings, dataset
-        self._called = OutputNames(common_folder(dataset.im_files))
-        self._seen: dict[str, tuple[float, float]] = {}
+        root = common_folder(dataset.im_files)
+        if args.save_txt:
+            check_apart(folder, root)
+        self._called = OutputNames(root)
+        self.appearance: dict[str, tuple[float, float]] = {}
 
     def add(self, number: int, batch: dict[str, Any], found: list[Tensor], scaled: list[Tensor]) -> None:
         """Write what is due of a batch.
@@ -81,13 +78,18 @@ class ValidationFiles:
             scaled: The same in pixels of the file.
         """
         for index, image in enumerate(batch["im_file"]):
-            self._seen[image] = appearance(_without_padding(index, batch))
+            self.appearance[image] = appearance(_without_padding(index, batch))
             if self._args.plots and self._args.visualize:
                 self._draw_matches(index, batch, found[index])
             if self._args.save_txt:
                 self._write_text(image, batch["ori_shape"][index], scaled[index])
         if self._args.plots and number < _DRAWN:
             self._draw(number, batch, found)
+
+    def join(self, appearances: Sequence[Mapping[str, tuple[float, float]]]) -> None:
+        """Take over what several processes saw, in the order of the dataset."""
+        seen = ChainMap(*map(dict, appearances))
+        self.appearance = {image: seen[image] for image in self._dataset.im_files if image in seen}
 
     def write(
         self, evaluator: CocoEvaluator, metrics: CocoMetrics, speed_ms: Mapping[str, float]
@@ -103,39 +105,17 @@ class ValidationFiles:
             What an inspector asks, and the operating point, where one was asked for; the first holds at the threshold
             of the second, where there is one.
         """
-        write_results(self._folder, evaluator, metrics, speed_ms)
-        atomic_write_json(self._folder / SETTINGS, asdict(self._settings), indent=2)
-        self._write_appearance(evaluator)
-        truth, found, group = evaluator.ground_truth, evaluator.predictions, self._options.group
-        point = None
-        if self._options.target is not None:
-            point = find_operating_point(truth, found, self._options, self._settings, group)
-        threshold = None if point is None else point.threshold
-        shown = max(THRESHOLD, self._args.conf) if threshold is None else threshold
-        inspection = inspect(truth, found, group=group, threshold=shown)
-        atomic_write_json(self._folder / INSPECTION, inspection.to_json_dict(), indent=2)
-        (self._folder / OPERATING_POINT).unlink(missing_ok=True)  # one of an earlier run
-        if point is not None:
-            if (calibration := inspection.calibration) is not None:
-                point = replace(point, temperature=calibration.temperature, bias=calibration.bias)
-            point.write(self._folder / OPERATING_POINT)
-        if self._options.report:
-            write_errors(self._folder, truth, found, shown)
-            paths = {evaluator.image_id(Path(image)): image for image in self._dataset.im_files}
-            write_page(self._folder, paths, self._dataset.intensity, self._dataset.channels)
-        if self._args.plots:
-            matrix, labels = confusion_matrix(evaluator, CONFUSION_CONF), list(evaluator.labels.values())
-            plot_confusion_matrix(self._folder / "confusion_matrix.png", matrix, labels, CONFUSION_CONF)
-            plot_precision_recall(self._folder / "PR_curve.png", metrics)
-            plot_inspection(self._folder, inspection)
-        return inspection, point
-
-    def _write_appearance(self, evaluator: CocoEvaluator) -> None:
-        """Write how bright and sharp each image was, which `moat drift` compares new ones with."""
-        ids = [evaluator.image_id(Path(image)) for image in self._seen]
-        brightness, sharpness = zip(*self._seen.values(), strict=True) if self._seen else ((), ())
-        content = {"image_id": ids, "brightness": brightness, "sharpness": sharpness}
-        atomic_write_json(self._folder / APPEARANCE, content)
+        return write_validation(
+            self._folder,
+            evaluator,
+            metrics,
+            speed_ms,
+            self._options,
+            self._settings,
+            self.appearance,
+            plots=self._args.plots,
+            channels=self._dataset.channels,
+        )
 
     def _draw(self, number: int, batch: dict[str, Any], found: list[Tensor]) -> None:
         """Draw the images with their labels, and with the best of what was found."""
@@ -166,8 +146,8 @@ class ValidationFiles:
 
     def _write_text(self, image: str, shape: tuple[int, int], scaled: Tensor) -> None:
         """Write the detections in YOLO's format, to a file named by the image's path below the split's folder."""
-        result = Results(np.zeros(shape, dtype=np.uint8), path=image, names=self._names, boxes=scaled)
-        write_labels(self._folder / "labels" / f"{self._called.base(image)}.txt", result, self._args.save_conf)
+        file = self._folder / "labels" / f"{self._called.base(image)}.txt"
+        write_labels(file, Detections.of(scaled.cpu().numpy(), self._names), shape, self._args.save_conf)
 
 
 def _without_padding(index: int, batch: dict[str, Any]) -> np.ndarray:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,34 +17,30 @@ from ultralytics.cfg import get_cfg
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils.ops import Profile
 
-from moat_det.data.loader.dataset import ONE_CLASS
+from moat_det.data.index.labels import ONE_CLASS, labelled_images
 from moat_det.data.loader.loader import Loader, killed_workers_explained
 from moat_det.detector.base import BaseDetector
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
 from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.device import choose_device, compile_model, is_mixed
+from moat_det.engine.distributed.group import ALONE, Group
 from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.loggers import confusion_for_loggers
 from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.operating_points import validation_settings
-from moat_det.engine.run_folder import claim_run
 from moat_det.engine.trained import Trained
-from moat_det.engine.validation_data import largest_batch, make_evaluator, open_split, read_data
+from moat_det.engine.validation_data import largest_batch, open_split, read_data
 from moat_det.engine.validation_files import ValidationFiles
 from moat_det.engine.window_chooser import WindowChooser
-from moat_det.evaluation import CocoEvaluator, CocoMetrics, metrics_table
-from moat_det.evaluation.inspection.describe import describe
-from moat_det.evaluation.inspection.inspection import Inspection
-from moat_det.evaluation.inspection.operating_point import OperatingPoint
+from moat_det.evaluation import LEAST_SCORE, CocoEvaluator, CocoMetrics
 from moat_det.evaluation.inspection.parts import read_parts
-from moat_det.evaluation.inspection.summary import summary
+from moat_det.evaluation.make_evaluator import make_evaluator
+from moat_det.evaluation.validation_files import log_validation, warn_of_cuts
 from moat_det.progress import progress
+from moat_det.run_folder import claim_run
 
 logger = logging.getLogger(__name__)
-
-LEAST_SCORE = 0.001
-"""Detections below it are left out where `conf` says nothing: there are many, and hardly any changes AP."""
 
 _NAMES = ("metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", "metrics/mAP50-95(B)")
 
@@ -65,6 +63,8 @@ class Validator:
         callbacks: The user's, by event; each is called with the validator.
         options: Our own.
         trained: What the model was trained on.
+        group: The processes that validate together: each detects in batches of its own, the first one measures, and
+            all get the figures.
     """
 
     coco: CocoMetrics
@@ -78,12 +78,14 @@ class Validator:
         callbacks: Mapping[str, list[Callable[..., None]]] | None = None,
         options: ValidationOptions | None = None,
         trained: Trained | None = None,
+        group: Group = ALONE,
     ) -> None:
+        self.group = group
         self.args: Any = get_cfg(overrides=args)
         if self.args.conf is None:
             self.args.conf = LEAST_SCORE
         self.dataloader: Any = dataloader
-        self.save_dir: Path = save_dir or claim_run(self.args)
+        self.save_dir = save_dir or Path(self.group.share(claim_run(self.args) if self.group.leads else None))
         self.callbacks = callbacks or {}
         self.options = options or ValidationOptions()
         self.speed: dict[str, float] = {}
@@ -120,13 +122,14 @@ class Validator:
         self.device = trainer.device
         model: BaseDetector = trainer.ema.ema.float().eval()
         model.end2end = self.args.nms is False  # some of the engine's models have a second head, free of suppression
-        losses: dict[str, float] = {}
+        of_batches: list[tuple[int, dict[str, float]]] = []
 
-        def add_losses(batch: dict[str, Any], raw: Any) -> None:
-            for name, loss in model.loss(batch, raw)[1].items():
-                losses[name] = losses.get(name, 0.0) + float(loss) * len(batch["img"])
+        def add_losses(number: int, batch: dict[str, Any], raw: Any) -> None:
+            losses = model.loss(batch, raw)[1].items()
+            of_batches.append((number, {name: float(loss) * len(batch["img"]) for name, loss in losses}))
 
         figures = self._figures(self._loop(dict(model.names), model, add_losses))
+        losses = self.group.share(_summed(self.group.gather(of_batches)))
         objects = sum(row["boxes"] for row in self.coco.per_class.values())
         logger.info(("%22s" + "%11s" * 6) % ("Class", "Images", "Instances", "Box(P", "R", "mAP50", "mAP50-95)"))
         logger.info(("%22s" + "%11i" * 2 + "%11.3g" * 4) % ("all", self._seen, objects, *map(figures.get, _NAMES)))
@@ -148,7 +151,7 @@ class Validator:
         windows = WindowChooser(model, self._trained.size, self.options.window, self.options.position)
         if data is not None:
             stride = max(int(model.stride.max()), 32)
-            self.dataloader = open_split(self.args, data, self.options, stride, self.device, self._workers)
+            self.dataloader = open_split(self.args, data, self.options, stride, self.device, self._workers, self.group)
             shape, image = largest_batch(self.dataloader.dataset)
             windows.set(*shape[2:])
             MemoryCheck(model, windows).check(shape, torch.uint8, image, self.dataloader.dataset.sizes)
@@ -165,7 +168,12 @@ class Validator:
 
         evaluator = self._loop(names, forward, with_found=files.add)
         figures = self._figures(evaluator)
-        self._report(*files.write(evaluator, self.coco, self.speed))
+        files.join(self.group.gather(files.appearance))
+        if self.group.leads:
+            written = files.write(evaluator, self.coco, self.speed)
+            warn_of_cuts(self._cut, self._seen, self.args.max_det, self.args.conf)
+            log_validation(self.save_dir, self.coco, self.speed, *written)
+        self.group.share(None)  # the files are there for all
         self.run_callbacks("on_val_end")
         return figures
 
@@ -173,7 +181,7 @@ class Validator:
         self,
         names: dict[int, str],
         forward: Callable[[Tensor], Any],
-        with_raw: Callable[[dict[str, Any], Any], None] | None = None,
+        with_raw: Callable[[int, dict[str, Any], Any], None] | None = None,
         with_found: Callable[[int, dict[str, Any], list[Tensor], list[Tensor]], None] | None = None,
     ) -> CocoEvaluator:
         """Detect in every image.
@@ -181,26 +189,30 @@ class Validator:
         Args:
             names: Class index -> name.
             forward: What detects.
-            with_raw: What else to do with a batch and the model's raw output.
+            with_raw: What else to do with a batch's number, the batch, and the model's raw output.
             with_found: What else to do with a batch's number, the batch, and what was found in each image: (N, 6), x1,
                 y1, x2, y2, score and class, in pixels of the batch, and the same in pixels of the file.
 
         Returns:
-            The evaluator, which has the detections.
+            The evaluator, which in the first process has the detections of all.
         """
         evaluator = self._evaluator = self._evaluator or self._make_evaluator(names)
         evaluator.reset()
         self._seen = self._cut = 0
         timers = {name: Profile(device=self.device) for name in ("preprocess", "inference", "postprocess")}
         self.run_callbacks("on_val_start")
-        for number, batch in enumerate(progress(self.dataloader, "validating", unit="batch", leave=False)):
+        batches = self.dataloader
+        if self.group.leads:
+            batches = progress(batches, "validating", unit="batch", leave=False)
+        for turn, batch in enumerate(batches):
+            number = turn * self.group.size + self.group.rank
             self.run_callbacks("on_val_batch_start")
             with timers["preprocess"]:
                 batch = self.preprocess(batch)
             with timers["inference"]:
                 raw = forward(batch["img"])
             if with_raw is not None:
-                with_raw(batch, raw)
+                with_raw(number, batch, raw)
             with timers["postprocess"]:
                 found = self._suppress(raw)
             placed = zip(found, batch["placement"], batch["ori_shape"], strict=True)
@@ -212,12 +224,21 @@ class Validator:
             if with_found is not None:
                 with_found(number, batch, found, scaled)
             self.run_callbacks("on_val_batch_end")
-        self.speed = {name: timer.t / max(self._seen, 1) * 1e3 for name, timer in timers.items()}
+        self._join(evaluator, {name: timer.t for name, timer in timers.items()})
         return evaluator
+
+    def _join(self, evaluator: CocoEvaluator, seconds: dict[str, float]) -> None:
+        """Bring together what the processes found and counted."""
+        for detections in self.group.gather(evaluator.detections):
+            evaluator.join(detections)
+        counts = self.group.gather((self._seen, self._cut, seconds))
+        seen, cut, times = self.group.share(tuple(zip(*counts, strict=True)))
+        self._seen, self._cut = sum(seen), sum(cut)
+        self.speed = {name: sum(each[name] for each in times) / max(self._seen, 1) * 1e3 for name in seconds}
 
     def _make_evaluator(self, names: dict[int, str]) -> CocoEvaluator:
         """Make it with the ground truth, whose images must be of parts."""
-        evaluator = make_evaluator(self.dataloader.dataset, names, self.options.annotations)
+        evaluator = make_evaluator(labelled_images(self.dataloader.dataset.labels), names, self.options.annotations)
         read_parts(evaluator.ground_truth, [], self.options.group)  # before hours of detecting, not after
         return evaluator
 
@@ -258,21 +279,18 @@ class Validator:
         return confusion_for_loggers(self._evaluator)
 
     def _figures(self, evaluator: CocoEvaluator) -> dict[str, float]:
-        self.coco = evaluator.compute()
+        self.coco = self.group.share(evaluator.compute() if self.group.leads else None)
         # pycocotools says -1 where there is no object to find.
         ap, ap50 = max(self.coco.AP, 0.0), max(self.coco.AP50, 0.0)
         figures = (self.coco.precision, self.coco.recall, ap50, ap)
         self.metrics.results_dict = dict(zip(_NAMES, figures, strict=True)) | {"fitness": ap}
         return dict(self.metrics.results_dict)
 
-    def _report(self, inspection: Inspection, point: OperatingPoint | None) -> None:
-        if self._cut:
-            logger.warning(
-                f"{self._cut} of {self._seen} images had more than {self.args.max_det} detections above the score of "
-                f"{self.args.conf}: the best {self.args.max_det} were kept; raise --max-det to keep more"
-            )
-        times = ", ".join(f"{time:.1f} ms {name}" for name, time in self.speed.items())
-        tables = f"{metrics_table(self.coco)}\n\n{summary(inspection)}"
-        logger.info(f"\n{tables}\n\n{times} per image\nResults in {self.save_dir}")
-        if point is not None:
-            logger.log(logging.WARNING if point.threshold is None else logging.INFO, "\n".join(describe(point)))
+
+def _summed(of_processes: Iterable[list[tuple[int, dict[str, float]]]]) -> dict[str, float]:
+    """Add up the losses of all batches in their order, so that the sums do not depend on the number of processes."""
+    total: dict[str, float] = {}
+    for _, losses in sorted(chain(*of_processes), key=itemgetter(0)):
+        for name, loss in losses.items():
+            total[name] = total.get(name, 0.0) + loss
+    return total

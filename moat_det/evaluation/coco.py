@@ -20,6 +20,9 @@ from moat_det.evaluation.matching import BoxEval
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """The twelve COCO numbers in the order of `COCOeval.stats`."""
 
+LEAST_SCORE = 0.001
+"""Detections below it are left out where the user says nothing: there are many, and hardly any changes AP."""
+
 
 @dataclass(frozen=True)
 class CocoMetrics:
@@ -139,6 +142,15 @@ class CocoEvaluator:
             {"image_id": image_id, "category_id": self._category_ids[index], "bbox": box, "score": score}
             for index, box, score in zip(classes.tolist(), boxes.tolist(), scores.tolist(), strict=True)
         ]
+
+    @property
+    def detections(self) -> dict[int, list[dict[str, Any]]]:
+        """What was found in each image seen so far, by its id, as `predictions` has it."""
+        return self._detections
+
+    def join(self, detections: Mapping[int, list[dict[str, Any]]]) -> None:
+        """Take over the `detections` of another evaluator of the split, which saw other images."""
+        self._detections.update(detections)
 
     def image_id(self, path: Path) -> int:
         """Give the id of an image; raises `KeyError` where the path is not part of the ground truth."""

@@ -187,6 +187,38 @@ def compare(
     )
 
 
+def compare_ap(
+    truth: Mapping[str, Any],
+    first: Sequence[Entry],
+    second: Sequence[Entry],
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+) -> tuple[float, Difference] | None:
+    """Compare the AP of two lists of detections in the same images, by paired bootstrap over the images.
+
+    Args:
+        truth: The COCO dictionary of the labels.
+        first: Detections to compare with, in COCO's results format.
+        second: Those that are compared.
+        confidence: Of the interval.
+        resamples: How often to draw the images anew.
+
+    Returns:
+        AP of the first, and how that of the second differs from it; None where there is no object to find.
+    """
+    matches = [match_boxes(truth, found, AP_IOUS) for found in (first, second)]
+    images = len(truth["images"])
+    values = [float(mean_ap(average_precision(each, np.ones((1, images), dtype=int)))[0]) for each in matches]
+    spread: list[np.ndarray] = []
+    with progress(None, "interval of AP", resamples, unit="sample", leave=False) as shown:
+        for counts in resampled(images, resamples):
+            of_first, of_second = (mean_ap(average_precision(each, counts)) for each in matches)
+            spread.append(of_second - of_first)
+            shown.update(len(counts))
+    difference = _difference(values[1] - values[0], np.concatenate(spread), True, confidence, None)
+    return None if difference is None else (values[0], difference)
+
+
 def comparison_table(comparison: Comparison) -> str:
     """Give the comparison as text for the terminal."""
     first, *others = comparison.runs

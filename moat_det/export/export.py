@@ -3,69 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-
-import moat_det
-from moat_det.backbones.windows import WindowSpec
 from moat_det.data.images.depth import intensity_of_run
-from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_image
-from moat_det.data.sizes.letterbox import PADDING
-from moat_det.data.sizes.shape import Shape
-from moat_det.detector.base import BaseDetector
 from moat_det.errors import UserError
-from moat_det.export.formats import onnx, openvino, torchscript
+from moat_det.export import formats
+from moat_det.export.accuracy import Accuracy, Judge
+from moat_det.export.calibration import calibrate_on
+from moat_det.export.evidence import Evidence
 from moat_det.export.graph import Predictions
+from moat_det.export.memory import measure_memory
 from moat_det.export.options import ExportOptions
-from moat_det.export.parity import Parity, Reference, compare, variants
+from moat_det.export.parity import Parity, Reference, compare
+from moat_det.export.speed import measure_speed
+from moat_det.export.subject import Subject
 from moat_det.files import atomic_folder, atomic_write_json
+from moat_det.progress import progress
 from moat_det.runtime import load
 from moat_det.runtime.digests import REPORT, digests
-from moat_det.runtime.metadata import FILE, VERSION, Metadata
+from moat_det.runtime.metadata import FILE
+from moat_det.runtime.speed import SECONDS, Speed
 
 logger = logging.getLogger(__name__)
-
-_PACKAGES = ("torch", "ultralytics", "onnx", "onnxruntime", "openvino", "nncf")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is exported.
-
-    Attributes:
-        model: The detector, its windows set; not changed.
-        name: Of the checkpoint, without suffix: the file gets it.
-        weights: The checkpoint's name and SHA-256.
-        shape: Height and width of every input; None where they may vary.
-        imgsz: The longer side where they may.
-        largest: What an input may be then, so that the checkpoint takes the same windows; None for any.
-        window: Policy and position tables; empty for a model without windows.
-        cells: Rows and columns of the windows at the two strides, where they are fixed; else None.
-        intensity: How more than 8 bits become 8.
-        conf: Least score that detection shows.
-        iou: Of the suppression.
-        max_det: Of the suppression.
-    """
-
-    model: BaseDetector
-    name: str
-    weights: dict[str, str]
-    shape: Shape | None
-    imgsz: int
-    largest: Shape | None
-    window: dict[str, WindowSpec | None]
-    cells: Sequence[Shape | None]
-    intensity: Intensity
-    conf: float
-    iou: float
-    max_det: int
 
 
 @dataclass(frozen=True)
@@ -74,120 +35,121 @@ class Exported:
 
     Attributes:
         folder: With the file, its metadata and its report.
-        parity: How far it is from the checkpoint.
+        parity: How far its outputs are from the checkpoint's.
+        accuracy: How far its AP is; None where there were no labels of the model's classes.
+        speed: What an image takes in the one and in the other.
     """
 
     folder: Path
     parity: Parity
+    accuracy: Accuracy | None
+    speed: Speed
 
 
-def export_model(subject: Subject, options: ExportOptions, folder: Path, images: Sequence[Path]) -> Exported:
+def export_model(subject: Subject, options: ExportOptions, folder: Path, evidence: Evidence) -> Exported:
     """Export a detector.
 
     Args:
         subject: What is exported.
         options: How.
         folder: Where to; nothing, or an empty folder, may be there.
-        images: What it is compared on; for int8 also what ranges are measured on.
+        evidence: What it is compared on.
 
     Raises:
         UserError: A package is missing, the folder holds something, or the file does not agree with the checkpoint;
             then nothing is written.
         OSError: The folder cannot be written.
     """
-    model = Predictions(subject.model, options.dynamic)
-    facts = _metadata(subject, options)
-    pictures = [(path.name, read_image(path, facts.channels)) for path in images]
-    reference = Reference(
-        model,
-        subject.model.names,
-        facts.sizes(),
-        intensity_of_run(subject.intensity),
-        facts.channels,
-        facts.iou,
-        facts.max_det,
-    )
+    export = _Export(subject, options, evidence)
     try:
         with atomic_folder(folder) as temporary:
-            eight_bit = [reference.picture(image) for _, image in pictures]
-            _write(model, subject, options, temporary / facts.file, eight_bit, facts)
-            atomic_write_json(temporary / FILE, facts.to_dict(), indent=2)
-            report = {"sha256": digests(temporary.iterdir()), "parity": None}
-            atomic_write_json(temporary / REPORT, report)
-            parity = compare(reference, load(temporary), list(variants(pictures)))
-            if options.precision == "f32" and (fault := parity.fault()):
-                raise UserError(f"{facts.file} does not agree with {subject.weights['file']}: {fault}; it is not kept")
-            atomic_write_json(temporary / REPORT, {**report, "parity": parity.to_dict()}, indent=2)
+            export.write(temporary)
+            parity, accuracy = export.compare(temporary)
+            if export.lost(accuracy) and options.precision == "int8":
+                logger.warning(f"INT8 throughout: {accuracy}; looking for the layers to leave float, which takes long")
+                export.write(temporary, control=True)
+                parity, accuracy = export.compare(temporary)
+            export.check(parity, accuracy)
+            speed = export.measure_speed(temporary)
+            export.report(temporary, parity, accuracy, speed)
     except FileExistsError:
         raise UserError(f"--out {folder}: it exists and is not empty: choose another folder") from None
-    return Exported(folder, parity)
+    return Exported(folder, parity, accuracy, speed)
 
 
-def _write(
-    model: Predictions,
-    subject: Subject,
-    options: ExportOptions,
-    file: Path,
-    pictures: Sequence[np.ndarray],
-    facts: Metadata,
-) -> None:
-    example = _example(subject, facts)
-    if options.format == "onnx":
-        onnx.write(model, example, file, options.dynamic)
-    elif options.format == "torchscript":
-        torchscript.write(model, example, file)
-    else:
-        sizes = facts.sizes()
-        calibration = [sizes.fit(picture)[0][..., ::-1].transpose(2, 0, 1)[None].copy() for picture in pictures]
-        openvino.write(model, example, file, options.dynamic, options.precision, calibration)
+class _Export:
+    """The steps of an export, each into or from a folder."""
 
+    def __init__(self, subject: Subject, options: ExportOptions, evidence: Evidence) -> None:
+        self._subject, self._options, self._evidence = subject, options, evidence
+        self._model = Predictions(subject.model, options.dynamic)
+        self._facts = facts = subject.metadata(options)
+        self._reference = Reference(
+            self._model,
+            subject.model.names,
+            facts.sizes(),
+            intensity_of_run(subject.intensity),
+            facts.channels,
+            facts.iou,
+            facts.max_det,
+        )
 
-def _example(subject: Subject, facts: Metadata) -> torch.Tensor:
-    """Give an input to trace with: where sizes vary two images, of more than one window along each side."""
-    if subject.shape is not None:
-        return torch.zeros(1, facts.channels, *subject.shape, dtype=torch.uint8)
-    rows, columns = 3, 4
-    for cells, stride in zip(subject.cells, (16, 32), strict=False):
-        if cells is not None:
-            rows = max(rows, 2 * cells[0] * stride // facts.stride + 1)
-            columns = max(columns, 2 * cells[1] * stride // facts.stride + 2)
-    return torch.zeros(2, facts.channels, rows * facts.stride, columns * facts.stride, dtype=torch.uint8)
+    def write(self, folder: Path, control: bool = False) -> None:
+        """Write the file, and what goes with it; with `control` INT8 leaves those layers float that lose most."""
+        facts, options = self._facts, self._options
+        logger.info(f"Writing {facts.file} ({options.format}, {options.precision})")
+        formats.write(
+            options.format,
+            self._model,
+            self._subject.example(facts),
+            folder / facts.file,
+            precision=options.precision,
+            calibration=calibrate_on(self._evidence.training, facts, control),
+        )
+        measured = replace(facts, memory=measure_memory(folder, facts))
+        atomic_write_json(folder / FILE, measured.to_dict(), indent=2)
+        self.report(folder)
 
+    def report(
+        self,
+        folder: Path,
+        parity: Parity | None = None,
+        accuracy: Accuracy | None = None,
+        speed: Speed | None = None,
+    ) -> None:
+        """Write the report, without which no file loads."""
+        content = {
+            "sha256": digests(file for file in folder.iterdir() if file.name != REPORT),
+            "parity": None if parity is None else parity.to_dict(),
+            "accuracy": None if accuracy is None else accuracy.to_dict(),
+            **({} if speed is None else {SECONDS: asdict(speed)}),
+        }
+        atomic_write_json(folder / REPORT, content, indent=2)
 
-def _metadata(subject: Subject, options: ExportOptions) -> Metadata:
-    module = {"onnx": onnx, "openvino": openvino, "torchscript": torchscript}[options.format]
-    model = subject.model
-    norm: Any = getattr(model.model, "normalize", None)
-    mean, std = ([float(v) for v in part.flatten()] for part in (norm.mean, norm.std)) if norm else (None, None)
-    return Metadata(
-        artefact=VERSION,
-        format=options.format,
-        file=f"{subject.name}{module.SUFFIX}",
-        precision=options.precision,
-        names=[model.names[index] for index in sorted(model.names)],
-        channels=model.yaml["channels"],
-        strides=model.stride.int().tolist(),
-        shape=subject.shape,
-        imgsz=subject.imgsz,
-        largest=subject.largest,
-        window=dict(subject.window),
-        intensity=subject.intensity.to_dict(),
-        padding=PADDING,
-        mean=mean,
-        std=std,
-        conf=subject.conf,
-        iou=subject.iou,
-        max_det=subject.max_det,
-        weights=subject.weights,
-        versions={"moat_det": moat_det.__version__, **_versions()},
-    )
+    def compare(self, folder: Path) -> tuple[Parity, Accuracy | None]:
+        """Run the file and the checkpoint over the images."""
+        evidence, channels = self._evidence, self._facts.channels
+        judge = Judge(evidence.images, self._subject.model.names) if evidence.judged else None
+        pictures = ((path, read_image(path, channels)) for path in evidence.paths)
+        shown = progress(pictures, f"comparing {self._facts.file}", len(evidence.images), unit="image", leave=False)
+        parity = compare(self._reference, load(folder), shown, judge)
+        return parity, None if judge is None else judge.result()
 
+    def measure_speed(self, folder: Path) -> Speed:
+        """Measure what an image takes in the file and in the checkpoint."""
+        facts = self._facts
+        return measure_speed(load(folder), self._model, facts.shape or facts.largest or (facts.imgsz, facts.imgsz))
 
-def _versions() -> Mapping[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    def lost(self, accuracy: Accuracy | None) -> str:
+        """Say how much AP the file loses where that is too much; else nothing."""
+        return "" if accuracy is None else accuracy.fault(self._options.precision)
+
+    def check(self, parity: Parity, accuracy: Accuracy | None) -> None:
+        """Raise UserError where the file is not to be kept, and say what the comparison leaves open."""
+        precision = self._options.precision
+        fault = parity.fault(exact=precision == "f32") or self.lost(accuracy)
+        if fault:
+            file, weights = self._facts.file, self._subject.weights["file"]
+            raise UserError(f"{file} in {precision} does not agree with {weights}: {fault}; it is not kept")
+        for doubt in [] if accuracy is None else accuracy.doubts(precision):
+            logger.warning(doubt)

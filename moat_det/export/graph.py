@@ -26,10 +26,11 @@ class Predictions(nn.Module):
 
     Attributes:
         detector: The copy.
+        dynamic: Whether inputs may vary in size.
 
     Args:
         detector: In evaluation mode; not changed.
-        dynamic: Whether anchor points are made anew for each input.
+        dynamic: Whether inputs may vary in size: then anchor points are made anew for each.
     """
 
     def __init__(self, detector: BaseDetector, dynamic: bool) -> None:
@@ -38,7 +39,7 @@ class Predictions(nn.Module):
         self.detector = deepcopy(detector).cpu().float().eval().fuse(verbose=False)
         self.detector.dtype = torch.float32
         self.detector.end2end = False
-        self.detector.model[-1].dynamic = dynamic
+        self.dynamic = self.detector.model[-1].dynamic = dynamic
         self.detector.model[-1].shape = None
         self.requires_grad_(False)
 
@@ -48,17 +49,17 @@ class Predictions(nn.Module):
         return predictions
 
 
-def trace(model: Predictions, example: Tensor, dynamic: bool) -> ExportedProgram:
+def trace(model: Predictions, example: Tensor) -> ExportedProgram:
     """Trace a detector by torch.export.
 
     Args:
         model: What is traced.
-        example: (B, C, H, W) uint8; with `dynamic` more than one image, and of more than one window along each side,
-            since torch takes a 1 that it sees for one that stays.
-        dynamic: Whether batch, height and width may vary; sides are multiples of the largest stride.
+        example: (B, C, H, W) uint8. Where inputs may vary, batch, height and width do, in multiples of the largest
+            stride; then more than one image, and of more than one window along each side, since torch takes a 1 that
+            it sees for one that stays.
     """
     shapes: dict[str, Any] | None = None
-    if dynamic:
+    if model.dynamic:
         stride = max(int(model.detector.stride.max()), 32)
         height, width = (Dim(name, min=2, max=_MOST) for name in ("rows", "columns"))
         shapes = {"images": {0: Dim("batch", min=1, max=_MOST), 2: stride * height, 3: stride * width}}

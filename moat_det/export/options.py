@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 from moat_det.backbones.windows import POSITIONS, WINDOW, WindowSpec
 from moat_det.errors import UserError
+from moat_det.export.formats import FORMATS, REFUSED
+from moat_det.messages import as_given
 from moat_det.options import option
 
-PRECISIONS = {
-    "onnx": ("f32",),
-    "openvino": ("f32", "bf16", "f16", "int8"),
-    "torchscript": ("f32",),
-}
-"""What each format can be exported in."""
+EXACT_IMAGES, JUDGED_IMAGES = 16, 200
+"""How many images are compared unless the user says: raw outputs of f32, and AP of the others."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class ExportOptions:
     """What is written, and what it is compared on.
 
     Attributes:
-        format: A key of `PRECISIONS`.
+        format: A key of `FORMATS`.
         imgsz: Height and width of every input, or the side of a square; with `dynamic` the longer side that images are
             scaled to; None for that of the training.
         window: The attention windows instead of those that the checkpoint takes at that size.
@@ -30,14 +28,15 @@ class ExportOptions:
         precision: What the file computes in.
         data: The dataset whose images it is compared on.
         split: Of it.
-        images: How many of them.
+        images: How many of them; None for `EXACT_IMAGES`, or `JUDGED_IMAGES`.
+        calibration: How many images of the training split INT8 measures ranges on.
         out: The folder to write.
 
     Raises:
         UserError: A value is out of its range, or at odds with another.
     """
 
-    format: str = option("onnx", " or ".join(PRECISIONS))
+    format: str = option("onnx", " or ".join(FORMATS))
     imgsz: list[int] | None = option(None, "height and width of the inputs, or a side (as trained)", metavar="H W")
     window: WindowSpec | None = option(None, WINDOW, takes="str")
     position: str | None = option(None, "position tables in windows larger than the training's: stretch or clamp")
@@ -45,19 +44,30 @@ class ExportOptions:
     precision: str = option("f32", "f32; with openvino also bf16, f16 or int8")
     data: str = option("demo", "dataset YAML whose images the file is compared on", metavar="YAML")
     split: str = option("val", "of the dataset, to compare on")
-    images: int = option(16, "how many images to compare on", metavar="N")
+    images: int | None = option(
+        None, f"how many images to compare on ({EXACT_IMAGES} in f32, else {JUDGED_IMAGES})", metavar="N"
+    )
+    calibration: int = option(300, "how many images of the training split INT8 measures ranges on", metavar="N")
     out: str | None = option(None, "folder to write (default: WEIGHTS_FORMAT beside the weights)", metavar="DIR")
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if self.format not in PRECISIONS:
-            raise UserError(f"--format {self.format}: must be {' or '.join(PRECISIONS)}")
-        if self.precision not in PRECISIONS[self.format]:
-            raise UserError(f"--precision {self.precision}: {self.format} takes {' or '.join(PRECISIONS[self.format])}")
+        if self.format in REFUSED:
+            raise UserError(f"--format {self.format} is not written: {REFUSED[self.format]}")
+        if self.format not in FORMATS:
+            raise UserError(f"--format {as_given(self.format)}: must be {' or '.join(FORMATS)}")
+        format = FORMATS[self.format]
+        if self.precision not in format.precisions:
+            raise UserError(
+                f"--precision {as_given(self.precision)}: {self.format} takes {' or '.join(format.precisions)}"
+            )
+        if self.dynamic and not format.dynamic:
+            raise UserError(f"--dynamic: {self.format} files are traced at one size; take --format onnx or openvino")
         if self.position not in (None, *POSITIONS):
             raise UserError(f"--position {self.position}: must be {' or '.join(POSITIONS)}")
-        if self.images < 1:
-            raise UserError(f"--images {self.images}: must be 1 or more")
+        for name in ("images", "calibration"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise UserError(f"--{name} {number}: must be 1 or more")
         sides = self.imgsz if isinstance(self.imgsz, (list, tuple)) else [self.imgsz] if self.imgsz else []
         if self.imgsz is not None and (not 1 <= len(sides) <= 2 or any(type(s) is not int or s < 64 for s in sides)):
             raise UserError(

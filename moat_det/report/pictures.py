@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.ImageFont import FreeTypeFont
 
-from moat_det.report.fonts import font_file
 from moat_det.report.palette import BOX_COLOURS
+
+logger = logging.getLogger(__name__)
 
 
 def draw_boxes(
-    image: np.ndarray, boxes: np.ndarray, texts: Sequence[str], classes: Sequence[int], thickness: int = 1
+    image: np.ndarray,
+    boxes: np.ndarray,
+    texts: Sequence[str],
+    classes: Sequence[int],
+    thickness: int = 1,
+    line: int | None = None,
 ) -> np.ndarray:
     """Draw boxes with a text at each.
 
@@ -25,6 +34,7 @@ def draw_boxes(
         texts: N of them, in any script; an empty one is left out.
         classes: N numbers, each a colour of `BOX_COLOURS`.
         thickness: Of the lines, in widths of the usual one.
+        line: Their width in pixels instead; None follows from the image's size.
 
     Returns:
         A new image, (H, W, 3) uint8, RGB.
@@ -32,8 +42,8 @@ def draw_boxes(
     picture = Image.fromarray(np.ascontiguousarray(image))
     pen = ImageDraw.Draw(picture)
     height, width = image.shape[:2]
-    font = _font(font_file(texts), int(np.clip(round(min(height, width) / 40), 10, 40)))
-    line = max(round(max(height, width) / 640), 1) * thickness
+    font = _font(texts, int(np.clip(round(min(height, width) / 40), 10, 40)))
+    line = line or max(round(max(height, width) / 640), 1) * thickness
     for (x1, y1, x2, y2), text, number in zip(boxes.tolist(), texts, classes, strict=True):
         colour = BOX_COLOURS[int(number) % len(BOX_COLOURS)]
         # The pixels just outside the box: what lies within stays visible, down to a defect of one pixel.
@@ -73,6 +83,31 @@ def sheet(pictures: Sequence[np.ndarray], columns: int, cell: tuple[int, int], g
     return canvas
 
 
+def _font(texts: Sequence[str], size: int) -> FreeTypeFont:
+    """Give Pillow's own font, which is the same everywhere, where it has the letters; else an installed one."""
+    if all(text.isascii() for text in texts) or not _finds_fonts():
+        return _own_font(size)
+    from moat_det.report.fonts import font_file
+
+    return _installed_font(font_file(texts), size)
+
+
 @cache
-def _font(file: Path, size: int) -> ImageFont.FreeTypeFont:
+def _own_font(size: int) -> FreeTypeFont:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, FreeTypeFont)  # as in all wheels of Pillow
+    return font
+
+
+@cache
+def _installed_font(file: Path, size: int) -> FreeTypeFont:
     return ImageFont.truetype(file, size)
+
+
+@cache
+def _finds_fonts() -> bool:
+    """Whether there is matplotlib, which finds the installed fonts: the runtime does without; says once if not."""
+    found = find_spec("matplotlib") is not None
+    if not found:
+        logger.warning("names that are not in ASCII are empty boxes in pictures: pip install matplotlib finds a font")
+    return found

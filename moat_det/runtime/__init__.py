@@ -5,7 +5,7 @@ Needs NumPy, OpenCV, Pillow, and onnxruntime or openvino. Nothing here changes t
 
 from __future__ import annotations
 
-from moat_det.runtime.detections import Detections
+from moat_det.detection.detections import Detections
 from moat_det.runtime.detector import RuntimeDetector
 from moat_det.runtime.load import load
 

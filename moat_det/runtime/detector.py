@@ -12,9 +12,9 @@ import numpy as np
 from moat_det.data.images.depth import intensity_of_run
 from moat_det.data.images.read import in_bands, read_input
 from moat_det.data.sizes.policy import SizePolicy
+from moat_det.detection.detections import Detections
 from moat_det.errors import UserError
 from moat_det.runtime.backends import Backend
-from moat_det.runtime.detections import Detections
 from moat_det.runtime.metadata import Metadata
 from moat_det.runtime.nms import non_max_suppression
 
@@ -27,17 +27,20 @@ class RuntimeDetector:
     Attributes:
         metadata: What the artefact says of itself.
         sizes: How images are scaled and padded.
+        digest: SHA-256 of the artefact's files together.
 
     Args:
         backend: The model.
         metadata: Its own.
         sizes: How images are scaled and padded.
+        digest: See above.
     """
 
-    def __init__(self, backend: Backend, metadata: Metadata, sizes: SizePolicy) -> None:
+    def __init__(self, backend: Backend, metadata: Metadata, sizes: SizePolicy, digest: str) -> None:
         self._backend = backend
         self.metadata = metadata
         self.sizes = sizes
+        self.digest = digest
         self._intensity = intensity_of_run(metadata.read_intensity())
 
     def __call__(
@@ -77,8 +80,11 @@ class RuntimeDetector:
 
     def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Give the raw predictions (4 + nc, A) of each image (H, W, C), uint8; those of one shape go together."""
-        inputs = [self.prepare(image) for image in images]
-        raw: list[np.ndarray] = [np.empty(0)] * len(images)
+        return self.infer([self.prepare(image) for image in images])
+
+    def infer(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Give the raw predictions (4 + nc, A) of each input of `prepare`; those of one shape go together."""
+        raw: list[np.ndarray] = [np.empty(0)] * len(inputs)
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, one in enumerate(inputs):
             groups.setdefault(one.shape, []).append(index)
@@ -106,6 +112,7 @@ class RuntimeDetector:
         iou: float | None = None,
         max_det: int | None = None,
         classes: Sequence[int] | None = None,
+        agnostic: bool = False,
     ) -> Detections:
         """Suppress double boxes and bring the rest into the image's pixels.
 
@@ -116,21 +123,35 @@ class RuntimeDetector:
             iou: Overlap.
             max_det: Most detections.
             classes: Only these.
+            agnostic: Boxes suppress those of other classes too.
         """
+        return self.suppress(predictions, size, conf, iou, max_det, classes, agnostic)[0]
+
+    def suppress(
+        self,
+        predictions: np.ndarray,
+        size: tuple[int, ...],
+        conf: float | np.ndarray | None = None,
+        iou: float | None = None,
+        max_det: int | None = None,
+        classes: Sequence[int] | None = None,
+        agnostic: bool = False,
+    ) -> tuple[Detections, int]:
+        """Do what `decode` does; gives also how many there are at least, which may be more than `max_det`."""
         height, width = size[:2]
         facts = self.metadata
-        kept, _ = non_max_suppression(
+        kept, found = non_max_suppression(
             predictions,
             facts.conf if conf is None else conf,
             facts.iou if iou is None else iou,
             level_sizes=facts.level_sizes(*self.sizes.padded(height, width)),
             classes=classes,
+            agnostic=agnostic,
             max_det=facts.max_det if max_det is None else max_det,
         )
         corners = self.sizes.placement(height, width).to_image(kept[:, :4]).clip(0, [width, height] * 2)
-        return Detections(
-            corners.astype(np.float32), kept[:, 4], kept[:, 5].astype(np.int64), dict(enumerate(facts.names))
-        )
+        rows = np.column_stack([corners.astype(np.float32), kept[:, 4:]])
+        return Detections.of(rows, dict(enumerate(facts.names))), found
 
     def read(self, image: Image) -> np.ndarray:
         """Give an image (H, W, C), uint8."""

@@ -31,8 +31,8 @@ def digests(files: Iterable[Path]) -> dict[str, str]:
     return {file.name: sha256(file) for file in sorted(files)}
 
 
-def check_digests(folder: Path) -> None:
-    """Compare the files of a folder with its report.
+def check_digests(folder: Path) -> str:
+    """Compare the files of a folder with its report; gives the SHA-256 of all of them together.
 
     Raises:
         UserError: There is no report, or a file is not the one that was compared with the checkpoint.
@@ -47,6 +47,8 @@ def check_digests(folder: Path) -> None:
         ) from None
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{report} cannot be read: export the checkpoint again") from None
+    if not items:
+        raise UserError(f"{report} names no file: export the checkpoint again")
     for name, digest in items:
         file = folder / name
         if not file.is_file():
@@ -56,3 +58,4 @@ def check_digests(folder: Path) -> None:
                 f"{file} is not the file that was compared with its checkpoint (its SHA-256 is another): it was "
                 "changed or damaged; copy the folder anew, or export again"
             )
+    return hashlib.sha256(json.dumps(sorted(items)).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from moat_det.data.sizes.shape import Shape
 from moat_det.errors import UserError
@@ -21,13 +22,20 @@ def is_artefact(path: str | Path) -> bool:
     return path.is_dir() or path.suffix.lower() in SUFFIXES
 
 
-def load(path: str | Path, *, imgsz: int | Shape | None = None, threads: int | None = None) -> RuntimeDetector:
+def load(
+    path: str | Path,
+    *,
+    imgsz: int | Shape | Literal["native"] | None = None,
+    max_pixels: int | None = None,
+    threads: int | None = None,
+) -> RuntimeDetector:
     """Load an exported detector.
 
     Args:
         path: The folder that `moat export` wrote, or the model's file in it.
-        imgsz: Of a file whose inputs may vary in size: the longer side that images are scaled to, or height and width;
-            None for that of the training.
+        imgsz: Of a file whose inputs may vary in size: the longer side that images are scaled to, or height and width,
+            or "native" for each image's own size; None for that of the training.
+        max_pixels: With "native", images of more pixels are scaled down to as many.
         threads: To compute with; None for all cores.
 
     Raises:
@@ -41,5 +49,6 @@ def load(path: str | Path, *, imgsz: int | Shape | None = None, threads: int | N
     metadata = Metadata.read(folder)
     if not given.is_dir() and given.stem != Path(metadata.file).stem:
         raise UserError(f"{given} is not the model of its folder, which is {metadata.file}: give that, or the folder")
-    check_digests(folder)
-    return RuntimeDetector(open_backend(folder, metadata, threads), metadata, metadata.sizes(imgsz))
+    digest = check_digests(folder)
+    sizes = metadata.sizes(imgsz, max_pixels)
+    return RuntimeDetector(open_backend(folder, metadata, threads), metadata, sizes, digest)

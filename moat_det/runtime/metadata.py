@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from moat_det.data.images.intensity import Intensity
-from moat_det.data.sizes.policy import FixedSize, Rectangles, SizePolicy
+from moat_det.data.sizes.policy import FixedSize, SizePolicy, size_policy
 from moat_det.data.sizes.shape import Shape, round_up
 from moat_det.errors import UserError
 
@@ -41,6 +41,7 @@ class Metadata:
         conf: Least score that is shown unless the user says another.
         iou: Overlap above which the weaker of two boxes goes.
         max_det: Most detections in an image.
+        memory: Bytes that a pass is predicted to need for a pixel, and for the square of the pixels, of each image.
         weights: The checkpoint's name and SHA-256.
         versions: Of moat_det and of the packages that wrote the file.
     """
@@ -63,6 +64,7 @@ class Metadata:
     conf: float
     iou: float
     max_det: int
+    memory: list[float]
     weights: dict[str, str]
     versions: dict[str, str]
 
@@ -113,26 +115,25 @@ class Metadata:
         """Count the anchor points of each level of an input."""
         return [(height // stride) * (width // stride) for stride in self.strides]
 
-    def sizes(self, imgsz: int | Shape | None = None) -> SizePolicy:
+    def sizes(self, imgsz: int | Shape | str | None = None, max_pixels: int | None = None) -> SizePolicy:
         """Say how images are scaled and padded.
 
         Args:
-            imgsz: The longer side, or height and width, of a file whose inputs may vary; None for the file's own.
+            imgsz: The longer side, or height and width, or "native", of a file whose inputs may vary; None for the
+                file's own.
+            max_pixels: With "native", images of more pixels are scaled down to as many.
 
         Raises:
             UserError: The file takes no such input.
         """
         if self.shape is not None:
-            if imgsz is not None and self._whole(imgsz) != tuple(self.shape):
+            if imgsz is not None and (isinstance(imgsz, str) or self._whole(imgsz) != tuple(self.shape)):
                 raise UserError(
                     f"--imgsz {_words(imgsz)}: {self.file} takes {self.shape[0]} x {self.shape[1]} alone; leave it "
                     "out, or export with this size or with --dynamic"
                 )
             return FixedSize(self.shape, self.stride)
-        if isinstance(imgsz, tuple):
-            return FixedSize(round_up(imgsz, self.stride), self.stride)
-        side = imgsz or self.imgsz
-        return Rectangles(round_up((side, side), self.stride)[0], self.stride)
+        return size_policy(imgsz or self.imgsz, self.stride, rect=True, max_pixels=max_pixels)
 
     def check(self, height: int, width: int) -> None:
         """Raise UserError where an input of that size gets other windows from the checkpoint than the file has."""
@@ -142,6 +143,10 @@ class Metadata:
                 f"{self.file} attends as its checkpoint does: give a smaller --imgsz, or export with --window"
             )
 
+    def needed_memory(self, pixels: int) -> float:
+        """Predict the bytes that a pass over an image of so many pixels needs."""
+        return self.memory[0] * pixels + self.memory[1] * pixels**2
+
     def read_intensity(self) -> Intensity:
         """Give how images are read."""
         return Intensity.from_dict(self.intensity)
@@ -150,5 +155,5 @@ class Metadata:
         return round_up((imgsz, imgsz) if isinstance(imgsz, int) else imgsz, self.stride)
 
 
-def _words(imgsz: int | Shape) -> str:
-    return str(imgsz) if isinstance(imgsz, int) else " ".join(map(str, imgsz))
+def _words(imgsz: int | Shape | str) -> str:
+    return " ".join(map(str, imgsz)) if isinstance(imgsz, tuple) else str(imgsz)

@@ -22,7 +22,7 @@ from moat_det.benchmark.runner import Row
 from moat_det.cli.command import load_command
 from moat_det.cli.parser import parse
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
-from moat_det.engine.validator import LEAST_SCORE
+from moat_det.evaluation import LEAST_SCORE
 from moat_det.files import atomic_write_json
 
 IDENTITY = {split: {"images": 4, "boxes": 8, "digest": split} for split in ("train", "val", "test")}

@@ -4,6 +4,8 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,10 +16,14 @@ import torch
 from moat_det.backbones.windows import AutoWindow
 from moat_det.benchmark.attention import attention_pass
 from moat_det.benchmark.cases import AttentionCase, DetectorCase, detector_cases
+from moat_det.benchmark.exports import Exports
+from moat_det.benchmark.flops import count_flops
 from moat_det.benchmark.measure import MIB, measure
-from moat_det.benchmark.passes import build, detector_pass
+from moat_det.benchmark.passes import build, detector_pass, random_images
 from moat_det.benchmark.report import Baseline, records, table
-from moat_det.benchmark.runner import Row, _why_it_ended
+from moat_det.benchmark.roofline import Limits, Part, measure_limits, measure_parts
+from moat_det.benchmark.roofline import table as table_of_parts
+from moat_det.benchmark.runner import Row, _why_it_ended, run_cases, side_by_side
 from moat_det.benchmark.sliced import check_installed, sliced_pass
 from moat_det.cli import benchmark
 from moat_det.cli.main import run
@@ -41,6 +47,7 @@ def test_a_benchmark_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert measured["model"] == "tiny_moat0"
     assert float(measured["seconds"]) > 0
     assert float(measured["memory_mib"]) > 1
+    assert float(measured["process_mib"]) > float(measured["memory_mib"]) + 50
     assert float(measured["time_ratio"]) == float(measured["memory_ratio"]) == 1
     assert not measured["error"]
     assert failed["error"].startswith("ValueError")
@@ -62,13 +69,13 @@ def test_stopping_keeps_what_was_measured(
 ) -> None:
     results = iter([Row(CASE, [1.0], 100.0, 10.0, 12.0)])
 
-    def run_case(*_: object) -> Row:
+    def run_cases(*_: object) -> list[Row]:
         try:
-            return next(results)
+            return [next(results)]
         except StopIteration:
             raise KeyboardInterrupt from None
 
-    monkeypatch.setattr(benchmark, "run_case", run_case)
+    monkeypatch.setattr(benchmark, "run_cases", run_cases)
     assert run("benchmark", ["--models", "tiny_moat0", "--imgsz", "64", "96", "--out", str(tmp_path)]) == 130
     assert "1 of 2" in capsys.readouterr().err
     assert len((tmp_path / "benchmark.csv").read_text().splitlines()) == 2
@@ -94,6 +101,11 @@ def test_stopping_keeps_what_was_measured(
         ("--attention 8x8 --device cpu cuda", "--device cuda"),
         ("--models tiny_moat0 --sliced 100", "--sliced 100"),
         ("--models tiny_moat0 --repeats 0", "--repeats"),
+        ("--models tiny_moat0 --roofline --mode train", "--roofline"),
+        ("--attention 8x8 --roofline", "--roofline"),
+        ("--models tiny_moat0 --formats tflite", "--formats tflite: must be torch or"),
+        ("--models tiny_moat0 --formats torch onnx --dtype bfloat16", "--formats onnx: is measured in"),
+        ("--models tiny_moat0 --formats openvino --mode train", "--formats openvino: is measured in detection"),
         ("--models tiny_moat0 --baseline norm=folded", "norms"),
         ("--models tiny_moat0 --baseline norms=unfolded", "norms is folded"),
         ("--peers tiny_moat0", "--models"),
@@ -163,6 +175,90 @@ def test_everything_is_combined_with_everything_that_it_can_have() -> None:
     assert {(case.imgsz, case.batch) for case in cases if case.tiles == "64"} == {("128", 1)}
 
 
+def test_a_format_is_measured_in_what_it_has() -> None:
+    cases = detector_cases(
+        ["tiny_moat0"],
+        ["yolo11n"],
+        imgsz=["64", "128"],
+        windows=["full"],
+        dtypes=["float32", "bfloat16", "int8"],
+        modes=["forward", "train"],
+        norms=["folded", "unfolded"],
+        checkpoint_attention=False,
+        batch=1,
+        tiles=64,
+        formats=["torch", "onnx", "openvino"],
+    )
+    exported = [case for case in cases if case.format != "torch"]
+    assert {(case.mode, case.norms, case.tiles) for case in exported} == {("forward", "folded", "whole")}
+    assert [case.dtype for case in exported if (case.format, case.model, case.imgsz) == ("onnx", "yolo11n", "64")] == [
+        "float32"
+    ]
+    assert len([case for case in exported if case.format == "openvino"]) == 2 * 2 * 3
+    assert {case.dtype for case in cases if case.format == "torch"} == {"float32", "bfloat16"}
+
+
+def test_what_is_compared_is_measured_side_by_side() -> None:
+    others = replace(CASE, window="14"), replace(CASE, imgsz="96"), replace(CASE, format="onnx")
+    training, large = replace(CASE, mode="train"), replace(CASE, imgsz="2080")
+    groups = side_by_side([CASE, *others, training, replace(training, window="14"), large])
+    assert groups == [
+        [CASE, others[0], others[2]],
+        [others[1]],
+        [training],
+        [replace(training, window="14")],
+        [large],
+    ]
+
+
+def test_exported_files_and_the_model_take_turns(tmp_path: Path) -> None:
+    cases = [
+        replace(CASE, model="yolo11n", window="-", format=form, dtype=dtype)
+        for form, dtype in (("torch", "float32"), ("onnx", "float32"), ("openvino", "bfloat16"))
+    ]
+    lost = replace(cases[0], format="torchscript")
+    exports, steps = Exports(tmp_path), []
+
+    def file_of(case: DetectorCase) -> Path:
+        if case == lost:
+            raise OSError("the disk is full")
+        return exports.file_of(case)
+
+    rows = run_cases([*cases, lost], 2, 1, file_of, lambda: steps.append(None))
+    assert [row.error for row in rows] == [""] * 3 + ["OSError: the disk is full"]
+    assert [len(row.times) for row in rows] == [2] * 3 + [0]
+    assert all(row.growth > 0 for row in rows[:3])
+    assert rows[1].before < rows[0].before / 2, "the runtime's process has torch in it"
+    assert len(steps) == 3 * (1 + 2 + 1)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0.onnx", "1.bin", "1.xml"]
+
+
+def test_a_file_is_written_once_for_all_that_share_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        "moat_det.benchmark.exports.openvino.write",
+        lambda model, example, file, dynamic, precision, calibration: written.append((precision, len(calibration))),
+    )
+    exports = Exports(tmp_path)
+    case = replace(CASE, model="yolo11n", window="-", format="openvino")
+    files = [exports.file_of(replace(case, dtype=dtype)) for dtype in ("float32", "bfloat16", "int8")]
+    assert written == [("f32", 4), ("int8", 4)]
+    assert files[0] == files[1] != files[2]
+
+
+def test_a_pass_in_turn_warms_up_first() -> None:
+    events: list[str] = []
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        events.append("turn")
+        yield
+
+    found = measure(lambda: events.append("pass"), repeats=2, warm_up=True, turn=turn)
+    assert len(found.seconds) == 2
+    assert events == ["turn", "pass", "turn", "pass", "pass", "turn", "pass", "pass"]
+
+
 def test_rows_are_compared_with_their_counterparts() -> None:
     peer = replace(CASE, model="yolo11s", window="-")
     rows = [
@@ -184,6 +280,61 @@ def test_rows_are_compared_with_their_counterparts() -> None:
     assert "failed: out of memory" in printed
     assert "norms folded" in printed.splitlines()[0]
     assert "norms" not in printed.splitlines()[2]
+
+
+def test_the_parts_of_a_model_add_up() -> None:
+    model = build(CASE)
+    parts = measure_parts(model, random_images(1, 64, 64), repeats=1)
+    assert [part.name for part in parts if part.name != "rest"] == [
+        "stem",
+        "stage 2",
+        "stage 3",
+        "stage 4",
+        "stage 4: attention",
+        "stage 5",
+        "stage 5: attention",
+        "neck",
+        "head",
+    ]
+    assert sum(part.flops for part in parts) == count_flops(model, 64, 64)
+    assert all(part.seconds > 0 for part in parts)
+    # The stem reads a float32 image and writes maps of 32 channels at half its size, twice, and a GELU between them.
+    image, half = 4 * 3 * 64**2, 4 * 32 * 32**2
+    stem = next(part for part in parts if part.name == "stem")
+    kernels = 4 * sum(parameter.numel() for parameter in model.backbone.stem.parameters())
+    assert stem.moved == pytest.approx(image + half + 2 * half + 2 * half + kernels, rel=0.05)
+
+
+def test_a_part_is_bound_by_what_takes_longer() -> None:
+    limits = Limits(flops=1e9, bandwidth=1e6)
+    slow, moving = Part("a", 2 * 10**9, 10**6, 3.0), Part("b", 10**6, 10**6, 2.0)
+    assert [part.record(limits)["bound"] for part in (slow, moving)] == ["compute", "memory"]
+    assert slow.record(limits)["compute_ms"] == 2000
+    printed = table_of_parts(limits, [slow, moving])
+    assert printed.startswith("this machine: 1 GFLOP/s, 0.0 GB/s")
+    assert printed.splitlines()[-1].startswith("| all ")
+
+
+def test_the_limits_of_the_machine() -> None:
+    limits = measure_limits(torch.float32, side=64, copied=10**6)
+    assert limits.flops > 1e6
+    assert limits.bandwidth > 1e6
+
+
+def test_a_roofline_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("moat_det.benchmark.roofline.measure_limits", lambda dtype: Limits(1e12, 1e11))
+    threads = torch.get_num_threads()
+    words = ["--models", "tiny_moat0", "--peers", "yolo11n", "--imgsz", "64", "--roofline", "--out", str(tmp_path)]
+    assert run("benchmark", [*words, "--repeats", "1", "--threads", str(threads)]) == 0
+    printed = capsys.readouterr().out
+    assert "tiny_moat0 64 full" in printed
+    assert "this machine: 1000 GFLOP/s" in printed
+    with (tmp_path / "roofline.csv").open(newline="") as file:
+        records = list(csv.DictReader(file))
+    assert {record["model"] for record in records} == {"tiny_moat0", "yolo11n"}
+    assert run("benchmark", words) == 2, "earlier figures would be overwritten"
 
 
 # In a process of its own, as the tool measures: a heap that other tests left holds 100 MiB without growing.
@@ -276,4 +427,4 @@ def test_attention_alone(mode: str, form: str) -> None:
     [(-9, "", "out of memory"), (-11, "", "SIGSEGV"), (1, "Traceback\nImportError: no\n", "ImportError: no")],
 )
 def test_a_process_that_ends_without_a_result_is_a_failed_row(code: int, stderr: str, expected: str) -> None:
-    assert expected in _why_it_ended(subprocess.CompletedProcess([], code, "", stderr))
+    assert expected in _why_it_ended(code, stderr)

@@ -212,3 +212,16 @@ signal.signal(signal.SIGHUP, signal.SIG_IGN)
 sys.exit(end_well("name", lambda: os.kill(os.getpid(), signal.SIGHUP), debug=False))
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_current_folder_that_was_removed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr("os.getcwd", gone)
+    assert run("demo", ["--out", str(tmp_path / "set")]) == 2
+    monkeypatch.undo()
+    assert capsys.readouterr().err == "demo: the current folder is no longer there; change to one that is\n"
+    assert not (tmp_path / "set").exists()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from moat_det.detector import memory
+from moat_det import memory
 from moat_det.detector.build import build_model, find_config
 from moat_det.detector.memory import OVERHEAD, available_memory, predict_memory
 from moat_det.detector.precision import cpu_computes_bfloat16

@@ -17,6 +17,7 @@ from ultralytics.engine import predictor, trainer, validator
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
 from ultralytics.nn.modules.head import Detect
 from ultralytics.utils import callbacks, plotting
+from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 
 import moat_det.engine
 from moat_det.engine.device import use_all_cores
@@ -41,6 +42,9 @@ from moat_det.engine.device import use_all_cores
         "get_validator",
         "_model_train",
         "_handle_nan_recovery",
+        "_get_warmup_iterations",
+        "_do_train",
+        "optimizer_step",
     ],
 )
 def test_the_trainer_still_calls_what_we_override(name: str) -> None:
@@ -99,6 +103,30 @@ def test_the_predictor_still_calls_what_we_override(name: str) -> None:
 def test_an_epoch_starts_with_model_train_before_its_loader() -> None:
     loop = inspect.getsource(trainer.BaseTrainer._do_train)
     assert loop.index("self._model_train()") < loop.index("enumerate(self.train_loader)"), "seeds would come too late"
+
+
+def test_a_process_that_trains_alone_is_one_of_several() -> None:
+    loop, setup = (
+        inspect.getsource(each) for each in (trainer.BaseTrainer._do_train, trainer.BaseTrainer._setup_train)
+    )
+    assert "if self.world_size > 1:\n            self._setup_ddp()" in loop
+    assert "self.loss *= self.world_size" in loop
+    assert "if self.world_size > 1:" in setup
+    assert "if RANK in {-1, 0}:" in loop
+    assert "self.save_model()" in loop.partition("NaN recovery")[2].partition("if RANK in {-1, 0}:")[2]
+    assert loop.index('self.run_callbacks("on_train_epoch_end")') < loop.index("self.stopper.possible_stop")
+    assert setup.index("self._build_train_pipeline()") < setup.index("ModelEMA(self.model)")
+
+
+def test_losses_still_divide_by_the_scores_that_the_assigner_gives() -> None:
+    source = inspect.getsource(v8DetectionLoss.get_assigned_targets_and_loss)
+    assert "_, target_bboxes, target_scores, fg_mask, target_gt_idx = self.assigner(" in source
+    assert "target_scores_sum = target_scores.sum().clamp_(min=1)" in source
+    assert "return loss * batch_size, loss_detach" in inspect.getsource(v8DetectionLoss.loss)
+    assert "return self.loss(" in inspect.getsource(v8DetectionLoss.__call__)
+    both = inspect.getsource(E2ELoss.__call__)
+    assert "self.one2many.loss(" in both
+    assert "self.one2one.loss(" in both
 
 
 def test_the_engine_finds_no_callback_to_attach() -> None:

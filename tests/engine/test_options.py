@@ -13,8 +13,9 @@ import torch
 import yaml
 
 from moat_det.cli import main as cli
+from moat_det.detection.classes import check_classes
 from moat_det.engine import MOAT
-from moat_det.engine.arguments import check_classes, settle
+from moat_det.engine.arguments import settle
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.errors import UserError
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from moat_det.engine import MOAT, run_folder, trainer, validator
+from moat_det import run_folder
+from moat_det.engine import MOAT, trainer, validator
+from moat_det.errors import UserError
 from moat_det.files import claim_folder
 
 
@@ -48,3 +50,54 @@ def test_a_file_of_that_name_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         claim_folder(tmp_path / "r", exist_ok=True)
     assert (tmp_path / "r").read_text() == "mine"
+
+
+@pytest.fixture
+def photos(demo: Path, tmp_path: Path) -> Path:
+    """A folder of pictures, with labels beside it as a dataset has them."""
+    for number, file in enumerate(sorted((demo.parent / "images" / "val").iterdir())[:2]):
+        for folder, name, content in (("images", "jpg", file.read_bytes()), ("labels", "txt", b"0 .5 .5 .2 .2\n")):
+            (tmp_path / "set" / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "set" / folder / f"{number}.{name}").write_bytes(content)
+    (tmp_path / "set" / "data.yaml").write_text(
+        "train: images\nval: images\nnames: [scratch, pit, stain, missing_pad]\n"
+    )
+    return tmp_path / "set"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("run", [("set", "images"), ("", "set")])
+def test_results_take_the_place_of_nothing_that_is_read(run: tuple[str, str], trained: Path, photos: Path) -> None:
+    project, name = photos.parent / run[0], run[1]
+    before, model = contents(photos), MOAT(trained / "weights" / "best.pt")
+    with pytest.raises(UserError, match=r"holds the images that are read, .* choose another folder"):
+        model.predict(photos / "images", imgsz=64, project=project, name=name, exist_ok=True, save=True, save_txt=True)
+    assert contents(photos) == before
+    model.predict(photos / "images", imgsz=64, project=project, name=name, save=True)
+    assert before.items() <= contents(photos.parent).items()
+
+
+def test_a_validation_writes_no_labels_over_those_it_reads(trained: Path, photos: Path) -> None:
+    labels, model = contents(photos / "labels"), MOAT(trained / "weights" / "best.pt")
+    options = {"imgsz": 64, "workers": 0, "plots": False, "save_txt": True, "project": photos.parent}
+    with pytest.raises(UserError, match="holds the images that are read"):
+        model.val(data=photos / "data.yaml", name="set", exist_ok=True, **options)
+    assert contents(photos / "labels") == labels
+    model.val(data=photos / "data.yaml", name="val", exist_ok=True, **options)
+
+
+def test_pictures_of_an_earlier_run_within_the_source_are_said(trained: Path, photos: Path, log: list[str]) -> None:
+    model = MOAT(trained / "weights" / "best.pt")
+    options = {"imgsz": 64, "project": photos / "images" / "runs", "save": True, "verbose": False}
+    model.predict(photos / "images", **options)
+    assert not any("results of runs" in line for line in log)
+    assert len(model.predict(photos / "images", **options)) == 4
+    (line,) = (line for line in log if "results of runs" in line)
+    assert f"2 of the files lie below {photos / 'images' / 'runs'}, where results of runs go" in line
+    assert "name a --project that is not in the source" in line
+    named = MOAT(trained / "weights" / "best.pt")
+    named.predict(photos / "images" / "runs" / "predict", **options)  # asked for by name
+    assert len([line for line in log if "results of runs" in line]) == 1

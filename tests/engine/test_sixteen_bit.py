@@ -157,7 +157,7 @@ def test_another_intensity_in_the_yaml_is_not_used(
     changed = tmp_path / "data.yaml"
     changed.write_text(f"{deep.read_text()}\nintensity: full\n")
     warnings: list[str] = []
-    monkeypatch.setattr("moat_det.engine.validation_data.logger.warning", warnings.append)
+    monkeypatch.setattr("moat_det.data.of_model.logger.warning", warnings.append)
     model = MOAT(run / "weights" / "best.pt")
     words = {"imgsz": 64, "workers": 0, "plots": False, "project": tmp_path}
     figures = model.val(data=str(changed), **words)

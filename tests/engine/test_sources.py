@@ -15,7 +15,7 @@ from ultralytics.data.utils import IMG_FORMATS, VID_FORMATS
 
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from moat_det.engine.sources.files import list_files, list_pictures
+from moat_det.detection.source_files import list_files, list_pictures
 from moat_det.engine.sources.in_memory import ImageItems
 from moat_det.engine.sources.open import _is_live, open_source
 from moat_det.errors import UserError

@@ -14,6 +14,7 @@ import torch
 from ultralytics.cfg import get_cfg
 from ultralytics.utils import metrics
 
+from helpers.squares import Learnt
 from moat_det import MOAT
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.inference_options import InferenceOptions
@@ -21,9 +22,9 @@ from moat_det.engine.validation_data import open_split, read_data
 from moat_det.engine.validator import Validator
 
 
-def epoch_of(run: Path, data: Path, folder: Path) -> tuple[Validator, Any]:
+def epoch_of(weights: Path, data: Path, folder: Path) -> tuple[Validator, Any]:
     """A validator as a trainer has it, and the trainer as far as it looks at it; batches of 8 and of 4 images."""
-    checkpoint = load_checkpoint(run / "weights" / "best.pt")
+    checkpoint = load_checkpoint(weights)
     model = checkpoint.build()
     args = get_cfg(overrides={"data": str(data), "imgsz": 64, "batch": 8, "plots": True, "save_txt": True})
     model.args = args
@@ -34,10 +35,10 @@ def epoch_of(run: Path, data: Path, folder: Path) -> tuple[Validator, Any]:
 
 
 def test_an_epoch_gives_figures_and_losses_and_writes_nothing(
-    trained: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    learnt: Learnt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics.DetMetrics, "update_stats", lambda *_: pytest.fail("the engine matches too"))
-    validator, trainer = epoch_of(trained, demo, tmp_path)
+    validator, trainer = epoch_of(learnt.weights, learnt.data, tmp_path)
     figures = validator(trainer)
     assert not list(tmp_path.iterdir())
     assert [*figures][:4] == validator.metrics.keys
@@ -55,11 +56,12 @@ def test_an_epoch_gives_figures_and_losses_and_writes_nothing(
     assert validator(trainer) == figures, "an epoch leaves something to the next"
 
 
-def test_an_epoch_and_val_see_the_same(trained: Path, demo: Path, tmp_path: Path) -> None:
-    validator, trainer = epoch_of(trained, demo, tmp_path)
+def test_an_epoch_and_val_see_the_same(learnt: Learnt, tmp_path: Path) -> None:
+    validator, trainer = epoch_of(learnt.weights, learnt.data, tmp_path)
     epoch = validator(trainer)
-    model = MOAT(trained / "weights" / "best.pt")
-    figures = model.val(data=str(demo), imgsz=64, batch=8, amp=False, plots=False, project=str(tmp_path))
+    model = MOAT(learnt.weights)
+    figures = model.val(data=str(learnt.data), imgsz=64, batch=8, amp=False, plots=False, project=str(tmp_path))
+    assert figures.AP > 0.2
     assert epoch["metrics/mAP50-95(B)"] == pytest.approx(figures.AP, abs=1e-4)
     assert epoch["metrics/recall(B)"] == pytest.approx(figures.recall, abs=1e-3)
 
@@ -84,7 +86,7 @@ def test_val_writes_pictures_and_texts_and_calls_back(trained: Path, demo: Path,
 def test_an_epoch_says_what_its_figures_are_where_no_bar_is_drawn(
     trained: Path, demo: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    validator, trainer = epoch_of(trained, demo, tmp_path)
+    validator, trainer = epoch_of(trained / "weights" / "best.pt", demo, tmp_path)
     with caplog.at_level(logging.INFO, "moat_det"):
         validator(trainer)
     heading, row = (message.split() for message in caplog.messages[-2:])

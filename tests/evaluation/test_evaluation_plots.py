@@ -10,7 +10,8 @@ import pytest
 from matplotlib.image import imread
 
 from helpers.evaluation_sample import evaluator_of, only, random_detections, random_images
-from moat_det.evaluation import CocoEvaluator, confusion_matrix, plot_confusion_matrix, plot_precision_recall
+from moat_det.evaluation import CocoEvaluator, confusion_matrix
+from moat_det.evaluation.plots import plot_confusion_matrix, plot_precision_recall
 
 
 def evaluator_with(classes: int) -> CocoEvaluator:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moat_det.backbones.moat.blocked_attention import blocked_attention
+from moat_det.backbones.moat.layers import is_exporting
 from moat_det.backbones.moat.partition import cut, join, pad, tiles, window_for
-from moat_det.backbones.moat.position_bias import FittedTables, crop_table, fit_table, gather_bias
+from moat_det.backbones.moat.variants import HEAD_SIZE
+from moat_det.backbones.position_bias import FittedTables, crop_table, fit_table, gather_bias
 from moat_det.backbones.windows import Window
-
-HEAD_SIZE = 32
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, size: tuple[int, int]) -> Tensor:
@@ -60,23 +60,26 @@ def attend_plain(
 
 
 class Attention(nn.Module):
-    """Self-attention of C / 32 heads within windows of the map.
+    """Self-attention of C / head size heads within windows of the map.
 
     Args:
-        channels: C, a multiple of the head size if the heads are to use all of it.
+        channels: C, a multiple of the head size.
         position_range: P: the position table has 2P - 1 rows and columns; None for no position bias.
         window: The windows; None for the whole map.
+        head_size: Channels of a head.
 
     Attributes:
         window: As given; may be changed at any time.
         reach: Rows and columns of the largest window that the position table is stretched to (see `fit_table`).
     """
 
-    def __init__(self, channels: int, position_range: int | None, window: Window = None) -> None:
+    def __init__(
+        self, channels: int, position_range: int | None, window: Window = None, head_size: int = HEAD_SIZE
+    ) -> None:
         super().__init__()
         self.window = window
         self.reach: tuple[int, int] | None = None
-        self.heads = channels // HEAD_SIZE
+        self.heads = channels // head_size
         self.q = nn.Linear(channels, channels)
         self.k = nn.Linear(channels, channels)
         self.v = nn.Linear(channels, channels)
@@ -132,11 +135,6 @@ class Attention(nn.Module):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Attention:
         self._fitted.clear()  # `to` and its like change content without a trace in the version
         return super()._apply(fn, recurse)
-
-
-def is_exporting() -> bool:
-    """Whether the model is being traced into a file for another runtime."""
-    return torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
 
 
 def _concatenate(parts: list[Tensor], dim: int) -> Tensor:

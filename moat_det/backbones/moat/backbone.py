@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moat_det.backbones.base import Backbone, FeatureInfo, GroupMatcher
+from moat_det.backbones.base import Backbone, FeatureInfo, GroupMatcher, per_band
 from moat_det.backbones.moat.attention import Attention
 from moat_det.backbones.moat.blocks import MBConv, MOATBlock, Stem
+from moat_det.backbones.moat.initializers import KEEPS_VARIANCE, KERNELS, OFFICIAL
 from moat_det.backbones.moat.variants import Variant
-from moat_det.backbones.windows import ATTENTION_STRIDES, POSITIONS, WindowSpec, map_size, parse_windows
+from moat_det.backbones.windows import POSITIONS, WindowSpec, map_size, stage_windows
 from moat_det.errors import UserError
-
-POSITION_RANGES = (14, 7)
-"""P of the position tables at strides 16 and 32, for every variant and every resolution of pre-training."""
 
 # The last layer of each residual branch: with small weights every block starts close to its shortcut.
 _LAST_OF_BRANCH = ("shrink_conv", "attention.o")
 
 
 class MOATBackbone(Backbone):
-    """A stem, two stages of MBConv blocks and two of MOAT blocks.
+    """A stem, and stages of MBConv or MOAT blocks: in the released variants two of each.
 
     Args:
-        variant: Depths, widths, drop path and input normalisation.
-        window: Windows of the two attention stages, at strides 16 and 32 (see `windows.parse_windows`).
+        variant: What the blocks are, and the input normalisation.
+        window: Windows of the stages that attend (see `windows.stage_windows`).
         global_attention_at_end_of_stage: Let the last block of each attention stage attend over the whole
             map.
         pool_size: Kernel of the pooling in the shortcuts, 2 or 3.
@@ -36,7 +36,7 @@ class MOATBackbone(Backbone):
         in_channels: Bands of the input.
 
     Attributes:
-        feature_info: The maps "stage1" to "stage5", of reductions 2 to 32.
+        feature_info: The maps "stage1" (of the stem), "stage2" and so on; of reductions 2 to 32 in released variants.
         mean: Mean of each input band for images in [0, 1]; with other than 3 bands the mean over RGB for
             each.
         std: Standard deviation of each input band, likewise.
@@ -61,30 +61,33 @@ class MOATBackbone(Backbone):
         super().__init__()
         self.variant = variant
         self.global_attention_at_end_of_stage = global_attention_at_end_of_stage
-        widths = (variant.stem[1], *variant.channels)
-        self.feature_info = [FeatureInfo(c, 2**i, f"stage{i}") for i, c in enumerate(widths, 1)]
-        self.mean = _per_band(variant.mean, in_channels)
-        self.std = _per_band(variant.std, in_channels)
+        maps = zip((variant.stem[-1], *variant.channels), (2, *variant.reductions), strict=True)
+        self.feature_info = [FeatureInfo(c, reduction, f"stage{i}") for i, (c, reduction) in enumerate(maps, 1)]
+        self.mean = per_band(variant.mean, in_channels)
+        self.std = per_band(variant.std, in_channels)
 
         self.stem = Stem(in_channels, variant.stem)
         self.stages = nn.ModuleList()
-        cin, index, total = variant.stem[1], 0, sum(variant.depths)
+        cin, index, total = variant.stem[-1], 0, sum(variant.depths)
         for stage, (depth, channels) in enumerate(zip(variant.depths, variant.channels, strict=True)):
             blocks: list[nn.Module] = []
             for position in range(depth):
-                stride = 2 if position == 0 else 1
-                rate = drop_path * index / total
-                block: MBConv
-                if stage < 2:
-                    block = MBConv(cin, channels, stride=stride, pool_size=pool_size, drop_path=rate)
+                common: dict[str, Any] = {
+                    "stride": variant.strides[stage] if position == 0 else 1,
+                    "pool_size": pool_size,
+                    "drop_path": drop_path * index / total,
+                    "expansion": variant.expansion,
+                }
+                if variant.block_types[stage] == "mbconv":
+                    block: MBConv = MBConv(cin, channels, **common, se_ratio=variant.se_ratio)
                 else:
                     block = MOATBlock(
                         cin,
                         channels,
-                        stride=stride,
-                        pool_size=pool_size,
-                        drop_path=rate,
-                        position_range=POSITION_RANGES[stage - 2] if position_embedding else None,
+                        **common,
+                        head_size=variant.head_size,
+                        norm_eps=variant.norm_eps,
+                        position_range=variant.position_sizes[stage] if position_embedding else None,
                         checkpoint_attention=checkpoint_attention,
                     )
                 blocks.append(block)
@@ -93,7 +96,7 @@ class MOATBackbone(Backbone):
         self.set_windows(window)
         self.has_head = num_classes is not None
         if num_classes is not None:
-            self.final_layer_norm = nn.LayerNorm(cin, eps=1e-5)
+            self.final_layer_norm = nn.LayerNorm(cin, eps=variant.norm_eps)
             self.logits_head = nn.Linear(cin, num_classes)
         self.reset_parameters()
 
@@ -104,7 +107,9 @@ class MOATBackbone(Backbone):
 
         The last block of a stage keeps the whole map if it was built so.
         """
-        windows = parse_windows(window, trained_size)
+        attending = [kind == "moat" for kind in self.variant.block_types]
+        reductions = [r if attends else None for r, attends in zip(self.variant.reductions, attending, strict=True)]
+        windows = stage_windows(window, reductions, trained_size)
         if position not in POSITIONS:
             raise UserError(f'position {position!r}: give "stretch" or "clamp"')
         if position == "clamp" and trained_size is None:
@@ -112,7 +117,9 @@ class MOATBackbone(Backbone):
                 'position "clamp": the size of the images of the training is not known here; give "stretch", '
                 "or a model that was trained"
             )
-        for stage, stage_window, stride in zip(self.stages[2:], windows, ATTENTION_STRIDES, strict=True):
+        for stage, stage_window, stride in zip(self.stages, windows, reductions, strict=True):
+            if stride is None:
+                continue
             attentions = [module for module in stage.modules() if isinstance(module, Attention)]
             for attention in attentions:
                 attention.window = stage_window
@@ -139,19 +146,28 @@ class MOATBackbone(Backbone):
 
         The official normal(0, 0.02) is made for 300 epochs of ImageNet: the 1x1 shortcuts of the strided blocks shrink
         the stream tenfold a stage, and AdamW's first steps are as large as the weights. On NEU-DET the first epochs
-        then go by without learning (`docs/results.md`).
+        then go by without learning (`docs/results.md`). A variant that names its initializer keeps it.
         """
+        if self.variant.kernel_init is not None:
+            return
         for name, module in self.named_modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)) and not name.endswith(_LAST_OF_BRANCH):
-                nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+                KERNELS[KEEPS_VARIANCE](module.weight)
 
     def reset_parameters(self) -> None:
-        """Draw kernels and position tables from normal(0, 0.02), zero biases, make norms the identity."""
+        """Draw kernels and position tables as the variant says, set the biases, make norms the identity.
+
+        The position tables, which are no kernels, keep the official normal(0, 0.02).
+        """
+        kernels = KERNELS[self.variant.kernel_init or OFFICIAL]
+        norms = {m.bias for m in self.modules() if isinstance(m, (nn.BatchNorm2d, nn.LayerNorm))}
         for name, parameter in self.named_parameters():
-            if parameter.ndim > 1:
-                nn.init.normal_(parameter, std=0.02)
+            if name.endswith("relative_position_embedding"):
+                KERNELS[OFFICIAL](parameter)
+            elif parameter.ndim > 1:
+                kernels(parameter)
             elif name.endswith("bias"):
-                nn.init.zeros_(parameter)
+                nn.init.constant_(parameter, 0.0 if parameter in norms else self.variant.bias_init)
             else:
                 nn.init.ones_(parameter)
 
@@ -163,7 +179,7 @@ class MOATBackbone(Backbone):
             activated: Add "res1" to "res5", the GELU of each stage.
 
         Returns:
-            "stage1" to "stage5", each (B, channels, ceil(H / stride), ceil(W / stride)): the residual stream
+            "stage1" and so on, each (B, channels, ceil(H / stride), ceil(W / stride)): the residual stream
             as it is after the stem and each stage, without a norm.
         """
         x = self.stem(x)
@@ -180,8 +196,4 @@ class MOATBackbone(Backbone):
         maps = self.forward_features(x)
         if not self.has_head:
             return maps
-        return self.logits_head(self.final_layer_norm(maps["stage5"].mean((2, 3))))
-
-
-def _per_band(rgb: tuple[float, float, float], bands: int) -> tuple[float, ...]:
-    return rgb if bands == 3 else (sum(rgb) / 3,) * bands
+        return self.logits_head(self.final_layer_norm(maps[self.feature_info[-1].module].mean((2, 3))))

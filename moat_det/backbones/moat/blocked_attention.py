@@ -7,7 +7,8 @@ with the strip's rows laid end to end
     bias[(i, j), (x, y)] = strip_j[(h - 1 - i) * w + x * w + y]
 
 so that the bias of a query to all h * w keys is h * w consecutive numbers. The bias of a row of queries is then a view
-of their strips: no index table, and nothing of the size of queries times keys but the block at hand.
+of their strips, and that of all queries is one with the rows from the last to the first: no index table, and nothing of
+the size of queries times keys but the block at hand.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ BACKWARD_BYTES = 2 << 20
 """Logits that the backward pass holds at once. It goes through them about six times: they should stay in the cache."""
 
 COPIED_BYTES = 1 << 20
-"""Rows of queries are taken together as long as their logits are no more than this: small maps would be all overhead
-with one row at a time, while on large ones copying the bias of several rows costs more than it saves."""
+"""The bias that is copied at once, of as many rows of queries. On a CPU it is that of small windows, all of it, which
+all images share; a larger one is read where it lies in the strips, without a copy."""
 
 
 def _parts(heads: int, h: int, w: int, budget: int) -> Iterator[tuple[slice, slice, list[slice]]]:
@@ -96,18 +97,37 @@ def blocked_attention(
     with torch.autocast(q.device.type, enabled=False):  # it would round the bias
         for heads, cols, blocks in _parts(q.shape[1], h, w, forward_bytes):
             strips = _strips(table[heads], w, cols).to(dtype)
-            for block in blocks:
-                bias = _bias_of_rows(strips, block, h, w)
-                results[:, heads, block, cols] = _attend(queries[:, heads, block, cols], k[:, heads], v[:, heads], bias)
-            del strips, bias  # before the next are made
+            if _reads_views(q.device) and len(blocks) > 1:
+                for image in range(len(q)):
+                    at = image, heads
+                    results[at][:, :, cols] = _attend_from_all(queries[at][:, :, cols], k[at], v[at], strips)
+            else:
+                for block in blocks:
+                    bias = torch.cat(_bias_of_rows(strips, block, h, w), 1)
+                    rows_of_q = queries[:, heads, block, cols]
+                    attended = F.scaled_dot_product_attention(
+                        rows_of_q.flatten(2, 3), k[:, heads], v[:, heads], bias[None]
+                    )
+                    results[:, heads, block, cols] = attended.reshape(rows_of_q.shape)
+                    del bias, attended
+            del strips  # before the next are made
     return out
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, bias: list[Tensor]) -> Tensor:
-    """Attend from rows of queries (B, N, rows, columns, K), each with its bias (N, columns, keys)."""
-    # A single row's is a view; kernels of GPUs want it aligned, which a view is not.
-    mask = bias[0] if len(bias) == 1 and q.device.type == "cpu" else torch.cat(bias, 1)
-    return F.scaled_dot_product_attention(q.flatten(2, 3), k, v, mask[None]).reshape(q.shape)
+def _reads_views(device: torch.device) -> bool:
+    """Whether the kernel takes a bias that is a view; those of GPUs want it aligned."""
+    return device.type == "cpu"
+
+
+def _attend_from_all(q: Tensor, k: Tensor, v: Tensor, strips: Tensor) -> Tensor:
+    """Attend from queries (N, h, columns, K), with keys and values (N, h * w, K), to the bias in strips of the columns.
+
+    To the kernel heads are images, columns are heads, and the rows of a column its queries: so the bias is one view.
+    """
+    keys = k.shape[1]
+    bias = strips.unfold(2, keys, keys // q.shape[1])  # (N, columns, h, h * w), from the last row to the first
+    k, v = (x[:, None].expand(-1, q.shape[2], -1, -1) for x in (k, v))
+    return F.scaled_dot_product_attention(q.transpose(1, 2).flip(2), k, v, bias).flip(2).transpose(1, 2)
 
 
 @torch.library.custom_op("moat_det::blocked_attention_backward", mutates_args=())

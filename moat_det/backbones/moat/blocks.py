@@ -8,10 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from moat_det.backbones.fold import fold_before, fold_behind
 from moat_det.backbones.moat.attention import Attention
-from moat_det.backbones.moat.layers import DropPath, SameConv2d, SqueezeExcite, gelu, same_avg_pool
-
-EXPANSION = 4
-SE_RATIO = 0.25
+from moat_det.backbones.moat.layers import DropPath, SameConv2d, SqueezeExcite, conv_gelu, same_avg_pool
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
@@ -20,26 +17,38 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
 
 
 class Stem(nn.Module):
-    """Two 3x3 convolutions, the first of stride 2; no norm and no activation after the second."""
+    """3x3 convolutions, the first of stride 2, with norm and GELU between them; nothing after the last.
 
-    def __init__(self, in_channels: int, channels: tuple[int, int]) -> None:
+    They are `conv_0`, `norm_0`, `conv_1` and so on.
+
+    Args:
+        in_channels: Bands of the image.
+        channels: Of each convolution.
+    """
+
+    def __init__(self, in_channels: int, channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.conv_0 = SameConv2d(in_channels, channels[0], stride=2)
-        self.norm_0: nn.Module = batch_norm(channels[0])
-        self.conv_1 = SameConv2d(*channels)
+        self.last = len(channels) - 1
+        for number, (cin, cout) in enumerate(zip((in_channels, *channels), channels, strict=False)):
+            self.add_module(f"conv_{number}", SameConv2d(cin, cout, stride=2 if number == 0 else 1))
+            if number < self.last:
+                self.add_module(f"norm_{number}", batch_norm(cout))
 
     def forward(self, x: Tensor) -> Tensor:
         """Take an image (B, in_channels, H, W) to half its size."""
-        return self.conv_1(gelu(self.norm_0(self.conv_0(x))))
+        for number in range(self.last):
+            x = conv_gelu(getattr(self, f"conv_{number}"), getattr(self, f"norm_{number}"), x)
+        return getattr(self, f"conv_{self.last}")(x)
 
     def fold(self) -> None:
-        """Fold the norm into the convolution before it."""
-        fold_behind(self.conv_0, self.norm_0)
-        self.norm_0 = nn.Identity()
+        """Fold each norm into the convolution before it."""
+        for number in range(self.last):
+            fold_behind(getattr(self, f"conv_{number}"), getattr(self, f"norm_{number}"))
+            setattr(self, f"norm_{number}", nn.Identity())
 
 
 class MBConv(nn.Module):
-    """Inverted bottleneck with a residual connection; the expansion is 4 times the block's *output* channels.
+    """Inverted bottleneck with a residual connection; the expansion is a multiple of the block's *output* channels.
 
     Args:
         cin: Channels of the input.
@@ -47,7 +56,8 @@ class MBConv(nn.Module):
         stride: 1 or 2.
         pool_size: Kernel of the average pooling in the shortcut of a block with stride 2.
         drop_path: Rate at which a sample's branch is dropped in training.
-        squeeze_excite: Whether the channels are gated before they shrink.
+        expansion: Channels inside, for each of the output.
+        se_ratio: Channels inside the gate of the channels before they shrink, for each of the output; None for no gate.
     """
 
     def __init__(
@@ -58,10 +68,11 @@ class MBConv(nn.Module):
         stride: int,
         pool_size: int,
         drop_path: float,
-        squeeze_excite: bool = True,
+        expansion: float,
+        se_ratio: float | None,
     ) -> None:
         super().__init__()
-        wide = EXPANSION * channels
+        wide = int(expansion * channels)
         self.stride = stride
         self.pool_size = pool_size
         self.shortcut_conv = nn.Conv2d(cin, channels, 1) if cin != channels else nn.Identity()
@@ -70,8 +81,7 @@ class MBConv(nn.Module):
         self.expand_norm: nn.Module = batch_norm(wide)
         self.depthwise_conv = SameConv2d(wide, wide, stride=stride, groups=wide, bias=False)
         self.depthwise_norm: nn.Module = batch_norm(wide)
-        reduced = max(1, int(SE_RATIO * channels))
-        self.se = SqueezeExcite(wide, reduced) if squeeze_excite else nn.Identity()
+        self.se = nn.Identity() if se_ratio is None else SqueezeExcite(wide, max(1, int(se_ratio * channels)))
         self.shrink_conv = nn.Conv2d(wide, channels, 1)
         self.drop_path = DropPath(drop_path)
 
@@ -79,10 +89,8 @@ class MBConv(nn.Module):
         """Take (B, cin, H, W) to (B, channels, ceil(H / stride), ceil(W / stride))."""
         shortcut = same_avg_pool(x, self.pool_size) if self.stride == 2 else x
         shortcut = self.shortcut_conv(shortcut)
-        x = self.expand_conv(self.pre_norm(x))
-        x = gelu(self.expand_norm(x))
-        x = self.depthwise_conv(x)
-        x = gelu(self.depthwise_norm(x))
+        x = conv_gelu(self.expand_conv, self.expand_norm, self.pre_norm(x))
+        x = conv_gelu(self.depthwise_conv, self.depthwise_norm, x)
         x = self.shrink_conv(self.se(x))
         return shortcut + self.drop_path(x)
 
@@ -103,6 +111,9 @@ class MOATBlock(MBConv):
         stride: 1 or 2.
         pool_size: Kernel of the average pooling in the shortcut of a block with stride 2.
         drop_path: Rate at which a sample's branch is dropped in training, each of the two by itself.
+        expansion: Channels inside the convolutions, for each of the output.
+        head_size: Channels of an attention head.
+        norm_eps: Epsilon of the layer norm.
         position_range: P of the position table; None for no position bias.
         checkpoint_attention: Keep nothing of the layer norm and the attention for the backward pass, which then
             computes them anew.
@@ -116,12 +127,23 @@ class MOATBlock(MBConv):
         stride: int,
         pool_size: int,
         drop_path: float,
+        expansion: float,
+        head_size: int,
+        norm_eps: float,
         position_range: int | None,
         checkpoint_attention: bool,
     ) -> None:
-        super().__init__(cin, channels, stride=stride, pool_size=pool_size, drop_path=drop_path, squeeze_excite=False)
-        self.attention_norm = nn.LayerNorm(channels, eps=1e-5)
-        self.attention = Attention(channels, position_range)
+        super().__init__(
+            cin,
+            channels,
+            stride=stride,
+            pool_size=pool_size,
+            drop_path=drop_path,
+            expansion=expansion,
+            se_ratio=None,
+        )
+        self.attention_norm = nn.LayerNorm(channels, eps=norm_eps)
+        self.attention = Attention(channels, position_range, head_size=head_size)
         self.checkpoint_attention = checkpoint_attention
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from moat_det.backbones.moat.attention import HEAD_SIZE, Attention
+from moat_det.backbones.moat.attention import Attention
 from moat_det.backbones.moat.backbone import MOATBackbone
-from moat_det.backbones.moat.blocks import EXPANSION, MBConv, MOATBlock, Stem
+from moat_det.backbones.moat.blocks import MBConv, MOATBlock, Stem
 from moat_det.backbones.moat.layers import SqueezeExcite
 from moat_det.backbones.moat.partition import tiles, window_for
 
@@ -81,12 +81,12 @@ def _add(total: MultiplyAdds, module: nn.Module, x: Tensor, out: Tensor) -> None
     elif isinstance(module, nn.LayerNorm):
         total.elementwise += _LAYER_NORM * x.numel()
     elif isinstance(module, Stem):
-        total.elementwise += _GELU * out[:, 0].numel() * module.conv_0.out_channels
+        activated = [getattr(module, f"conv_{number}").out_channels for number in range(module.last)]
+        total.elementwise += _GELU * out[:, 0].numel() * sum(activated)
     elif isinstance(module, SqueezeExcite):
         total.elementwise += 2 * x.numel()  # the mean and the gate
     elif isinstance(module, MBConv):
-        channels = out.shape[1]
-        total.elementwise += _GELU * EXPANSION * channels * (x[:, 0].numel() + out[:, 0].numel())
+        total.elementwise += _GELU * module.depthwise_conv.out_channels * (x[:, 0].numel() + out[:, 0].numel())
         if module.stride == 2:
             total.elementwise += module.pool_size**2 * out[:, 0].numel() * x.shape[1]
         residuals = 2 if isinstance(module, MOATBlock) else 1
@@ -101,7 +101,7 @@ def _add_attention(total: MultiplyAdds, module: Attention, x: Tensor) -> None:
     down = sum((part.stop - part.start) * window for part, window in tiles(rows, h))
     across = sum((part.stop - part.start) * window for part, window in tiles(cols, w))
     pairs = down * across  # of a query and a key
-    heads = channels // HEAD_SIZE
+    heads = module.heads
     total.products += 2 * pairs * channels
     total.elementwise += rows * cols * channels  # the scale of the queries
     total.elementwise += _SOFTMAX * heads * pairs

@@ -1,10 +1,16 @@
-"""TensorFlow's SAME padding, GELU, squeeze-and-excitation and drop path."""
+"""TensorFlow's SAME padding, convolutions with GELU, squeeze-and-excitation and drop path."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import conv_flop_count, register_flop_formula
+
+
+def is_exporting() -> bool:
+    """Whether the model is being traced into a file for another runtime."""
+    return torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()
 
 
 class SameConv2d(nn.Conv2d):
@@ -25,11 +31,41 @@ class SameConv2d(nn.Conv2d):
         if torch.is_grad_enabled() or torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting():
             x = F.pad(x, (odd_w, 1, odd_h, 1))
             return F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
-        # The same sums without a padded copy of x, the largest map of the network: a padding of 1 on every side, which
-        # on even sides meets a row or column of zeros in the kernel. Backward such kernels are several times slower,
-        # and ONNX wants kernels that are constant.
-        kernel = F.pad(self.weight, (1 - odd_w, 0, 1 - odd_h, 0))
-        return F.conv2d(x, kernel, self.bias, self.stride, 1, groups=self.groups)
+        return F.conv2d(x, self.kernel(x), self.bias, self.stride, 1, groups=self.groups)
+
+    def kernel(self, x: Tensor) -> Tensor:
+        """Give the kernel whose convolution with `x`, padded by 1 on every side, has the sums of SAME padding.
+
+        So x, the largest map of the network, needs no padded copy: on even sides the padding meets a row or column of
+        zeros. Backward such kernels are several times slower, and ONNX wants kernels that are constant.
+        """
+        if self.stride[0] == 1:
+            return self.weight
+        return F.pad(self.weight, (1 - x.shape[3] % 2, 0, 1 - x.shape[2] % 2, 0))
+
+
+def conv_gelu(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+    """Convolve (B, Cin, H, W), normalise, and take the GELU: in one pass over the map where the norm is folded."""
+    if not isinstance(norm, nn.Identity) or not _fuses(x):
+        return gelu(norm(conv(x)))
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    kernel = conv.kernel(x) if isinstance(conv, SameConv2d) else conv.weight
+    bias = None if conv.bias is None else conv.bias.to(dtype)
+    settings = conv.padding, conv.stride, conv.dilation, conv.groups
+    return torch.ops.mkldnn._convolution_pointwise(x.to(dtype), kernel.to(dtype), bias, *settings, "gelu", [], "none")
+
+
+def _fuses(x: Tensor) -> bool:
+    """Whether oneDNN is there to take convolution and GELU together, and nothing needs what is between them."""
+    if torch.is_grad_enabled() or is_exporting() or torch.compiler.is_compiling() or x.device.type != "cpu":
+        return False
+    dtypes = {x.dtype, torch.get_autocast_dtype("cpu")} if torch.is_autocast_enabled("cpu") else {x.dtype}
+    return torch.backends.mkldnn.is_available() and dtypes <= {torch.float32, torch.bfloat16}
+
+
+@register_flop_formula(torch.ops.mkldnn._convolution_pointwise)
+def _(x: list[int], kernel: list[int], *_: object, out_shape: list[int], **__: object) -> int:
+    return conv_flop_count(x, kernel, out_shape)
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -59,7 +95,14 @@ class SqueezeExcite(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Drops the whole branch of a sample with probability `rate` in training and scales the kept ones up."""
+    """Drops the whole branch of a sample with probability `rate` in training and scales the kept ones up.
+
+    Attributes:
+        share: Where several processes share a batch: the position in it of the first sample here, and how many it
+            has. Each draws for all of them, so that a sample's fate does not depend on who computes it.
+    """
+
+    share: tuple[int, int] | None = None
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -70,7 +113,9 @@ class DropPath(nn.Module):
         if not self.training or self.rate == 0:
             return x
         keep = 1 - self.rate
-        mask = torch.empty(x.shape[0], *[1] * (x.ndim - 1), dtype=x.dtype, device=x.device).bernoulli_(keep)
+        first, samples = self.share or (0, x.shape[0])
+        mask = torch.empty(samples, *[1] * (x.ndim - 1), dtype=x.dtype, device=x.device).bernoulli_(keep)
+        mask = mask[first : first + x.shape[0]]
         # divided apart from the mask: 1 / keep rounded to bfloat16 would scale every branch wrongly
         return x / keep * mask
 

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from moat_det.backbones.create import create_backbone
 from moat_det.backbones.moat.backbone import MOATBackbone
+from moat_det.backbones.moat.create import create_moat
+from moat_det.backbones.weights import load_pretrained
 from moat_det.backbones.weights.layout import variable_name
 from moat_det.errors import UserError
 
@@ -91,15 +92,15 @@ def compare_case(path: str | Path) -> dict[str, Difference]:
 
 
 def _build(config: dict[str, Any], archive: Path) -> MOATBackbone:
-    backbone = create_backbone(
+    backbone = create_moat(
         config["official_name"].split("_pretrain")[0].split("_finetune")[0],
         window=config["window_size"] or "full",
         global_attention_at_end_of_stage=config.get("global_attention_at_end_of_moat_stage", False),
         pool_size=config["pool_size"],
         position_embedding="_no_pe_" not in config["official_name"],
         num_classes=1000,
-        pretrained=archive,
     )
+    load_pretrained(backbone, archive)
     return backbone.train(config.get("training", False))
 
 

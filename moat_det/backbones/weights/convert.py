@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from moat_det.backbones.create import create_backbone
 from moat_det.backbones.moat.backbone import MOATBackbone
+from moat_det.backbones.moat.create import create_moat
 from moat_det.backbones.weights.checksum import sha256
 from moat_det.backbones.weights.files import FORMAT, WeightFile, open_weights
 from moat_det.backbones.weights.find import find_release, find_weights
@@ -76,7 +76,7 @@ def convert(source: str | Path, out: Path, *, variant: str | None = None, force:
 def _backbone_of(variant: str, file: WeightFile) -> MOATBackbone:
     """Give a backbone with all that the file holds, its weights not set."""
     with torch.device("meta"):
-        backbone = create_backbone(
+        backbone = create_moat(
             variant, position_embedding=has_tables(file), num_classes=classes_of(file), in_channels=bands_of(file)
         )
     return backbone.to_empty(device="cpu")

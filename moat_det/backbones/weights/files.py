@@ -23,6 +23,7 @@ FORMAT = "moat_det backbone 1"
 
 _DETECTOR = "moat_det checkpoint"
 _BACKBONE_IN_DETECTOR = "model.backbone."
+_WRAPPERS = ("state_dict", "model")  # in which trainers put a state dict, beside epochs and the like
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def open_weights(path: Path) -> Iterator[WeightFile]:
     if path.suffix == ".safetensors":
         with _open_safetensors(path) as file:
             yield file
-    elif path.suffix in {".pt", ".pth"}:
+    elif path.suffix in {".pt", ".pth", ".bin"}:
         tensors = _load_torch(path)
         yield WeightFile(path, {name: tuple(t.shape) for name, t in tensors.items()}, tensors.__getitem__)
     else:
@@ -125,6 +126,9 @@ def _load_torch(path: Path) -> dict[str, Tensor]:
             for name, tensor in (weights if isinstance(weights, dict) else {}).items()
             if str(name).startswith(_BACKBONE_IN_DETECTOR)
         }
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
     if not isinstance(content, dict) or not all(
         isinstance(n, str) and isinstance(t, Tensor) for n, t in content.items()
     ):

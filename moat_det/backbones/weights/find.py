@@ -26,9 +26,18 @@ def find_weights(source: str | Path) -> Path:
     """
     if str(source) in RELEASED:
         return find_release(RELEASED[str(source)])
+    return find_path(source, f", or one of {', '.join(RELEASED)}")
+
+
+def find_path(source: str | Path, others: str = "") -> Path:
+    """Give the path of weights; `others` is what could have been named instead.
+
+    Raises:
+        UserError: There is no such file.
+    """
     path = Path(source).expanduser()
     if not path.exists() and not Path(f"{path}.index").exists():
-        raise UserError(f"no weights at {path}: give a file, 'imagenet', or one of {', '.join(RELEASED)}")
+        raise UserError(f"no weights at {path}: give a file, 'imagenet'{others}")
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from math import prod
 
 from moat_det.backbones.moat.variants import VARIANTS, Variant
@@ -14,8 +15,8 @@ def identify(file: WeightFile) -> str | None:
 
 
 def variant_name(variant: Variant) -> str | None:
-    """Give the name of the variant with the same widths and depths; None when there is none."""
-    return next((name for name, known in VARIANTS.items() if _size(known) == _size(variant)), None)
+    """Give the name of the released variant with the same weights; None when there is none."""
+    return next((name for name, known in VARIANTS.items() if _architecture(known) == _architecture(variant)), None)
 
 
 def has_tables(file: WeightFile) -> bool:
@@ -48,5 +49,6 @@ def _width(key: str, file: WeightFile) -> int | None:
     return shape[0] if len(shape) == 1 else None
 
 
-def _size(variant: Variant) -> tuple[object, ...]:
-    return variant.stem, variant.depths, variant.channels
+def _architecture(variant: Variant) -> dict[str, object]:
+    own = {"survival", "native", "mean", "std", "kernel_init", "bias_init"}
+    return {key: value for key, value in asdict(variant).items() if key not in own}

@@ -7,7 +7,7 @@ from collections.abc import Container
 
 from torch import Tensor
 
-from moat_det.backbones.moat.attention import HEAD_SIZE
+from moat_det.backbones.moat.variants import HEAD_SIZE
 
 AVERAGE = "/ExponentialMovingAverage"
 

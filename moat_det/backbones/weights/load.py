@@ -87,9 +87,10 @@ def _table_keys(backbone: MOATBackbone) -> list[str]:
 
 
 def _check_variant(backbone: MOATBackbone, file: WeightFile) -> None:
+    """Refuse the weights of another released variant; those of a variant of the user's tell by names and shapes."""
     found, own = identify(file), variant_name(backbone.variant)
-    if found not in (None, own):
-        raise UserError(f"{file.path}: the file holds {found}, the backbone is {own or 'another one'}")
+    if found is not None and own is not None and found != own:
+        raise UserError(f"{file.path}: the file holds {found}, the backbone is {own}")
 
 
 def _check_names(names: dict[str, str], weights: dict[str, Tensor], held: list[str], file: WeightFile) -> None:

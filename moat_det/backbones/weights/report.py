@@ -41,6 +41,11 @@ class LoadReport:
     random: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether something of the backbone is left at random, or position tables were dropped."""
+        return bool(self.random) or TABLES in map(part, self.dropped)
+
     def lines(self) -> tuple[str, str]:
         """Give what was loaded, and from which file; what was dropped and left at random, and the notes."""
         loaded = f"backbone: {len(self.loaded)} tensors loaded from {self.source}"

@@ -15,9 +15,9 @@ from moat_det.data.config import load_dataset, reading, split_paths
 from moat_det.data.images.read import read_input
 from moat_det.data.index import open_index
 from moat_det.engine import MOAT
-from moat_det.engine.validator import LEAST_SCORE
 from moat_det.errors import UserError
 from moat_det.evaluation import (
+    LEAST_SCORE,
     CocoEvaluator,
     CocoMetrics,
     coco_ground_truth,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from functools import cache
 
 from moat_det.data.images.find import is_image, walk
 from moat_det.data.images.suffixes import ARRAY_SUFFIX
+from moat_det.errors import UserError
 
 _IMAGES, _LABELS = "images", "labels"
 _SUFFIX = ".txt"
@@ -106,8 +108,13 @@ class _Folders:
 
     def _resolve(self, folder: str) -> str | None:
         """Give the folder that is there: of this name, or else of one in another case."""
-        if os.path.isdir(folder):
-            return folder
+        try:
+            if stat.S_ISDIR(os.stat(folder).st_mode):
+                return folder
+        except PermissionError as error:
+            raise _unreadable(folder, error) from error
+        except (OSError, ValueError):  # it is not there, or of no name that a folder may have
+            pass
         above, name = os.path.split(folder)
         parent = self.resolve(above) if above != folder else None
         if parent is None:
@@ -130,7 +137,13 @@ def _partner(folder: str, name: str, other: str) -> str | None:
 def _list_texts(folder: str) -> dict[str, list[str]]:
     """Give the names of a folder's label files, by folded name; also of links to nothing, whose labels are lost."""
     names: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(_list(folder)):
+    try:
+        entries = sorted(os.listdir(folder))
+    except PermissionError as error:  # where there may be labels: the images are no good parts
+        raise _unreadable(folder, error) from error
+    except OSError:
+        return names
+    for name in entries:
         if name.lower().endswith(_SUFFIX) and not os.path.isdir(os.path.join(folder, name)):
             names[_fold(name)].append(name)
     return names
@@ -150,6 +163,10 @@ def _list(folder: str) -> list[str]:
         return os.listdir(folder)
     except OSError:
         return []
+
+
+def _unreadable(folder: str, error: OSError) -> UserError:
+    return UserError(f"{folder}: the labels in it cannot be read ({error.strerror}); check its permissions")
 
 
 def _fold(name: str) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import glob
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from moat_det.data.images.suffixes import ARRAY_SUFFIX, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_text
 from moat_det.errors import UserError
 from moat_det.messages import some
+
+logger = logging.getLogger(__name__)
 
 _QUOTES = "\"'"
 _SHOWN_SUFFIXES = 8
@@ -147,9 +151,23 @@ def is_image(path: str | Path) -> bool:
 
 
 def walk(folder: str | Path) -> Iterator[str]:
-    """Give the files in a folder and its sub-folders, without hidden ones; links are followed, but not in circles."""
+    """Give the files in a folder and its sub-folders, without hidden ones; links are followed, but not in circles.
+
+    A sub-folder that may not be read is left out, and said.
+
+    Raises:
+        UserError: The folder itself may not be read.
+    """
+
+    def skip(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):  # it went away meanwhile
+            return
+        if os.path.abspath(error.filename) == os.path.abspath(folder):
+            raise UserError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
+        _tell_left_out(error.filename, error.strerror)
+
     visited = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, files in os.walk(folder, onerror=skip, followlinks=True):
         real = os.path.realpath(root)
         if real in visited:  # a link that leads back up
             folders.clear()
@@ -157,6 +175,11 @@ def walk(folder: str | Path) -> Iterator[str]:
         visited.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (os.path.join(root, name) for name in files if not name.startswith("."))
+
+
+@cache  # a folder is looked through more than once
+def _tell_left_out(folder: str, reason: str) -> None:
+    logger.warning(f"{folder}: left out, since it cannot be read ({reason}); check its permissions")
 
 
 def read_list(path: str, root: str | None = None) -> list[str]:

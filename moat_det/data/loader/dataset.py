@@ -23,11 +23,13 @@ from moat_det.data.config import DatasetConfig, reading, split_paths
 from moat_det.data.formats.yolo_files import label_places
 from moat_det.data.fraction import Fraction, split_fraction
 from moat_det.data.images.broken import BrokenImageError
-from moat_det.data.images.choose_intensity import check_intensity, choose_intensity
+from moat_det.data.images.choose_intensity import choose_intensity
 from moat_det.data.index import SplitIndex, open_index
+from moat_det.data.index.labels import keep_classes
 from moat_det.data.loader.broken import OnBroken
 from moat_det.data.loader.good_parts import GoodParts
 from moat_det.data.loader.images import Cache, Images
+from moat_det.data.of_model import settle_intensity
 from moat_det.data.seeds import image_seed, seeded
 from moat_det.data.sizes.letterbox import Placement, letterbox
 from moat_det.data.sizes.policy import Batch, SizePolicy, TrainingRectangles
@@ -35,9 +37,6 @@ from moat_det.data.sizes.shape import shrink_within
 from moat_det.errors import UserError
 
 logger = logging.getLogger(__name__)
-
-ONE_CLASS = "item"
-"""What the class is called that all are with `single_cls`."""
 
 _CACHES: dict[str, Cache] = {"true": "ram", "ram": "ram", "disk": "disk"}
 
@@ -135,10 +134,10 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             files = [Path(file) for file in self.index.paths]
             self.intensity = choose_intensity(self.intensity, files, self.channels, self.prefix)
         elif not training:
-            self._settle_intensity()
+            self.intensity = settle_intensity(self.intensity, self.index, self.channels, self.prefix)
         labels = self.index.labels()
         for label in labels:
-            _keep_classes(label, options.classes, options.single_cls)
+            keep_classes(label, options.classes, options.single_cls)
         if training:
             _check_boxes(self.index, labels, ", ".join(paths), options.classes)
 
@@ -168,21 +167,6 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             raise UserError("--good-parts: with --rect an epoch takes every image; leave one of the two out")
         self.copy_paste: CopyPaste | None = None
         self.transforms = self.build_transforms(copy(hyp))
-
-    def _settle_intensity(self) -> None:
-        """Take the full range of the sample type where the training saw 8 bits alone, and say so.
-
-        Raises:
-            UserError: The samples have no full range.
-        """
-        settled = self.intensity.settled
-        check_intensity(settled, self.index.paths, self.index.report.deep, self.channels)
-        if settled != self.intensity and self.index.report.deep:
-            logger.warning(
-                f"{self.prefix}{self.index.report.deep} images have more than 8 bits per sample, those of the training "
-                "had 8: the full range of the sample type becomes 0 to 255"
-            )
-        self.intensity = settled
 
     def __len__(self) -> int:
         """Images."""
@@ -271,16 +255,6 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         instances.add_padding(place.left, place.top)
         padded = letterbox(image, scaled, shape, self.sizes.centred)
         return {**sample, "img": padded, "resized_shape": shape, "placement": place}
-
-
-def _keep_classes(label: dict[str, Any], classes: Sequence[int] | None, single_cls: bool) -> None:
-    """Keep the boxes of the classes asked for; all become class 0 with `single_cls`."""
-    for cls, boxes in (("cls", ("bboxes", "boxes_xyxy")), ("ignored_cls", ("ignored_xyxy",))):
-        if classes is not None:
-            kept = np.isin(label[cls][:, 0], classes)
-            label |= {key: label[key][kept] for key in (cls, *boxes)}
-        if single_cls:
-            label[cls] = np.zeros_like(label[cls])
 
 
 def _check_boxes(

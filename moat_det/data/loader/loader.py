@@ -6,17 +6,18 @@ import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import cv2
 import torch
-from torch.utils.data import DataLoader, RandomSampler, Sampler
+from torch.utils.data import DataLoader
 
 from moat_det.cores import available_cores
 from moat_det.data.loader.dataset import DetectionDataset
-from moat_det.data.loader.good_parts import GoodParts
 from moat_det.data.loader.rectangles import RectangleSampler
-from moat_det.data.seeds import image_seed
+from moat_det.data.loader.shares import Shares
+from moat_det.data.loader.shuffled import ShuffledSampler
 from moat_det.data.sizes.policy import TrainingRectangles
 from moat_det.errors import UserError
 
@@ -27,16 +28,29 @@ _PREFETCHED = 4  # batches that a worker is ahead by
 class Loader(DataLoader):
     """A `DataLoader` whose workers live on from one epoch to the next.
 
-    Its batches depend on the dataset, its seed and its epoch alone, not on the number of workers.
+    Its batches depend on the dataset, its seed and its epoch alone, not on the number of workers. One of training says
+    in `share` what of a batch that several processes have in common it is.
+
+    Attributes:
+        skip: How many batches at the beginning of an epoch are not read; in the place of each comes an empty one, whose
+            "passed" is True.
     """
 
     dataset: DetectionDataset
+    skip = 0
     _iterator: Any
+
+    @property
+    def _index_sampler(self) -> Any:
+        return _Remaining(super()._index_sampler, self)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]  # the engine wants no more of it
         """Give the batches of an epoch, and then name the images that were broken."""
+        for _ in range(self.skip):
+            yield {"passed": True, "img": torch.empty(0, 3, 0, 0), "cls": torch.empty(0, 1)}
         try:
-            yield from super().__iter__()
+            for number, batch in enumerate(super().__iter__(), start=self.skip):
+                yield batch | {"share": self.sampler.of_batch(number)} if isinstance(self.sampler, Shares) else batch
         except UserError as error:
             # Of a worker's error torch gives the traceback's text, whose last line is the message.
             raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
@@ -50,9 +64,6 @@ class Loader(DataLoader):
     def start_epoch(self, epoch: int) -> None:
         """Let the order of the images and each random choice be those of an epoch."""
         self.dataset.epoch = epoch
-        if isinstance(self.sampler, RandomSampler):
-            # No image has this number, so that the order has a seed of its own.
-            self.sampler.generator.manual_seed(image_seed(self.dataset.seed, epoch, len(self.dataset)))
 
     def reset(self) -> None:
         """End the workers; the next epoch's see the dataset as it is then. The engine asks for it when mosaic ends."""
@@ -63,24 +74,17 @@ class Loader(DataLoader):
     close = reset  # the engine's name for it after the last epoch
 
 
-class GoodPartsSampler(Sampler[int]):
-    """Gives the images that an epoch takes, in its order.
+class _Remaining:
+    """The batches of a sampler without those that a loader skips."""
 
-    Args:
-        dataset: Whose `good_parts` and `epoch` it follows.
-        good_parts: Those of the dataset.
-    """
+    def __init__(self, sampler: Any, loader: Loader) -> None:
+        self._sampler, self._loader = sampler, loader
 
-    def __init__(self, dataset: DetectionDataset, good_parts: GoodParts) -> None:
-        self._dataset, self._good_parts = dataset, good_parts
+    def __iter__(self) -> Iterator[Any]:
+        return islice(iter(self._sampler), self._loader.skip, None)
 
     def __len__(self) -> int:
-        """Images."""
-        return len(self._good_parts)
-
-    def __iter__(self) -> Iterator[int]:
-        """Give the images' positions."""
-        yield from self._good_parts.order(self._dataset.epoch)
+        return len(self._sampler)
 
 
 def default_workers(device: torch.device) -> int:
@@ -98,8 +102,13 @@ def make_loader(
     device: torch.device,
     shuffle: bool = False,
     drop_last: bool = False,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Loader:
     """Make the loader of a split, in the dataset's batches.
+
+    Several processes share each shuffled batch; of the others each is one process's alone, so that what is computed of
+    it does not depend on how many there are.
 
     Args:
         dataset: The split.
@@ -107,20 +116,17 @@ def make_loader(
         device: Where the batches go.
         shuffle: Draw another order for each epoch.
         drop_last: Leave out a last shuffled batch that is smaller than the others, unless it is the only one.
+        rank: Which process this is, from 0.
+        ranks: How many there are.
     """
-    count = len(dataset.batches)
-    how: dict[str, Any] = {"batch_sampler": [list(batch.images) for batch in dataset.batches]}
+    batches = dataset.batches if shuffle else dataset.batches[rank::ranks]
+    workers = min(workers, len(batches)) if len(batches) > 1 else 0
+    how: dict[str, Any] = {"batch_sampler": [list(batch.images) for batch in batches]}
     if shuffle:
-        taken = len(dataset) if dataset.good_parts is None else len(dataset.good_parts)
-        count = -(-taken // dataset.batch_size)
-        order: Sampler[int] = RandomSampler(dataset, generator=torch.Generator())
-        if isinstance(dataset.sizes, TrainingRectangles):
-            order = RectangleSampler(dataset)
-        elif dataset.good_parts is not None:
-            order = GoodPartsSampler(dataset, dataset.good_parts)
-        batch_size = min(dataset.batch_size, taken)
-        how = {"batch_size": batch_size, "sampler": order, "drop_last": drop_last and count > 1}
-    workers = min(workers, count) if count > 1 else 0
+        rectangles = isinstance(dataset.sizes, TrainingRectangles)
+        order = RectangleSampler(dataset) if rectangles else ShuffledSampler(dataset)
+        shares = Shares(order, min(dataset.batch_size, len(order)), rank, ranks, drop_last)
+        how = {"batch_size": shares.batch_size, "sampler": shares}
     return Loader(
         dataset,
         num_workers=workers,

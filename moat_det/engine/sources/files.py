@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 from multiprocessing.pool import ThreadPool
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,11 +11,10 @@ import numpy as np
 from ultralytics.data.loaders import LoadImagesAndVideos, SourceTypes
 
 from moat_det.cores import READING_THREADS
-from moat_det.data.images.find import count_suffixes, find_files
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
-from moat_det.engine.output_names import common_folder
-from moat_det.engine.sources.pages import tell_pictures
+from moat_det.detection.source_files import list_files, source_root, tell_pictures
+from moat_det.engine.sources.frames import frames_in_order
 from moat_det.errors import UserError
 from moat_det.files import check_is_file, utf8_path
 
@@ -33,6 +30,7 @@ class ImageFiles(LoadImagesAndVideos):
         channels: Bands of the model's input.
         batch: Most images in a batch.
         vid_stride: Of a video, one frame in so many is read.
+        frames: The images are frames too, which come in order and of which as many are left out.
 
     Raises:
         FileNotFoundError: There is no such file, or none of them is an image or a video.
@@ -42,8 +40,17 @@ class ImageFiles(LoadImagesAndVideos):
     count: int
     root: str | None
 
-    def __init__(self, source: str, intensity: Intensity, channels: int, batch: int, vid_stride: int) -> None:
+    def __init__(
+        self,
+        source: str,
+        intensity: Intensity,
+        channels: int,
+        batch: int,
+        vid_stride: int,
+        frames: bool = False,
+    ) -> None:
         images, videos = list_files(source)
+        images = frames_in_order(images, vid_stride) if frames else images
         if not images and not videos:
             raise FileNotFoundError(f"no images or videos found in {source}")
         self._intensity, self._channels = intensity, channels
@@ -58,6 +65,11 @@ class ImageFiles(LoadImagesAndVideos):
         self.cap = None
         if videos:
             self._new_video(videos[0])
+
+    def keep(self, images: list[str]) -> None:
+        """Read no other files than these, some of the images, of which none was read yet."""
+        self.files, self.nf, self.ni = images, len(images), len(images)
+        self.video_flag, self.mode = [False] * len(images), "image"
 
     def __next__(self) -> tuple[list[str], list[np.ndarray], list[str]]:
         """Give the paths of a batch, its images (H, W, C) uint8, and texts for the log."""
@@ -104,52 +116,3 @@ class ImageFiles(LoadImagesAndVideos):
         except (OSError, cv2.error):
             logger.warning(f"{path}: it cannot be opened as a video")
             self.cap = self.cap or cv2.VideoCapture()  # one of which nothing comes
-
-
-def source_root(source: str, files: list[str]) -> str | None:
-    """Give the folder that the outputs of a source are named below.
-
-    Args:
-        source: See `list_files`.
-        files: What it found.
-
-    Returns:
-        The folder that was named; of a pattern the folder before the first part that is one; else the folder that all
-        files lie in or below.
-    """
-    if os.path.exists(source):
-        return source if os.path.isdir(source) else common_folder(files)
-    return str(next(folder for folder in Path(os.path.abspath(source)).parents if folder.is_dir()))
-
-
-def list_files(source: str) -> tuple[list[str], list[str]]:
-    """Find the images and the videos of a file, a folder, a pattern, or a list, by the rules that datasets have too.
-
-    Returns:
-        Absolute paths of the images, and of the videos. What else is there is logged.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        UserError: A list is no text.
-    """
-    found = find_files(source)
-    if found.left_out:
-        logger.warning(f"{source}: left out, since they are no images: {found.left_out}")
-    return found.images, found.videos
-
-
-def list_pictures(source: str) -> list[str]:
-    """Find the images of a source, as `list_files` does, for what looks at pictures alone.
-
-    Raises:
-        UserError: There is no such file, or no image.
-    """
-    try:
-        images, videos = list_files(source)
-    except FileNotFoundError:
-        raise UserError(f"--source {source}: no such folder, list of images or image, and no pattern of any") from None
-    if videos:
-        logger.warning(f"{source}: left out, since they are videos: {count_suffixes(videos)}")
-    if not images:
-        raise UserError(f"--source {source}: no images in it; give an image, a folder, a pattern or a list of images")
-    return sorted(images)

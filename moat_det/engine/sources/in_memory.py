@@ -1,4 +1,4 @@
-"""Lists of paths, and images in memory, read a batch at a time; and what is drawn of an image."""
+"""Lists of paths, and images in memory, read a batch at a time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from moat_det.cores import READING_THREADS
 from moat_det.data.images.header import large_images
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
-from moat_det.engine.output_names import common_folder
-from moat_det.engine.sources.pages import tell_pictures
+from moat_det.detection.output_names import common_folder
+from moat_det.detection.source_files import tell_pictures
 from moat_det.errors import UserError
 from moat_det.messages import one_line
 
@@ -143,11 +143,3 @@ def _name(index: int, item: Any) -> str:
     if _is_path(item):
         return str(item)
     return str(getattr(item, "filename", "") or f"image{index}.jpg")
-
-
-def as_picture(image: np.ndarray) -> np.ndarray:
-    """Give (H, W, 3), BGR, to draw of an image (H, W, C): of bands the first three as RGB, or the first as gray."""
-    if image.shape[2] == 3:
-        return image
-    bands = image[..., [0, 0, 0]] if image.shape[2] < 3 else image[..., 2::-1]
-    return np.ascontiguousarray(bands)

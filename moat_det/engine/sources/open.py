@@ -18,7 +18,9 @@ from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.in_memory import ImageItems
 
 
-def open_source(source: Any, intensity: Intensity, channels: int, batch: int = 1, vid_stride: int = 1) -> Any:
+def open_source(
+    source: Any, intensity: Intensity, channels: int, batch: int = 1, vid_stride: int = 1, frames: bool = False
+) -> Any:
     """Open files, lists and images in memory; what else there is, such as cameras, stays for the engine.
 
     Args:
@@ -28,6 +30,7 @@ def open_source(source: Any, intensity: Intensity, channels: int, batch: int = 1
         channels: Bands of the model's input.
         batch: Most images in a batch.
         vid_stride: Of a video, one frame in so many is read.
+        frames: The images of a folder are frames of a sequence.
 
     Raises:
         FileNotFoundError: There is no such file, none of them is an image or a video, or a list is empty.
@@ -46,7 +49,7 @@ def open_source(source: Any, intensity: Intensity, channels: int, batch: int = 1
         raise FileNotFoundError("it is empty")
     if name.lower().startswith(("http://", "https://")):
         name = check_file(name)  # downloads it
-    return ImageFiles(name, intensity, channels, batch, vid_stride)
+    return ImageFiles(name, intensity, channels, batch, vid_stride, frames)
 
 
 def _check_tensor(source: Tensor, channels: int) -> None:

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import logit
 
 from moat_det.evaluation.inspection.box_matches import ClassMatches
 from moat_det.evaluation.inspection.intervals import CONFIDENCE, Interval, clustered_interval
 from moat_det.evaluation.inspection.parts import Parts
+from moat_det.evaluation.inspection.shown_probability import EXTREME, calibrated
 
 LEAST_SCORE = 0.05
 """Detections below it are left out: nobody sees them, and they are so many that they would drown the others."""
 
 _BINS = 10
 _LEAST_HALF = 20  # detections, of each half: fewer tell nothing
-_EXTREME = 1e-6  # scores of 0 and 1 have no finite logit
 _TEMPERATURES = (0.05, 20.0)
 _BIASES = (-20.0, 20.0)
 
@@ -73,13 +73,6 @@ class Calibration:
     shown_on: int
 
 
-def calibrated(scores: np.ndarray, temperature: float, bias: float) -> np.ndarray:
-    """Give the probabilities that are shown for scores, in [0, 1]; that of a score of 0, of no detection, is 0."""
-    scores = np.asarray(scores, dtype=float)
-    shown = expit(logit(np.clip(scores, _EXTREME, 1 - _EXTREME)) / temperature + bias)
-    return np.where(scores > 0, shown, 0.0)
-
-
 def calibrate(
     matches: Sequence[ClassMatches], parts: Parts, confidence: float = CONFIDENCE, seed: int = 0
 ) -> Calibration | None:
@@ -121,7 +114,7 @@ def calibrate(
 
 def _fit(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
     """Give the temperature and the bias at which the detections are likeliest."""
-    logits, signs = logit(np.clip(scores, _EXTREME, 1 - _EXTREME)), np.where(right, 1, -1)
+    logits, signs = logit(np.clip(scores, EXTREME, 1 - EXTREME)), np.where(right, 1, -1)
 
     def surprise(chosen: np.ndarray) -> float:
         return float(np.logaddexp(0, -signs * (logits * np.exp(-chosen[0]) + chosen[1])).mean())

@@ -12,8 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.stats import beta, chi2, norm, t
 
-CONFIDENCE = 0.95
-"""That of the intervals, where nobody asked for another."""
+from moat_det.evaluation.inspection.targets import CONFIDENCE
 
 RESAMPLES = 1000
 """So many give the ends of a 95 % interval to about a twentieth of its width."""

@@ -180,7 +180,7 @@ class FalseAlarms:
     @cached_property
     def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
         """Scores that rise, and the part of each."""
-        order = np.argsort(self.scores)
+        order = np.argsort(self.scores, kind="stable")
         return self.scores[order], self.parts[order]
 
     def _alarms(self, threshold: float) -> np.ndarray:

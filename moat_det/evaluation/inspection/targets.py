@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 
 from moat_det.errors import UserError
-from moat_det.evaluation.inspection.intervals import CONFIDENCE
 from moat_det.options import option
+
+CONFIDENCE = 0.95
+"""That of limits and intervals, where nobody asked for another."""
 
 _RATES = ("target_recall", "max_escape", "max_overkill", "max_review")
 _PROMISES = ("target_recall", "max_false_alarms_per_image", "max_escape", "max_overkill")

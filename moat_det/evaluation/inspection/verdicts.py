@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from moat_det.data.groups import group_of
-from moat_det.evaluation.inspection.calibration import calibrated
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
+from moat_det.evaluation.inspection.shown_probability import calibrated
 
 
 class Verdict(str, Enum):

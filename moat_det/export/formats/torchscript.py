@@ -9,8 +9,6 @@ from torch import Tensor
 
 from moat_det.export.graph import Predictions, quiet
 
-SUFFIX = ".torchscript"
-
 
 def write(model: Predictions, example: Tensor, file: Path) -> None:
     """Write the file, for inputs of the example's size; the numbers in it are float32.

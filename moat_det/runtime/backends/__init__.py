@@ -13,7 +13,9 @@ from moat_det.errors import UserError
 from moat_det.messages import suggest
 from moat_det.runtime.metadata import Metadata
 
-FORMATS = ("onnx", "openvino", "torchscript")
+_PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "torchscript": "torch"}
+
+FORMATS = tuple(_PACKAGES)
 
 
 class Backend(Protocol):
@@ -39,8 +41,11 @@ def open_backend(folder: Path, metadata: Metadata, threads: int | None) -> Backe
     try:
         module = import_module(f"moat_det.runtime.backends.{metadata.format}")
     except ModuleNotFoundError as error:
+        if error.name not in _PACKAGES.values():
+            raise
+        extra = "" if metadata.format == "torchscript" else f", or pip install 'moat_det[{metadata.format}]'"
         raise UserError(
-            f"{folder} needs the package {error.name}, which is not installed: pip install {error.name}"
+            f"{folder} needs the package {error.name}, which is not installed: pip install {error.name}{extra}"
         ) from None
     backend: Backend = module.open_model(folder / metadata.file, metadata, threads)
     return backend

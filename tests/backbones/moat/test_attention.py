@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from moat_det.backbones.moat.attention import Attention, attend, attend_plain
-from moat_det.backbones.moat.position_bias import fit_table
+from moat_det.backbones.position_bias import fit_table
 from moat_det.backbones.windows import AutoWindow
 
 

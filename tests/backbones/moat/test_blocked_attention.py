@@ -82,6 +82,15 @@ def test_gradients_by_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda *x: blocked_attention(*x, 2, 3, 100, 100), (*tensors, table))
 
 
+@pytest.mark.parametrize("views", [True, False])
+def test_a_copied_bias_and_a_view_of_it_are_the_same(views: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU copies it, a few rows of queries at a time."""
+    monkeypatch.setattr("moat_det.backbones.moat.blocked_attention._reads_views", lambda device: views)
+    q, k, v, table = (x.detach() for x in inputs((9, 7), heads=3, batch=2))
+    for budget in (100, 3_000, 20_000, 1 << 20):
+        assert_equal((blocked_attention(q, k, v, table, 9, 7, budget),), (attend_plain(q, k, v, table, (9, 7)),), 1e-10)
+
+
 def test_bfloat16_is_as_good_as_its_inputs() -> None:
     """Compared with float64 on the same rounded inputs."""
     size = (12, 17)

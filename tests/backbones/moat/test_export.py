@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import nn
 from moat_det.backbones.moat.attention import Attention
 from moat_det.backbones.moat.backbone import MOATBackbone
 from moat_det.backbones.moat.variants import Variant
+from moat_det.export.formats import openvino
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +53,35 @@ def test_export_and_onnx(small: MOATBackbone, tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_position_tables_stay_small_in_the_file(small: MOATBackbone, tmp_path: Path) -> None:
+def test_position_tables_stay_small_in_the_file(
+    small: MOATBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "small.onnx"
-    torch.onnx.export(torch.export.export(small, (torch.randn(1, 3, 512, 512),)), (), file, dynamo=True, verbose=False)
+    program = torch.export.export(small, (torch.randn(1, 3, 512, 512),))
+    torch.onnx.export(program, (), file, dynamo=True, verbose=False, external_data=False)
     largest = max(np.prod(tensor.dims) for tensor in onnx.load(file).graph.initializer)
     assert largest < 16**4  # the pairs of the 16 x 16 cells at stride 32, which attend to each other
+    monkeypatch.setattr(openvino.onnx, "write", lambda model, example, to: shutil.copy(file, to))
+    openvino.write(None, None, tmp_path / "small.xml", "f32", None)  # type: ignore[arg-type]
+    assert (tmp_path / "small.bin").stat().st_size < file.stat().st_size
+
+
+@torch.no_grad()
+def test_windows_that_do_not_divide_the_map_are_few_pieces(small: MOATBackbone, tmp_path: Path) -> None:
+    """Padded and masked they are one batch of windows: 9 of them at 320 px, 36 at 640."""
+    sizes, x = [], torch.randn(1, 3, 640, 640)
+    small.set_windows([None, None, 7, 7])
+    try:
+        for side in (320, 640):
+            file = tmp_path / f"{side}.onnx"
+            program = torch.export.export(small, (x[..., :side, :side].contiguous(),))
+            torch.onnx.export(program, (), file, dynamo=True, verbose=False)
+            graph = onnx.load(file).graph
+            sizes.append((len(graph.node), len(graph.initializer)))
+    finally:
+        small.set_windows([None, None, (3, 4), "full"])
+    assert sizes[0] == sizes[1]
+    assert sizes[1][1] < 200
 
 
 @torch.no_grad()

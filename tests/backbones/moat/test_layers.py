@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
 
-from moat_det.backbones.moat.layers import DropPath, SameConv2d, gelu, same_avg_pool
+from moat_det.backbones.moat.layers import DropPath, SameConv2d, conv_gelu, gelu, same_avg_pool
 
 
 def padding(n: int, kernel: int) -> tuple[int, int]:
@@ -65,3 +67,35 @@ def test_gelu_overwrites_only_where_no_gradient_needs_its_input() -> None:
         y = kept.clone()
         assert gelu(y) is y
     assert torch.equal(y, F.gelu(kept))
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 5)])
+@pytest.mark.parametrize("layer", ["same", "strided", "depthwise", "pointwise"])
+def test_a_convolution_with_gelu_is_one_after_the_other(layer: str, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    conv = {
+        "same": lambda: SameConv2d(8, 16),
+        "strided": lambda: SameConv2d(8, 16, stride=2),
+        "depthwise": lambda: SameConv2d(8, 8, stride=2, groups=8),
+        "pointwise": lambda: nn.Conv2d(8, 16, 1),
+    }[layer]()
+    x = torch.randn(2, 8, *size)
+    expected = nn.functional.gelu(conv(x)).detach()  # with gradients: as it is trained
+    with torch.inference_mode():
+        assert_close(conv_gelu(conv, nn.Identity(), x), expected)
+        norm = nn.BatchNorm2d(expected.shape[1], eps=0).eval()
+        assert_close(conv_gelu(conv, norm, x), expected)
+        with torch.autocast("cpu", torch.bfloat16):
+            low = conv_gelu(conv, nn.Identity(), x)
+    assert low.dtype == torch.bfloat16
+    assert_close(low.float(), expected, atol=0.03, rtol=0.03)
+
+
+def test_a_convolution_with_gelu_counts_as_a_convolution() -> None:
+    x, conv = torch.randn(1, 8, 6, 6), SameConv2d(8, 16)
+    counts = []
+    for norm in (nn.Identity(), nn.BatchNorm2d(16).eval()):  # in one kernel, and in several
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            conv_gelu(conv, norm, x)
+        counts.append(counter.get_total_flops())
+    assert counts == [2 * 16 * 8 * 9 * 36] * 2

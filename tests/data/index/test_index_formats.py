@@ -14,7 +14,7 @@ from helpers.annotation_files import BOXES, NAMES, write_coco, write_images, wri
 from helpers.datasets import open_dataset
 from moat_det.data.config import load_dataset
 from moat_det.data.index import SplitIndex, open_index
-from moat_det.engine.validation_data import dataset_ground_truth
+from moat_det.data.index.labels import labelled_images
 from moat_det.errors import UserError
 from moat_det.evaluation import coco_ground_truth
 
@@ -136,7 +136,7 @@ def test_a_real_set_gives_the_same_batches_and_ground_truth(shared: Path, tmp_pa
     batches, truths = {}, {}
     for name, file in write_sets(shared, tmp_path).items():
         data = load_dataset(file)
-        truth = dataset_ground_truth(open_dataset(data, "val"))
+        truth = labelled_images(open_dataset(data, "val").labels)
         truths[name] = coco_ground_truth(truth, data["names"])
         if name != "mixed":  # which trains on what "coco" does
             init_seeds(7, deterministic=True)
@@ -180,7 +180,7 @@ def test_evaluation_takes_crowds_as_regions_to_ignore(
     crowded: dict[str, Any], settings: dict[str, Any], crowds: list[int]
 ) -> None:
     dataset = open_dataset(crowded, "val", **settings)
-    truth = coco_ground_truth(dataset_ground_truth(dataset), NAMES)
+    truth = coco_ground_truth(labelled_images(dataset.labels), NAMES)
     assert [note["category_id"] for note in truth["annotations"] if note["iscrowd"]] == crowds
     assert all(note["bbox"] == [0, 0, 30, 40] for note in truth["annotations"] if note["iscrowd"])
 

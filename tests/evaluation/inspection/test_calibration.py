@@ -5,8 +5,9 @@ import pytest
 from scipy.special import expit, logit
 
 from moat_det.evaluation.inspection.box_matches import ClassMatches
-from moat_det.evaluation.inspection.calibration import calibrate, calibrated
+from moat_det.evaluation.inspection.calibration import calibrate
 from moat_det.evaluation.inspection.parts import Parts
+from moat_det.evaluation.inspection.shown_probability import calibrated
 
 
 def drawn(count: int, temperature: float, bias: float) -> tuple[list[ClassMatches], Parts]:

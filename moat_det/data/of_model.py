@@ -1,0 +1,83 @@
+"""A dataset that a trained model is measured on: classes, bands and intensities are the model's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+from moat_det.data.config import DatasetConfig, check_channels, load_dataset
+from moat_det.data.images.choose_intensity import check_intensity
+from moat_det.data.images.intensity import Intensity
+from moat_det.data.index.split import SplitIndex
+from moat_det.errors import UserError
+from moat_det.messages import as_given, some
+
+logger = logging.getLogger(__name__)
+
+_SHOWN_NAMES = 10
+
+
+def load_for_model(
+    source: str | Path,
+    split: str,
+    *,
+    names: Sequence[str] | None,
+    channels: int,
+    intensity: Intensity,
+    given: str | Path | None = None,
+) -> DatasetConfig:
+    """Read a dataset's YAML, and check that a model is for it.
+
+    Args:
+        source: The YAML.
+        split: That is measured.
+        names: The model's classes in their order; None where classes do not matter.
+        channels: Bands that the model takes.
+        intensity: That of its training, by which images are read, whatever the YAML says now.
+        given: The YAML as the user wrote it, for messages.
+
+    Raises:
+        UserError: The YAML is not in order, or its classes or channels are not the model's.
+    """
+    given = source if given is None else given
+    data = load_dataset(source, split=split)
+    known, wanted = list(names or ()), list(data["names"].values())
+    if names is not None and known != wanted:
+        pairs = enumerate(zip_longest(known, wanted))
+        first = next(number for number, (name, other) in pairs if name != other)
+        raise UserError(
+            f"the weights know the classes {some(known, _SHOWN_NAMES)}; {as_given(given)} has "
+            f"{some(wanted, _SHOWN_NAMES)}; the first that differs is number {first}: "
+            "validate with the data's own weights, or bring 'names' into the weights' order"
+        )
+    check_channels(channels, data)
+    if data["intensity"].kind not in {"auto", intensity.kind}:
+        logger.warning(
+            f"{given}: 'intensity: {data['intensity']}' is not used, the weights were trained with {intensity}"
+        )
+    data["intensity"] = intensity
+    return data
+
+
+def settle_intensity(intensity: Intensity, index: SplitIndex, channels: int, prefix: str = "") -> Intensity:
+    """Take the full range of the sample type where the training saw 8 bits alone, and say so.
+
+    Args:
+        intensity: That of the training.
+        index: Of the split.
+        channels: Bands that the model takes.
+        prefix: Put before each message.
+
+    Raises:
+        UserError: The samples have no full range.
+    """
+    settled = intensity.settled
+    check_intensity(settled, index.paths, index.report.deep, channels)
+    if settled != intensity and index.report.deep:
+        logger.warning(
+            f"{prefix}{index.report.deep} images have more than 8 bits per sample, those of the training "
+            "had 8: the full range of the sample type becomes 0 to 255"
+        )
+    return settled

@@ -1,0 +1,72 @@
+"""The pictures that a detection leaves: an image with what was found in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from moat_det.detection.detections import Detections
+from moat_det.errors import UserError
+from moat_det.files import atomic_write_bytes
+from moat_det.report.pictures import draw_boxes
+
+_LONGEST_JPEG = 65_500  # pixels of a side
+
+
+def draw_detections(
+    image: np.ndarray,
+    found: Detections,
+    *,
+    line_width: int | None = None,
+    boxes: bool = True,
+    names: bool = True,
+    scores: bool = True,
+) -> np.ndarray:
+    """Draw detections into an image.
+
+    Args:
+        image: (H, W, C) uint8, BGR where C is 3.
+        found: In pixels of the image.
+        line_width: Of a box, in pixels; None follows from the image's size.
+        boxes: Draw them at all.
+        names: Name them.
+        scores: Say the score beside the name.
+
+    Returns:
+        A new picture (H, W, 3) uint8, BGR.
+    """
+    picture = as_picture(image)
+    if not boxes:
+        return picture.copy()
+    texts = [
+        "" if not names else f"{name} {score:.2f}" if scores else name
+        for name, score in zip(found.classes, found.score.tolist(), strict=True)
+    ]
+    rgb = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_BGR2RGB)
+    drawn = draw_boxes(rgb, found.xyxy, texts, found.cls.tolist(), line=line_width)
+    return cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
+
+
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """Give (H, W, 3), BGR, to draw of an image (H, W, C): of bands the first three as RGB, or the first as gray."""
+    if image.shape[2] == 3:
+        return image
+    bands = image[..., [0, 0, 0]] if image.shape[2] < 3 else image[..., 2::-1]
+    return np.ascontiguousarray(bands)
+
+
+def write_picture(path: Path, picture: np.ndarray, *settings: int) -> None:
+    """Write a picture (H, W, 3), BGR, to `path` with the suffix of a JPEG, or of a PNG where a JPEG cannot be so long.
+
+    Args:
+        path: Without suffix.
+        picture: The picture.
+        *settings: For OpenCV's encoder of JPEG.
+    """
+    suffix, settings = (".jpg", settings) if max(picture.shape[:2]) <= _LONGEST_JPEG else (".png", ())
+    encoded, content = cv2.imencode(suffix, picture, settings)
+    if not encoded:
+        raise UserError(f"{path}{suffix}: the picture of {picture.shape} could not be encoded; leave it out")
+    atomic_write_bytes(f"{path}{suffix}", content.tobytes())

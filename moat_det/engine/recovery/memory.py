@@ -1,0 +1,17 @@
+"""Memory that is full in a training: it goes on from its last checkpoint with half the batch."""
+
+from __future__ import annotations
+
+_SIGNS = (
+    "out of memory",
+    "can't allocate memory",  # torch's on the CPU
+    "not enough memory",  # the same on Windows
+    "could not create a memory object",  # oneDNN's
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory for the tensors of a batch."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+    )

@@ -1,0 +1,79 @@
+"""The folder of a run: claimed before anything is written, so that no two runs share one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from moat_det.errors import UserError
+from moat_det.files import claim_folder
+from moat_det.paths import PROJECT
+
+logger = logging.getLogger(__name__)
+
+
+LOCK = "run.lock"
+"""An empty file in the folder of a training; whoever trains holds it."""
+
+
+def hold_run(folder: Path) -> FileLock:
+    """Keep other trainings out of the folder of a run, until the lock is released or the process ends.
+
+    Raises:
+        OSError: The lock cannot be made.
+        UserError: Another training holds it.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"{folder}: another training is at work in this folder; wait until it ends, or choose another --name"
+        ) from None
+    return lock
+
+
+def claim_run(args: Any) -> Path:
+    """Make the folder of a run, which is its own unless the user let it exist.
+
+    Args:
+        args: The engine's arguments: `project`, `name`, `exist_ok`, and `mode`, the name where none is given.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    return claim_folder(Path(args.project or PROJECT, args.name or args.mode), args.exist_ok)
+
+
+def check_apart(folder: Path, root: str | None) -> None:
+    """Make sure that results take the place of no image, and of no label beside it.
+
+    Args:
+        folder: Of the run; the user may have let it exist.
+        root: The folder that the run reads.
+
+    Raises:
+        UserError: It lies in the folder of the run.
+    """
+    if root is not None and Path(root).resolve().is_relative_to(folder):
+        raise UserError(
+            f"--project and --name: {folder} holds the images that are read, and results would take the place of files "
+            "there; choose another folder"
+        )
+
+
+def tell_results(project: str | Path | None, root: str | None, files: Iterable[str]) -> None:
+    """Say where `files`, which lie below `root`, are in part those that earlier runs of a project have written."""
+    project = Path(project or PROJECT).resolve()
+    if root is None or Path(root).resolve().is_relative_to(project):
+        return
+    results = sum(Path(file).is_relative_to(project) for file in files)
+    if results:
+        logger.warning(
+            f"{results} of the files lie below {project}, where results of runs go: if they are some, name a --project "
+            "that is not in the source"
+        )

@@ -1,0 +1,44 @@
+"""How fast the batch statistics follow the first steps of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from moat_det.engine import MOAT
+from moat_det.engine.checkpoint import load_checkpoint
+from moat_det.engine.trainer import Trainer
+
+
+def begin(demo: Path, model: Path, project: Path, **options: object) -> tuple[Trainer, nn.BatchNorm2d]:
+    """Begin the first epoch of a training; gives one of its norms too."""
+    trainer = MOAT(model).make_trainer(
+        data=str(demo), imgsz=64, batch=8, plots=False, workers=0, project=str(project), **options
+    )
+    trainer._setup_train()
+    trainer.epoch = 0
+    trainer._model_train()
+    return trainer, next(module for module in trainer.model.modules() if isinstance(module, nn.BatchNorm2d))
+
+
+def test_they_follow_the_first_steps_in_proportion_to_their_number(
+    demo: Path, model_yaml: Path, tmp_path: Path
+) -> None:
+    trainer, norm = begin(demo, model_yaml, tmp_path)
+    batch = next(iter(trainer.train_loader))
+    used = []
+    for steps in (0, 1, 2, 48, 1000):
+        norm.num_batches_tracked.fill_(steps)
+        trainer.preprocess_batch(dict(batch))
+        used.append(norm.momentum)
+    assert used == pytest.approx([1, 2 / 3, 1 / 2, 0.04, 0.03])
+
+
+def test_a_model_that_has_learnt_keeps_its_own(demo: Path, trained: Path, tmp_path: Path) -> None:
+    best = trained / "weights" / "best.pt"
+    trainer, norm = begin(demo, trained / "weights" / "best.pt", tmp_path, weights=str(best))
+    trainer.preprocess_batch(dict(next(iter(trainer.train_loader))))
+    assert norm.momentum == 0.03
+    assert load_checkpoint(best).weights["model.backbone.stem.norm_0.num_batches_tracked"] > 0

@@ -1,0 +1,332 @@
+"""What stops or spoils a training costs no more than it must: see `engine/recovery/`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from moat_det.cli import main as cli
+from moat_det.detector.detector import Detector
+from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
+from moat_det.engine.recovery import disk
+from moat_det.engine.recovery.disk import when_there_is_room
+from moat_det.engine.recovery.memory import is_out_of_memory
+from moat_det.engine.recovery.signals import Signals
+from moat_det.engine.trainer import Trainer
+from moat_det.errors import UserError
+from moat_det.run_folder import hold_run
+
+SMALL = ["--imgsz", "64", "--batch", "8", "--plots", "false", "--workers", "0"]
+BATCHES = 3  # of an epoch: 24 images
+
+
+@pytest.fixture
+def words(demo: Path, model_yaml: Path, tmp_path: Path) -> list[str]:
+    given = ["--data", str(demo), "--model", str(model_yaml), "--epochs", "2", "--project", str(tmp_path)]
+    return [*given, *SMALL]
+
+
+@pytest.fixture
+def at_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Trainer, int], None]], list[int]]:
+    """Do something before the pass of each batch, of which the number from 0 in the run is told."""
+
+    def install(action: Callable[[Trainer, int], None]) -> list[int]:
+        preprocess, seen = Trainer.preprocess_batch, []
+
+        def before(self: Trainer, batch: dict[str, Any]) -> dict[str, Any]:
+            batch = preprocess(self, batch)
+            if "passed" not in batch:
+                seen.append(len(batch["img"]))
+                action(self, len(seen) - 1)
+            return batch
+
+        monkeypatch.setattr(Trainer, "preprocess_batch", before)
+        return seen
+
+    return install
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(run / "weights" / "last.pt").weights
+
+
+def rows(run: Path) -> list[list[str]]:
+    """The rows of results.csv without the time."""
+    return [[row.split(",")[0], *row.split(",")[2:]] for row in (run / "results.csv").read_text().splitlines()]
+
+
+def spoil(detector: Detector, gradient: float) -> None:
+    """Let the next pass end in a gradient that is no number."""
+    parameter = next(detector.parameters())
+    handle = parameter.register_hook(lambda found: (handle.remove(), found * gradient)[1])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_step_without_a_number_is_left_out(
+    value: float, words: list[str], at_batch: Any, tmp_path: Path, log: list[str]
+) -> None:
+    at_batch(lambda trainer, number: spoil(trainer.model, value) if number in {1, 4} else None)
+    cli.train([*words, "--debug"])
+    assert sum("the step is left out" in line for line in log) == 2
+    assert "2 so far" in "\n".join(log)
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "train").values())
+    assert len(rows(tmp_path / "train")) == 1 + 2
+
+
+def test_after_several_the_run_goes_back_with_half_the_rate(
+    words: list[str], at_batch: Any, tmp_path: Path, log: list[str]
+) -> None:
+    words[words.index("--epochs") + 1] = "4"
+    at_batch(lambda trainer, number: spoil(trainer.model, float("nan")) if 4 <= number < 9 else None)
+    rates = []
+    save = Trainer.save_model
+
+    def note(self: Trainer) -> bool:
+        rates.append(self.optimizer.param_groups[0]["initial_lr"])
+        return save(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "save_model", note)
+        cli.train([*words, "--debug"])
+    assert any("the learning rate is half" in line for line in log)
+    assert rates[-1] == rates[0] / 2
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "train").values())
+
+
+def test_without_a_checkpoint_it_ends_in_one_line(
+    words: list[str], at_batch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_batch(lambda trainer, number: spoil(trainer.model, float("nan")))
+    words[words.index("--batch") + 1] = "4"  # six batches
+    with pytest.raises(SystemExit) as stopped:
+        cli.train(words)
+    assert stopped.value.code == 2
+    assert "in 5 steps in a row, in epoch 1: lower --lr0" in capsys.readouterr().err
+
+
+CUDA_FULL = "CUDA out of memory. Tried to allocate 2 GiB"
+CPU_FULL = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
+
+
+@pytest.mark.parametrize(
+    ("message", "full"),
+    [(CUDA_FULL, 1), (CPU_FULL, 1), (CUDA_FULL, 4)],
+    ids=["as the engine does it", "of a CPU", "in the second epoch"],
+)
+def test_where_the_memory_is_full_the_batch_halves_and_a_step_stays(
+    message: str, full: int, words: list[str], at_batch: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps: list[int] = []
+    images: list[int] = []
+    step = Trainer.optimizer_step
+
+    def fill(trainer: Trainer, number: int) -> None:
+        if number == full:
+            raise RuntimeError(message)
+
+    def count(self: Trainer) -> None:
+        steps.append(sum(images))
+        images.clear()
+        step(self)
+
+    def note(trainer: Trainer, number: int) -> None:
+        fill(trainer, number)
+        images.append(seen[number])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "optimizer_step", count)
+        seen = at_batch(note)
+        cli.train([*words, "--debug"])
+    assert seen[:full] == [8] * full
+    assert set(seen[full + 1 :]) == {4}
+    assert set(steps) == {8}
+    assert len(rows(tmp_path / "train")) == 1 + 2
+    assert "batch" in caplog.text
+    assert load_checkpoint(tmp_path / "train/weights/last.pt").args["batch"] == 4
+
+
+def test_what_is_no_lack_of_memory_ends_the_training(words: list[str], at_batch: Any) -> None:
+    def fail(trainer: Trainer, number: int) -> None:
+        raise RuntimeError("shapes differ")
+
+    at_batch(fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        cli.train([*words, "--debug"])
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+    room = iter([0, 0, 0, 10, 200, 200])
+    monkeypatch.setattr(disk, "_free", lambda folder: next(room))
+    slept: list[float] = []
+    monkeypatch.setattr(disk.time, "sleep", slept.append)
+    tries = []
+
+    def write() -> None:
+        tries.append(None)
+        if len(tries) == 1:
+            raise OSError(errno.ENOSPC, "full")
+
+    when_there_is_room(write, tmp_path, 100)
+    assert len(tries) == 2
+    assert len(slept) == 3
+    assert sum("the disk is full" in line for line in log) == 1
+    assert "there is room again" in log[-1]
+
+
+@pytest.mark.parametrize(("code", "free"), [(errno.ENOSPC, 1000), (errno.EACCES, 0)])
+def test_what_waiting_does_not_help_ends(code: int, free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "_free", lambda folder: free)
+
+    def write() -> None:
+        raise OSError(code, os.strerror(code))
+
+    with pytest.raises(OSError, match=os.strerror(code)):
+        when_there_is_room(write, tmp_path, 100)
+
+
+MORE = ("--nbs", "16", "--multi-scale", "0.5", "--rect")
+
+
+@pytest.fixture(scope="module")
+def whole(demo: Path, model_yaml: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The run that nothing has stopped, with more options."""
+
+    @cache
+    def train(*more: str) -> Path:
+        project = tmp_path_factory.mktemp("whole")
+        given = ["--data", str(demo), "--model", str(model_yaml), "--epochs", "2", "--project", str(project)]
+        cli.train([*given, *SMALL, *more, "--debug"])
+        return project / "train"
+
+    return train
+
+
+def check_equal(whole: Path, cut: Path) -> None:
+    resumed = weights(cut)
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in weights(whole).items())
+    assert rows(whole) == rows(cut)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize(
+    ("stop", "more"),
+    [(1, ()), (BATCHES, MORE), (2 * BATCHES, MORE)],
+    ids=["in the first epoch", "in the second", "in its validation"],
+)
+def test_a_run_that_is_stopped_amid_an_epoch_ends_as_the_uncut_one(
+    stop: int, more: tuple[str, ...], words: list[str], whole: Callable[..., Path], at_batch: Any, tmp_path: Path
+) -> None:
+    expected, validate = whole(*more), Trainer.validate
+
+    def interrupted(self: Trainer) -> Any:
+        if stop == 2 * BATCHES and self.epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return validate(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "validate", interrupted)
+        at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == stop else None)
+        with pytest.raises(SystemExit) as stopped:
+            cli.train([*words, *more])
+    assert stopped.value.code == 128 + signal.SIGTERM
+    last = tmp_path / "train/weights/last.pt"
+    position = load_checkpoint(last).training["position"]  # type: ignore[index]
+    assert position["batches"] == (BATCHES if stop == 2 * BATCHES else stop % BATCHES + 1)
+
+    seen = at_batch(lambda trainer, number: None)
+    cli.train(["--resume", str(last), "--debug"])
+    assert len(seen) == (0 if stop == 2 * BATCHES else 2 * BATCHES - 1 - stop)
+    check_equal(expected, tmp_path / "train")
+
+
+def test_a_killed_run_goes_on_from_the_checkpoint_of_the_last_minutes(
+    words: list[str], whole: Callable[..., Path], at_batch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """What nothing writes a checkpoint for."""
+
+    def kill(trainer: Trainer, number: int) -> None:
+        if number == 2:
+            raise Killed
+
+    at_batch(kill)
+    with pytest.raises(Killed):
+        cli.train([*words, "--save-minutes", "1e-9", "--debug"])
+    monkeypatch.undo()
+    cli.train(["--resume", "--project", str(tmp_path), "--debug"])
+    check_equal(whole(), tmp_path / "train")
+
+
+def test_a_signal_waits_for_the_batch_and_a_second_one_does_not() -> None:
+    class Asked(KeyboardInterrupt):
+        pass
+
+    def ask(number: int, frame: Any) -> None:
+        raise Asked
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        signals = Signals()
+        with signals.taken():
+            signals.hold()
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(Asked):
+                signals.release()
+            signals.hold()
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(Asked):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is ask
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_resume_takes_the_newest_run_that_is_whole(trained: Path, tmp_path: Path, log: list[str]) -> None:
+    checkpoint = load_checkpoint(trained / "weights/best.pt")
+    for age, (name, training) in enumerate({"a": {}, "b": {"epoch": 0}, "c": {"epoch": 1}, "d": None}.items()):
+        path = tmp_path / name / "weights/last.pt"
+        Checkpoint(**{**vars(checkpoint), "training": training}).save(path)
+        if name == "c":
+            path.write_bytes(path.read_bytes()[:-100])
+        os.utime(path, (age, age))
+    assert newest_run(tmp_path) == tmp_path / "b/weights/last.pt"
+    assert any("c/weights/last.pt is no checkpoint, or a damaged one" in line for line in log)
+
+
+def test_two_trainings_do_not_share_a_folder(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom moat_det.run_folder import hold_run\n"
+        "lock = hold_run(Path(sys.argv[1]))\nprint('held', flush=True)\nsys.stdin.read()\n"
+    )
+    run = tmp_path / "train"
+    run.mkdir()
+    (run / "results.csv").write_text("epoch\n1\n")
+    command = [sys.executable, "-c", program, str(run)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(SystemExit) as stopped:
+            cli.train([*words, "--exist-ok"])
+        assert stopped.value.code == 2
+        assert "another training is at work in this folder" in capsys.readouterr().err
+        other.kill()  # whoever dies lets go
+    assert (run / "results.csv").read_text() == "epoch\n1\n"
+    hold_run(run).release()
+    first = hold_run(run)
+    with pytest.raises(UserError, match="another training"):
+        hold_run(run)
+    first.release()
