@@ -408,7 +408,7 @@ class Trainer(DetectionTrainer):
         enough = batch["share"].total >= MIN_IMAGES_FOR_BATCH_STATISTICS
         for module in self._batch_norms:
             module.train(enough)
-            if self._options.weights is None:
+            if self._options.weights is None and module.num_batches_tracked is not None:
                 module.momentum = max(BN_MOMENTUM, 2 / (2 + int(module.num_batches_tracked)))
         self._share.set(batch["share"])
         return batch
