@@ -56,12 +56,12 @@ class BaseDetector(DetectionModel):
         """Say in a few words what it is."""
         return str(self.yaml.get("yaml_file", "model of the engine"))
 
-    def initialize_prior(self, image_size: Sequence[float], objects: Sequence[float]) -> None:
+    def initialize_prior(self, image_size: Sequence[float], objects: Sequence[float] | None = None) -> None:
         """Start from the scores that say nothing about an image yet.
 
         Args:
             image_size: Its height and width in pixels.
-            objects: Expected objects in it, of each class (nc,); above 0.
+            objects: Expected objects in it, of each class (nc,), above 0; None for five in all.
         """
 
     def prepare(self, device: torch.device, mixed: bool = True, training: bool = False) -> None:

@@ -122,9 +122,9 @@ class Detector(BaseDetector):
         """Say which backbone it stands on."""
         return f"detector on {self.yaml['backbone'].get('name')}"
 
-    def initialize_prior(self, image_size: Sequence[float], objects: Sequence[float]) -> None:
+    def initialize_prior(self, image_size: Sequence[float], objects: Sequence[float] | None = None) -> None:
         """Start from the scores that say nothing about an image yet; see `Head.bias_init`."""
-        self.head.bias_init(image_size, objects)
+        self.head.bias_init(image_size, 5.0 if objects is None else objects)
 
     def prepare(self, device: torch.device, mixed: bool = True, training: bool = False) -> None:
         """Take the number format that `device` computes in fastest, and channels_last; the weights stay float32.

@@ -34,7 +34,7 @@ from moat_det.detector.build import build_model
 from moat_det.detector.detector import BN_MOMENTUM
 from moat_det.engine.accumulation import Accumulation
 from moat_det.engine.batch_plots import plot_batch
-from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
+from moat_det.engine.checkpoint import Checkpoint, is_checkpoint, load_checkpoint
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.distributed.batch_norm import level_statistics, synchronize
 from moat_det.engine.distributed.batches import ShareOfBatches
@@ -245,7 +245,7 @@ class Trainer(DetectionTrainer):
         return make_loader(dataset, self.args.workers, self.device, train, drop_last, self.group.rank, self.group.size)
 
     def setup_model(self) -> Checkpoint | None:
-        """Build the model; load the weights that it goes on from.
+        """Build the model; load the weights that it starts from, or goes on from.
 
         Returns:
             The checkpoint to resume, or None.
@@ -261,6 +261,15 @@ class Trainer(DetectionTrainer):
             check_channels(self._checkpoint.channels, self.data)
             assert self._checkpoint.training is not None
             self.model.load_state_dict(self._checkpoint.training["weights"])
+        else:
+            self.model.initialize_prior(self._shape)
+            if self._options.weights is not None:
+                load_weights(
+                    self.model,
+                    self._options.weights,
+                    remap_classes=self.args.cls_remap,
+                    by_order=self._options.weights_by_order,
+                )
         self.model.prepare(self.device, self._options.mixed, training=True)
         if self._options.sync_bn and self.group.size > 1:
             synchronize(self.model)
@@ -316,7 +325,7 @@ class Trainer(DetectionTrainer):
         indices = {"train": self.train_loader.dataset.index, self.args.split: self.test_loader.dataset.index}
         self.data_identity = {split: index.identity() for split, index in indices.items()}
         if fresh:
-            self._initialize_weights()
+            self._follow_objects()
         if self._checkpoint is not None:
             check_same_data(self._checkpoint, self.data_identity, self.data["yaml_file"])
         self._say_good_parts()
@@ -342,18 +351,15 @@ class Trainer(DetectionTrainer):
         some_idle = bool(self._options.freeze_backbone) or unwrap_model(self.model).engine_recipe
         self.model = share_gradients(self.model, bool(self.args.compile), some_idle)
 
-    def _initialize_weights(self) -> None:
-        """Start from the scores that the data's objects make likely, and from the weights that were given."""
-        model, dataset = unwrap_model(self.model), self.train_loader.dataset
+    def _follow_objects(self) -> None:
+        """Let a head that has learnt nothing start from the scores that the data's objects make likely."""
+        weights = self._options.weights
+        if self._checkpoint is not None or (weights is not None and is_checkpoint(weights)):
+            return
+        dataset = self.train_loader.dataset
         images = len(dataset) if dataset.good_parts is None else len(dataset.good_parts)
-        model.initialize_prior(self._shape, expected_objects(dataset.labels, len(self.data["names"]), images))
-        if self._options.weights is not None:
-            load_weights(
-                model,
-                self._options.weights,
-                remap_classes=self.args.cls_remap,
-                by_order=self._options.weights_by_order,
-            )
+        objects = expected_objects(dataset.labels, len(self.data["names"]), images)
+        unwrap_model(self.model).initialize_prior(self._shape, objects)
 
     def _say_good_parts(self) -> None:
         """Say what an epoch takes where it does not take every image."""

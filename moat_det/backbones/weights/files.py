@@ -127,7 +127,7 @@ def _load_torch(path: Path) -> dict[str, Tensor]:
             if str(name).startswith(_BACKBONE_IN_DETECTOR)
         }
     for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict) and content[wrapper]:
             content = content[wrapper]
     if not isinstance(content, dict) or not all(
         isinstance(n, str) and isinstance(t, Tensor) for n, t in content.items()

@@ -52,6 +52,9 @@ class Drawings:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def partner(self) -> int:
+        return random.randrange(len(self))
+
     def get_image_and_label(self, index: int) -> dict[str, Any]:
         return sample(*self.samples[index]) | {"rect_shape": self.shape}
 
