@@ -60,7 +60,10 @@ def _fuses(x: Tensor) -> bool:
     if torch.is_grad_enabled() or is_exporting() or torch.compiler.is_compiling() or x.device.type != "cpu":
         return False
     dtypes = {x.dtype, torch.get_autocast_dtype("cpu")} if torch.is_autocast_enabled("cpu") else {x.dtype}
-    return torch.backends.mkldnn.is_available() and dtypes <= {torch.float32, torch.bfloat16}
+    if not torch.backends.mkldnn.is_available() or not dtypes <= {torch.float32, torch.bfloat16}:
+        return False
+    # Without the instructions for bfloat16 the kernel refuses it, where torch's own convolution emulates it.
+    return torch.bfloat16 not in dtypes or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @register_flop_formula(torch.ops.mkldnn._convolution_pointwise)
