@@ -116,6 +116,7 @@ def draw(path: Path, points: Sequence[Point], title: str) -> None:
         axes.plot([1e3 * p.seconds for p in own], [p.ap for p in own], marker="o", color=f"C{number}", label=model)
         for p in own:
             axes.annotate(p.imgsz, (1e3 * p.seconds, p.ap), xytext=(5, -10), textcoords="offset points", fontsize=8)
+    axes.margins(0.1)
     axes.set(xscale="log", xlabel="time of an image [ms]", ylabel="AP", title=title)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -40,7 +41,8 @@ def read_output(output: Any) -> tuple[Tensor, list[int] | None]:
     raw = output[1] if len(output) > 1 else None
     if not isinstance(raw, Mapping) or "feats" not in raw:
         return output[0], None
-    return output[0], [level.shape[-2:].numel() for level in raw["feats"]]
+    # Not `Size.numel()`, which makes torch.export take the sizes of its example for those of every input.
+    return output[0], [prod(level.shape[-2:]) for level in raw["feats"]]
 
 
 def non_max_suppression(
