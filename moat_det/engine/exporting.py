@@ -25,9 +25,9 @@ from moat_det.export.options import EXACT_IMAGES, JUDGED_IMAGES
 from moat_det.export.subject import Subject
 from moat_det.messages import some
 from moat_det.runtime.digests import sha256
+from moat_det.runtime.metadata import LEAST_SIDE
 
 _SHOWN_NAMES = 10
-_LEAST_SIDE = 64  # of which the coarsest map has two cells a side
 
 
 def export_checkpoint(model: BaseDetector, trained: Trained, weights: Path, options: ExportOptions) -> Exported:
@@ -53,8 +53,8 @@ def _subject(model: BaseDetector, trained: Trained, weights: Path, options: Expo
     trained_size = trained.size or (640, 640)
     sides = options.imgsz or list(trained_size)
     shape = round_up((sides[0], sides[-1]), stride)
-    if min(shape) < _LEAST_SIDE:
-        raise UserError(f"--imgsz {shape[0]} {shape[1]}: exported files take sides of {_LEAST_SIDE} pixels or more")
+    if min(shape) < LEAST_SIDE:
+        raise UserError(f"--imgsz {shape[0]} {shape[1]}: exported files take sides of {LEAST_SIDE} pixels or more")
     model = deepcopy(model)
     window = None if options.window is None else read_window(options.window)
     chooser = WindowChooser(model, trained.size, window, options.position)

@@ -15,6 +15,8 @@ from moat_det.errors import UserError
 
 FILE = "metadata.json"
 VERSION = 1
+LEAST_SIDE = 64
+"""Of an input, in pixels: the coarsest map has two cells a side then, and OpenVINO's pooling wants as many."""
 """Counts what a reader of an older version would misread."""
 
 
@@ -136,7 +138,12 @@ class Metadata:
         return size_policy(imgsz or self.imgsz, self.stride, rect=True, max_pixels=max_pixels)
 
     def check(self, height: int, width: int) -> None:
-        """Raise UserError where an input of that size gets other windows from the checkpoint than the file has."""
+        """Raise UserError where the file takes no input of that size, or attends otherwise than its checkpoint."""
+        if self.shape is None and min(height, width) < LEAST_SIDE:
+            raise UserError(
+                f"an input of {height} x {width} is narrower than the {LEAST_SIDE} pixels that {self.file} takes: "
+                "give a larger --imgsz"
+            )
         if self.largest is not None and (height > self.largest[0] or width > self.largest[1]):
             raise UserError(
                 f"an input of {height} x {width} is larger than {self.largest[0]} x {self.largest[1]}, up to which "

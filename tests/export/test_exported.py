@@ -22,12 +22,15 @@ import yaml
 from moat_det import MOAT
 from moat_det.cli.main import run
 from moat_det.demo import NAMES
+from moat_det.detector.build import build_model
 from moat_det.errors import UserError
+from moat_det.export.graph import Predictions, trace
 from moat_det.runtime import RuntimeDetector, load
 from moat_det.runtime.metadata import Metadata
 from moat_det.runtime.speed import say_faster
 
 Export = Callable[..., Path]
+SLIM = {"name": "slim", "base": "tiny_moat0", "depths": [1, 1, 1, 1], "channels": [8, 16, 32, 32]}
 
 
 def pictures(images: Path) -> list[Path]:
@@ -216,6 +219,24 @@ def test_sizes_at_which_the_checkpoint_takes_other_windows_are_refused(copy: Pat
     facts.check(96, 128)
     with pytest.raises(UserError, match="an input of 128 x 128 is larger than 96 x 128, up to which"):
         facts.check(128, 128)
+
+
+def test_an_input_that_is_narrower_than_two_cells_is_refused(copy: Path) -> None:
+    facts = replace(Metadata.read(copy), shape=None, largest=None)
+    facts.check(64, 64)
+    with pytest.raises(UserError, match="an input of 32 x 128 is narrower than the 64 pixels"):
+        facts.check(32, 128)
+
+
+@pytest.mark.parametrize("backbone", [SLIM, {"name": "timm/mobilenetv2_050"}])
+def test_no_size_of_the_example_goes_into_a_file_of_varying_sizes(backbone: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    model = Predictions(build_model({"backbone": backbone, "neck": {"channels": [16, 16, 16]}}, 2).eval(), dynamic=True)
+    # Guards on the example's sizes become constants here, before any format is written.
+    traced = trace(model, torch.zeros(2, 3, 96, 128, dtype=torch.uint8)).run_decompositions().module()
+    for shape in ((1, 3, 64, 64), (3, 3, 160, 96)):
+        images = torch.randint(0, 256, shape, dtype=torch.uint8)
+        torch.testing.assert_close(traced(images), model(images), rtol=1e-4, atol=1e-3)
 
 
 def test_the_user_s_model_stays_as_it_was(checkpoint: Path, images: Path, tmp_path: Path) -> None:
