@@ -30,6 +30,7 @@ COMMANDS = {
     "backbones": "List the backbones, ours and those of timm, with their size and the licence of their weights.",
     "weights": "Write the weights of a backbone as .safetensors, bit for bit.",
     "bench": "Compare the accuracy of detectors: models x datasets x seeds, on test splits.",
+    "tune": "Search the training settings that suit a dataset, within a budget of time.",
     "benchmark": "Measure time and peak memory of detectors, or of attention alone.",
     "demo": "Draw the demo set: parts with defects, YOLO labels and COCO annotations.",
 }

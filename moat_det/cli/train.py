@@ -28,10 +28,11 @@ class ModelChoice:
 
 def new_model(arguments: Arguments) -> MOAT:
     """Build the model that a new training begins with; its arguments are taken out."""
-    return MOAT(_take_model(arguments) or DEFAULT_BACKBONE)
+    return MOAT(take_model(arguments) or DEFAULT_BACKBONE)
 
 
-def _take_model(arguments: Arguments) -> str | None:
+def take_model(arguments: Arguments) -> str | None:
+    """Take the model that was named out of the arguments; None where none was."""
     chosen = arguments.take(ModelChoice).backbone
     return arguments.engine.pop("model", None) or chosen
 
@@ -45,7 +46,7 @@ def _train(arguments: Arguments) -> None:
     if not resume:
         model = new_model(arguments)
     else:
-        chosen = _take_model(arguments)
+        chosen = take_model(arguments)
         model = MOAT(resume if isinstance(resume, str) else DEFAULT_BACKBONE)
         if chosen:
             arguments.engine["model"] = chosen  # which is compared with the run's own

@@ -36,6 +36,24 @@ def with_window(mapping: Mapping[str, Any], window: WindowSpec) -> dict[str, Any
     return {**mapping, "backbone": {**backbone, "window": window}}
 
 
+def with_drop_path(mapping: Mapping[str, Any], rate: float) -> dict[str, Any]:
+    """Give a copy of the configuration whose backbone drops branches at another rate.
+
+    Args:
+        mapping: The configuration.
+        rate: Of dropped branches at the end of the backbone, in [0, 1).
+
+    Raises:
+        UserError: It is one of the engine's, which drop none.
+    """
+    if is_peer(mapping):
+        raise UserError(f"--drop-path {rate}: leave it out, the engine's models drop no branches")
+    backbone = mapping["backbone"]
+    backbone = {"name": backbone} if isinstance(backbone, str) else backbone
+    name = "drop_path_rate" if is_timm(backbone.get("name")) else "drop_path"
+    return {**mapping, "backbone": {**backbone, name: rate}}
+
+
 def find_config(name_or_path: str | Path) -> dict[str, Any]:
     """Read the configuration of a backbone's name, of a YAML's path, or of one of the engine's models (yolo11n.yaml).
 

@@ -26,7 +26,7 @@ from moat_det.data.strict_yaml import read_yaml
 from moat_det.demo import dataset_source
 from moat_det.detection.classes import check_classes
 from moat_det.detection.thresholds import Thresholds
-from moat_det.detector.build import build_model, find_config, with_window
+from moat_det.detector.build import build_model, find_config, with_drop_path, with_window
 from moat_det.detector.detector import Detector
 from moat_det.engine.arguments import check_overrides, check_training_batch, settle, training_defaults
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
@@ -118,10 +118,10 @@ class MOAT(Model):
         Args:
             **kwargs: `data`, and any training argument of the engine; `weights` ("imagenet", or a file), to start from;
                 `freeze_backbone`, the epochs at the start that hold the backbone still; `layer_decay`, a factor on the
-                learning rate for each layer of the backbone, from neck to stem; `window`, the attention windows,
-                instead of the configuration's; `augmentation`, a preset ("surface") or a YAML, which stands between
-                the arguments given here and the defaults. `imgsz` is one number, for squares, or height and width, or
-                "auto", the median shape of the data.
+                learning rate for each layer of the backbone, from neck to stem; `drop_path` and `window`, the rate of
+                dropped branches and the attention windows, instead of the configuration's; `augmentation`, a preset
+                ("surface") or a YAML, which stands between the arguments given here and the defaults. `imgsz` is one
+                number, for squares, or height and width, or "auto", the median shape of the data.
 
         Returns:
             The figures of the best epoch's model, which is the model from then on.
@@ -380,6 +380,8 @@ class MOAT(Model):
         if "window" in given:
             given["window"] = read_window(given["window"])
             config = with_window(config, given["window"])
+        if "drop_path" in given:
+            config = with_drop_path(config, given["drop_path"])
         options = TrainOptions(config, nbs_follows_batch=follows, **{**given, "weights": weights and str(weights)})
         if self.model.backbone is None and (options.freeze_backbone or options.layer_decay != 1):
             option = "--freeze-backbone" if options.freeze_backbone else "--layer-decay"

@@ -30,6 +30,7 @@ class TrainOptions:
         freeze_backbone: Epochs at the start in which the backbone is held still.
         layer_decay: Factor on the learning rate for each layer of the backbone on the way from the neck to the stem;
             1 is off.
+        drop_path: The rate of dropped branches that was given instead of the configuration's, which has it by now.
         window: The attention windows that were given instead of the configuration's, which has them by now.
         shape: Height and width of every image in pixels, multiples of the model's stride; None for squares of the
             engine's `imgsz`, or rectangles with its `rect`.
@@ -59,6 +60,9 @@ class TrainOptions:
     layer_decay: float = option(
         1.0, "factor on the learning rate for each backbone layer from neck to stem, e.g. 0.9; 1 is off"
     )
+    drop_path: float | None = option(
+        None, "rate of dropped branches at the backbone's end, 0 to below 1 (default: the backbone's own)"
+    )
     window: WindowSpec | None = option(None, WINDOW, takes="str")
     shape: Shape | None = None
     augmentation: dict[str, Any] | None = option(
@@ -84,6 +88,8 @@ class TrainOptions:
         """Check the values."""
         if self.good_parts is not None and not 0 <= self.good_parts < 1:
             raise UserError(f"--good-parts {self.good_parts}: must be a share, from 0 to below 1")
+        if self.drop_path is not None and not 0 <= self.drop_path < 1:
+            raise UserError(f"--drop-path {self.drop_path}: must be a rate, from 0 to below 1")
         if type(self.freeze_backbone) is not int or self.freeze_backbone < 0:
             raise UserError(f"--freeze-backbone {self.freeze_backbone}: must be a number of epochs, 0 or more")
         if not isinstance(self.layer_decay, (int, float)) or not 0 < self.layer_decay <= 1:

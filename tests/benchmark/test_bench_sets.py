@@ -9,7 +9,7 @@ import yaml
 
 from helpers.annotation_files import write_coco, write_images, write_voc, write_yolo
 from helpers.dataset_files import noise
-from moat_det.benchmark.accuracy.sets import BenchSet, make_sets
+from moat_det.benchmark.accuracy.sets import BenchSet, make_sets, split_training
 from moat_det.data.config import load_dataset, reading, split_paths
 from moat_det.data.index import open_index
 from moat_det.errors import UserError
@@ -96,3 +96,16 @@ def test_every_format_is_split_alike(tmp_path: Path, kind: str) -> None:
 def test_one_group_cannot_be_split(make_set: Callable[[dict[str, str | None]], Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="one group"):
         make_sets([str(make_set(boards(1, 3)))], tmp_path / "out", group="board")
+
+
+def test_a_part_of_train_chooses_though_the_data_has_a_test(
+    make_set: Callable[[dict[str, str | None]], Path], tmp_path: Path
+) -> None:
+    data = make_set(boards(10, 3))
+    data.write_text(data.read_text() + "test: images/absent\n")
+    made = split_training(str(data), tmp_path / "out", 0.2, r"^(board\d+)_", seed=1)
+    assert made.images == {"train": 24, "val": 6, "test": 30}
+    groups = {split: {name[:7] for name in files_of(made, split)} for split in ("train", "val")}
+    assert len(groups["val"]) == 2
+    assert not groups["train"] & groups["val"]
+    assert load_dataset(made.yaml_file, "test")["test"] == [str(data.parent / "images/val")]

@@ -14,6 +14,7 @@ import yaml
 
 from moat_det.cli import main as cli
 from moat_det.detection.classes import check_classes
+from moat_det.detector.build import build_model, with_drop_path
 from moat_det.engine import MOAT
 from moat_det.engine.arguments import settle
 from moat_det.engine.checkpoint import load_checkpoint
@@ -174,3 +175,16 @@ def test_many_absent_classes_do_not_fill_the_screen() -> None:
         check_classes(range(20000), {0: "a"})
     assert len(str(raised.value)) < 600
     assert "there are 0 to 0" in str(raised.value)
+
+
+def test_the_drop_path_of_a_training_is_its_backbones(demo: Path, model_yaml: Path, tmp_path: Path) -> None:
+    words: dict[str, Any] = {"data": str(demo), "project": str(tmp_path), "imgsz": 64, "device": "cpu"}
+    trainer = MOAT(model_yaml).make_trainer(drop_path=0.3, **words)
+    config = yaml.safe_load((trainer.save_dir / "options.yaml").read_text())["config"]
+    assert config["backbone"] == {"name": "tiny_moat0", "drop_path": 0.3}
+    rates = [block.drop_path.rate for stage in build_model(config, 3).backbone.stages for block in stage]
+    assert rates[0] == 0 < rates[-1] < 0.3
+    assert with_drop_path({"backbone": "timm/test_coatnet"}, 0.2)["backbone"]["drop_path_rate"] == 0.2
+    for model, rate, part in ((model_yaml, 1.0, "must be a rate"), ("yolo11n.yaml", 0.1, "drop no branches")):
+        with pytest.raises(UserError, match=f"--drop-path {rate}: .*{part}"):
+            MOAT(model).make_trainer(drop_path=rate, **words)

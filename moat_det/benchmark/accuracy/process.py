@@ -18,9 +18,14 @@ logger = logging.getLogger(__name__)
 
 def train(run: Run) -> bool:
     """Train from the beginning, or go on where an earlier process was stopped; gives whether it ended well."""
+    return _moat(training(run))
+
+
+def training(run: Run) -> list[str]:
+    """Give the words of `moat` that train, from the beginning or from where an earlier process was stopped."""
     if run.state == "cut":
         place = {name: value for name, value in run.arguments.items() if name in WHERE_IT_RUNS}
-        return _moat("train", {"resume": run.last, "data": run.set.yaml_file, **place})
+        return _words("train", {"resume": run.last, "data": run.set.yaml_file, **place})
     run.folder.mkdir(parents=True, exist_ok=True)
     atomic_write_json(run.folder / "bench.json", run.settings, indent=2)
     words = {
@@ -32,7 +37,7 @@ def train(run: Run) -> bool:
         "name": run.folder.name,
         "exist_ok": True,
     }
-    return _moat("train", words)
+    return _words("train", words)
 
 
 def test(run: Run, tiles: int | None) -> bool:
@@ -53,7 +58,7 @@ def _test_whole(run: Run) -> bool:
         "name": folder.name,
         "exist_ok": True,
     }
-    return _moat("val", words)
+    return _moat(_words("val", words))
 
 
 def _test_sliced(run: Run, tiles: int) -> bool:
@@ -70,9 +75,12 @@ def _test_sliced(run: Run, tiles: int) -> bool:
     return _python("-m", "moat_det.benchmark.accuracy.sliced", str(file))
 
 
-def _moat(command: str, arguments: Mapping[str, Any]) -> bool:
+def _words(command: str, arguments: Mapping[str, Any]) -> list[str]:
+    return [command, *(f"--{name.replace('_', '-')}={_spelled(value)}" for name, value in arguments.items())]
+
+
+def _moat(words: Sequence[str]) -> bool:
     """Run a command of `moat`; what it prints goes to standard error, since the tables alone are the result."""
-    words = [command, *(f"--{name.replace('_', '-')}={_spelled(value)}" for name, value in arguments.items())]
     logger.info(f"moat {shlex.join(words)}")
     return _python("-m", "moat_det", *words)
 

@@ -78,7 +78,7 @@ def make_sets(sources: Sequence[str], out: Path, group: str | None = None, seed:
         if "test" in data:
             made = _describe(name, load_dataset(data["yaml_file"], "test"), "test")
         else:
-            made = _split(name, data, out / name, group, seed)
+            made = _split(name, data, out / name, group, seed, CHOOSING_SHARE)
         if group is not None:
             _warn_of_shared_groups(made, group)
         counts = ", ".join(f"{number} images in {split}" for split, number in made.images.items())
@@ -87,18 +87,35 @@ def make_sets(sources: Sequence[str], out: Path, group: str | None = None, seed:
     return found
 
 
+def split_training(source: str, folder: Path, share: float, group: str | None = None, seed: int = 0) -> BenchSet:
+    """Cut a part off a dataset's `train`, to choose by; its `val` becomes the test, its own `test` is left alone.
+
+    Args:
+        source: Dataset YAML, or the word for the demo set.
+        folder: Where lists of the parts and a YAML are written.
+        share: Of the training images that choose, above 0 and below 1.
+        group: As in `make_sets`.
+        seed: Of the choice.
+
+    Raises:
+        UserError: The dataset is not in order, or cannot be split.
+    """
+    name = distinct_names([_name(source)])[0]
+    return _split(name, load_dataset(dataset_source(source)), folder / name, group, seed, share)
+
+
 def _name(source: str) -> str:
     path = Path(os.path.abspath(os.path.expanduser(source)))
     return DEMO if source == DEMO else path.parent.name if path.stem in _GENERIC else path.stem
 
 
-def _split(name: str, data: DatasetConfig, folder: Path, group: str | None, seed: int) -> BenchSet:
+def _split(name: str, data: DatasetConfig, folder: Path, group: str | None, seed: int, share: float) -> BenchSet:
     """Cut the choosing part off `train`, and write lists of the two parts and a YAML."""
     index = _index(data, "train")
     index.report.log("train: ")
     images = list(index.images())
     names = [image.path if group is None else os.path.basename(image.path) for image in images]
-    chosen = choose_train(names, 1 - CHOOSING_SHARE, group, seed)
+    chosen = choose_train(names, 1 - share, group, seed)
     parts = {
         "train": [image for image, is_train in zip(images, chosen, strict=True) if is_train],
         "val": [image for image, is_train in zip(images, chosen, strict=True) if not is_train],

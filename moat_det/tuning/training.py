@@ -1,0 +1,110 @@
+"""One training of a search, in a process of its own, looked at after each of its epochs."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from moat_det.benchmark.accuracy import process
+from moat_det.benchmark.accuracy.runs import Run
+from moat_det.run_folder import LOCK
+
+logger = logging.getLogger(__name__)
+
+LOG = "train.log"
+"""In a run's folder: what its training has printed."""
+
+End = Literal["trained", "stopped", "failed"]
+"""How a training ended; one that was stopped goes on when it is trained again."""
+
+_AP = "metrics/mAP50-95(B)"  # of a row of `results.csv`
+_LOOK_EVERY = 1.0  # seconds
+_TO_END = 120.0  # seconds that a training gets to finish its batch and write `last.pt`
+
+
+def epochs_of(run: Run) -> list[float]:
+    """Give AP after each epoch of a training, as far as it is."""
+    try:
+        header, *rows = csv.reader((run.folder / "results.csv").read_text(encoding="utf-8").splitlines())
+    except (FileNotFoundError, ValueError):  # none yet, or empty
+        return []
+    place = header.index(_AP)
+    return [float(row[place]) for row in rows if len(row) == len(header)]  # the last may be half written
+
+
+def last_words(run: Run) -> str:
+    """Give the last line that a training has printed."""
+    file = run.folder / LOG
+    lines = file.read_text(encoding="utf-8", errors="replace").split("\n") if file.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it has printed nothing")
+
+
+def train(run: Run, goes_on: Callable[[], bool]) -> End:
+    """Train a run from the beginning, or go on where it was stopped; what it prints goes into its folder.
+
+    Args:
+        run: What to train.
+        goes_on: Asked every second: whether the training shall go on.
+    """
+    _wait_for_another(run)
+    if run.state == "trained":
+        return "trained"
+    words = [sys.executable, "-m", "moat_det", *process.training(run)]
+    with (run.folder / LOG).open("ab") as log:
+        # In a session of its own: Ctrl-C is for this process, which then ends the other.
+        started = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+        try:
+            while started.poll() is None:
+                if not goes_on():
+                    break
+                _wait(started, _LOOK_EVERY)
+        finally:
+            stopped = started.poll() is None
+            if stopped:
+                _end(started)
+    if stopped:
+        return "stopped"
+    return "trained" if started.returncode == 0 else "failed"
+
+
+def _wait_for_another(run: Run) -> None:
+    """Wait for a training that has outlived the search that began it."""
+    if not run.folder.exists():
+        return
+    lock, said = FileLock(run.folder / LOCK), False
+    while True:
+        try:
+            with lock.acquire(timeout=0):
+                return
+        except Timeout:
+            if not said:
+                logger.warning(f"{run.folder}: an earlier search left this training at work: waiting for its end")
+            said = True
+            time.sleep(_LOOK_EVERY)
+
+
+def _wait(started: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        started.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _end(started: subprocess.Popen[bytes]) -> None:
+    """End a training after a checkpoint, the hard way where that takes too long or we are hurried."""
+    started.terminate()
+    try:
+        ended = _wait(started, _TO_END)
+    except KeyboardInterrupt:
+        ended = False
+    if not ended:
+        started.kill()
+        started.wait()
