@@ -155,7 +155,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -170,6 +170,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_half_written(path: str | Path) -> None:
+    """Remove what processes that were killed amid `atomic_path(path)` left; no other may be writing it now."""
+    path = Path(path)
+    named = re.compile(re.escape(_prefix(path)) + "[a-z0-9_]{8}" + re.escape(path.suffix))  # by tempfile
+    for file in path.parent.glob(".*") if path.parent.is_dir() else ():
+        if named.fullmatch(file.name):
+            file.unlink(missing_ok=True)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.stem[:40]}-"
 
 
 def _why_not(file: Path, error: Exception) -> OSError | None:

@@ -37,7 +37,7 @@ def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
         trainer: At the end of an epoch.
         options: Our own of the training.
     """
-    checkpoint = _checkpoint(trainer, options, trainer.epoch, {})
+    checkpoint = _checkpoint(trainer, options, trainer.epoch, {}, ended=trainer.stop)
     if trainer.best_fitness == trainer.fitness:
         _write(checkpoint, trainer.best)
     if trainer.save_period > 0 and (trainer.epoch + 1) % trainer.save_period == 0:
@@ -62,7 +62,9 @@ def _write(checkpoint: Checkpoint, path: Path) -> None:
     when_there_is_room(lambda: checkpoint.save(path), path.parent, checkpoint.size)
 
 
-def _checkpoint(trainer: BaseTrainer, options: TrainOptions, epoch: int, position: dict[str, Any]) -> Checkpoint:
+def _checkpoint(
+    trainer: BaseTrainer, options: TrainOptions, epoch: int, position: dict[str, Any], ended: bool = False
+) -> Checkpoint:
     """Give the state of a training.
 
     Args:
@@ -70,6 +72,7 @@ def _checkpoint(trainer: BaseTrainer, options: TrainOptions, epoch: int, positio
         options: Our own of it.
         epoch: The last one that is whole, from 0; -1 before there is any.
         position: How far the next one is.
+        ended: Whether there is no next one.
     """
     model, averaged = unwrap_model(trainer.model), trainer.ema.ema
     _mend_average(averaged, model)
@@ -82,6 +85,7 @@ def _checkpoint(trainer: BaseTrainer, options: TrainOptions, epoch: int, positio
         training={
             "epoch": epoch,
             "position": position,
+            "ended": ended,
             "processes": trainer.group.size,
             "options": options.to_resume(),
             "data": trainer.data_identity,

@@ -66,7 +66,7 @@ from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_bytes
+from moat_det.files import atomic_write_bytes, remove_half_written
 from moat_det.run_folder import LOCK, claim_run, hold_run
 
 logger = logging.getLogger(__name__)
@@ -181,6 +181,8 @@ class Trainer(DetectionTrainer):
 
     def _do_train(self) -> None:
         """Train; where a batch does not fit into the memory, go on with half of it."""
+        if self._checkpoint is not None and self._is_ended(self._checkpoint):
+            return self._finish()
         while True:
             try:
                 return super()._do_train()
@@ -190,6 +192,21 @@ class Trainer(DetectionTrainer):
                     raise
             # Out of the handler, since the error holds the tensors of the batch.
             self._halve_batch()
+
+    @staticmethod
+    def _is_ended(checkpoint: Checkpoint) -> bool:
+        """Whether a run to resume has had its last epoch."""
+        return bool(checkpoint.training and checkpoint.training.get("ended"))
+
+    def _finish(self) -> None:
+        """Do what comes after the last epoch, where a run was stopped in that."""
+        self._setup_train()
+        self.final_eval()
+        if self.group.leads and self.args.plots:
+            self.plot_metrics()
+        self.run_callbacks("on_train_end")
+        for loader in (self.train_loader, self.test_loader):
+            loader.close()
 
     def _halve_batch(self) -> None:
         """Go back to the last checkpoint with batches of half the size, as many more of which make a step."""
@@ -487,7 +504,7 @@ class Trainer(DetectionTrainer):
         if self.resume:
             if self.group.leads:
                 self._checkpoint, self.args = find_run(self.args, overrides)
-                self._lock = hold_run(Path(self.args.save_dir))
+                self._hold(Path(self.args.save_dir))
                 file = Path(self.args.save_dir, "args.yaml")
                 self._arguments = file.read_bytes() if file.is_file() else None
             self.args.resume = self.group.share(self.args.resume)
@@ -497,9 +514,15 @@ class Trainer(DetectionTrainer):
         folder = None
         if self.group.leads:
             folder = claim_run(self.args)
-            self._lock = hold_run(folder)
+            self._hold(folder)
             (folder / "results.csv").unlink(missing_ok=True)  # or each process would, where the folder may exist
         self.args.save_dir = str(self.group.share(folder))
+
+    def _hold(self, folder: Path) -> None:
+        """Keep other trainings out of the folder, and remove what killed ones left half-written."""
+        self._lock = hold_run(folder)
+        for name in ("last.pt", "best.pt"):
+            remove_half_written(folder / "weights" / name)
 
     def resume_training(self, ckpt: Checkpoint | None) -> None:
         """Put optimizer, average and counters where they stood."""
@@ -515,6 +538,9 @@ class Trainer(DetectionTrainer):
         set_rates(self, [group["initial_lr"] for group in self.optimizer.param_groups])
         position = ckpt.training.get("position", {})
         amid = self.position.resume(position, self.batch_size)
+        if self._is_ended(ckpt):
+            logger.info(f"{self.save_dir} has had its last epoch; what comes after it is left")
+            return
         after = f", after {position['batches']} of its {len(self.train_loader)} batches" if amid else ""
         logger.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}{after}")
         processes = ckpt.training.get("processes", 1)
@@ -552,14 +578,15 @@ class Trainer(DetectionTrainer):
         return True
 
     def final_eval(self) -> None:
-        """Make the checkpoints fit for use, and validate the best."""
-        for path in (self.last, self.best) if self.group.leads else ():
-            if path.exists():
-                strip(path)
+        """Validate the best epoch and make the checkpoints fit for use; `last.pt` is resumed from until all is done."""
         if self.group.share(self.best.exists()):
+            if self.group.leads:
+                strip(self.best)
             logger.info(f"\nValidating {self.best}...")
             self.metrics = self.validator(model=load_checkpoint(self.best).build())
             self.metrics.pop("fitness", None)
+        if self.group.leads and self.last.exists():
+            strip(self.last)
 
     def discard_if_unused(self) -> None:
         """Remove the folder of a run that failed before its first epoch, so that the next takes its name."""

@@ -17,11 +17,13 @@ import torch
 
 from moat_det.cli import main as cli
 from moat_det.detector.detector import Detector
+from moat_det.engine import trainer as trainer_module
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
 from moat_det.engine.recovery import disk
 from moat_det.engine.recovery.disk import when_there_is_room
 from moat_det.engine.recovery.memory import is_out_of_memory
 from moat_det.engine.recovery.signals import Signals
+from moat_det.engine.run_checkpoints import strip
 from moat_det.engine.trainer import Trainer
 from moat_det.errors import UserError
 from moat_det.run_folder import hold_run
@@ -330,3 +332,36 @@ def test_two_trainings_do_not_share_a_folder(
     with pytest.raises(UserError, match="another training"):
         hold_run(run)
     first.release()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_run_that_is_killed_at_its_last_validation_goes_on_with_what_is_left(
+    when: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: Any) -> None:
+        raise Killed
+
+    run = tmp_path / "train"
+    words[words.index("--epochs") + 1] = "1"
+    with monkeypatch.context() as patch:
+        if when == "before":
+            patch.setattr(Trainer, "final_eval", die)
+        else:
+            patch.setattr(trainer_module, "strip", lambda path: strip(path) if path.name == "best.pt" else die())
+        with pytest.raises(Killed):
+            cli.train([*words, "--debug"])
+    before, epochs = weights(run), rows(run)
+    assert load_checkpoint(run / "weights" / "last.pt").training is not None
+    (run / "weights" / ".last-0123abcd.pt").write_bytes(b"half")
+    (run / "weights" / ".last-of-mine.pt").write_bytes(b"the user's own")
+    cli.train(["--resume", str(run / "weights" / "last.pt"), "--debug"])
+    assert rows(run) == epochs, "an epoch more"
+    for name, value in weights(run).items():
+        assert torch.equal(value, before[name]), name
+    for name in ("best.pt", "last.pt"):
+        assert load_checkpoint(run / "weights" / name).training is None
+    assert (run / "metrics.json").exists()
+    assert [path.name for path in (run / "weights").glob(".*")] == [".last-of-mine.pt"]
