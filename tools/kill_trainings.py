@@ -8,6 +8,7 @@ images.
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
@@ -137,6 +138,7 @@ def _kill(case: Case, given: Sequence[str], run: Path, whole: Path, seconds: flo
     words = [*given, *_place(run), f"--rect={case.rect}", f"--workers={case.workers}"]
     random = np.random.default_rng([seed, case.number])
     for _ in range(_TRIES):
+        shutil.rmtree(run, ignore_errors=True)
         training = _start(words, run)
         _wait_for_options(training, run)
         if case.in_write:
@@ -145,7 +147,8 @@ def _kill(case: Case, given: Sequence[str], run: Path, whole: Path, seconds: flo
         else:
             time.sleep(random.uniform(0, seconds))
         training.kill()
-        if training.wait() < 0:
+        training.wait()
+        if not _is_done(run):
             break
     else:
         raise UserError(f"a training ended before its kill {_TRIES} times: see {run}.log")
@@ -185,6 +188,12 @@ def _wait_for_write(training: subprocess.Popen[bytes], run: Path, number: int) -
 
 def _half_written(run: Path) -> list[Path]:
     return list((run / "weights").glob(".*.pt"))
+
+
+def _is_done(run: Path) -> bool:
+    """Whether all was done before the kill: nothing is left to go on with."""
+    last = run / "weights" / "last.pt"
+    return last.exists() and _is_readable(last) and load_checkpoint(last).training is None
 
 
 def _is_readable(file: Path) -> bool:
