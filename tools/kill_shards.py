@@ -1,6 +1,7 @@
 """Detect in many images by shards, kill one of them and start it again: each image must have been done exactly once.
 
-Beside it one process alone does all of them: for the images per second, and for what is found.
+With `--ray` actors take the place of shards: one is killed, which Ray starts again, and later the command itself.
+Beside it one process alone does all: for the images per second, and for what is found.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 
 from moat_det.demo.part import SURFACES, draw_part
 from moat_det.detection.shards import DETECTIONS, Shard
@@ -36,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--side", type=int, default=64, help="of the square images, pixels")
     parser.add_argument("--shards", type=int, default=2)
+    parser.add_argument("--ray", type=int, default=0, help="actors of Ray, in the place of shards; 0: none")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0, help="of the images, and of the moment of the kill")
     args = parser.parse_args(argv)
@@ -45,13 +48,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         draw(folder, args.images, args.side, args.seed)
     alone = measure(args, [Shard(1, 1)], kill_at=None)
     part = float(np.random.default_rng(args.seed).uniform(0.2, 0.8))
+    if args.ray:
+        together = measure_actors(args, kill_at=round(part * args.images))
+        return tell(args, alone, together)
     shards = [Shard(number, args.shards) for number in range(1, args.shards + 1)]
     together = measure(args, shards, kill_at=round(part * args.images / args.shards))
+    return tell(args, alone, together)
+
+
+def tell(args: argparse.Namespace, alone: dict[str, Any], together: dict[str, Any]) -> int:
+    """Write and print what came of it; returns the exit code."""
     found = {
         **compare(alone["lines"], together["lines"], [path.name for path in (args.out / "images").iterdir()]),
         "killed_after": together["killed_after"],
         "images_per_second_alone": round(args.images / alone["seconds"], 1),
-        "images_per_second_in_shards": round(args.images / together["seconds"], 1),
+        "images_per_second_together": round(args.images / together["seconds"], 1),
     }
     atomic_write_json(args.out / "shards.json", found, indent=1)
     print(json.dumps(found))
@@ -96,20 +107,64 @@ def measure(args: argparse.Namespace, shards: Sequence[Shard], kill_at: int | No
     return {"seconds": seconds, "lines": lines, "killed_after": killed_after}
 
 
+def measure_actors(args: argparse.Namespace, kill_at: int) -> dict[str, Any]:
+    """Detect in all images by actors of Ray; one of them is killed, and after as many images again the command.
+
+    Args:
+        args: Of the command line.
+        kill_at: After so many images, of which half are done when the actor is killed.
+
+    Returns:
+        As `measure`.
+    """
+    began = time.monotonic()
+    running = _start(args, "ray", ray=args.ray)
+    _wait_for_lines(args, "ray", running, kill_at // 2)
+    actors = [each for each in psutil.Process(running.pid).children(recursive=True) if "Actor" in each.name()]
+    actors = actors or [
+        each for each in psutil.Process(running.pid).children(recursive=True) if "Actor" in " ".join(each.cmdline())
+    ]
+    if not actors:
+        raise UserError(f"no actor is to be seen: see {args.out / 'ray.log'}")
+    actors[0].kill()
+    _wait_for_lines(args, "ray", running, kill_at)
+    running.kill()
+    if running.wait() == 0:
+        raise UserError("it had ended before its kill: take more --images")
+    killed_after = len(_lines(args, "ray"))
+    if _start(args, "ray", ray=args.ray).wait():
+        raise UserError(f"it failed: see {args.out / 'ray.log'}")
+    return {"seconds": time.monotonic() - began, "lines": _lines(args, "ray"), "killed_after": killed_after}
+
+
+def _wait_for_lines(args: argparse.Namespace, folder: str, running: subprocess.Popen[bytes], number: int) -> None:
+    while running.poll() is None and len(_lines(args, folder)) < number:
+        time.sleep(_LOOK_EVERY)
+
+
 def start(args: argparse.Namespace, shard: Shard) -> subprocess.Popen[bytes]:
     """Start a process on a shard."""
+    return _start(args, "detect", shard=shard, save="false")
+
+
+def _start(args: argparse.Namespace, name: str, **others: object) -> subprocess.Popen[bytes]:
     given = {
         **{"weights": args.weights, "source": args.out / "images", "imgsz": args.side, "batch": args.batch},
-        **{"conf": 0.05, "save": "false", "project": args.out, "name": "detect", "shard": shard},
+        **{"conf": 0.05, "project": args.out, "name": name, **others},
     }
-    words = [sys.executable, "-m", "moat_det", "detect", *(f"--{name}={value}" for name, value in given.items())]
-    with Path(args.out, f"{shard.folder('detect')}.log").open("ab") as log:
+    words = [sys.executable, "-m", "moat_det", "detect", *(f"--{key}={value}" for key, value in given.items())]
+    shard = others.get("shard")
+    with Path(args.out, f"{shard.folder(name) if isinstance(shard, Shard) else name}.log").open("ab") as log:
         return subprocess.Popen(words, stdout=log, stderr=log)
 
 
 def lines_of(args: argparse.Namespace, shard: Shard) -> list[str]:
     """Give the whole lines that a shard has written so far."""
-    file = args.out / shard.folder("detect") / DETECTIONS
+    return _lines(args, shard.folder("detect"))
+
+
+def _lines(args: argparse.Namespace, folder: str) -> list[str]:
+    file = args.out / folder / DETECTIONS
     return file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
 
 

@@ -12,7 +12,7 @@ from moat_det.cli.command import Arguments, Command, EngineHelp
 from moat_det.cli.outcome import report, report_unreadable, write
 from moat_det.cli.trained import GENERAL, IMGSZ, TrainedModel, refuse_model
 from moat_det.detection.detection_files import DetectionFiles
-from moat_det.detection.shards import check_alone
+from moat_det.detection.shards import DETECTIONS, check_alone
 from moat_det.detection.thresholds import CONF, Thresholds
 from moat_det.engine.device import choose_device
 from moat_det.engine.inference_options import DetectionOptions
@@ -21,6 +21,11 @@ from moat_det.options import option
 from moat_det.runtime.speed import say_faster
 
 logger = logging.getLogger(__name__)
+
+_NOT_WITH_RAY = (
+    *("operating_point", "shard", "save", "save_txt", "save_crop", "save_frames", "save_json", "save_csv", "show"),
+    *("visualize", "exist_ok"),
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,18 @@ class Scores:
     )
 
 
+@dataclass(frozen=True)
+class Actors:
+    """Who detects."""
+
+    ray: int | None = option(None, "detect by N actors of Ray, in images alone; started again it goes on", metavar="N")
+
+    def __post_init__(self) -> None:
+        """Check the value."""
+        if self.ray is not None and self.ray < 1:
+            raise UserError(f"--ray {self.ray}: must be 1 actor or more")
+
+
 def check_detection(given: Mapping[str, Any]) -> None:
     """Raise UserError where the options of a detection are at odds or no scores, or its source is missing."""
     refuse_model(given)
@@ -48,11 +65,35 @@ def check_detection(given: Mapping[str, Any]) -> None:
     if given.get("operating_point") and given.get("conf"):
         raise UserError("--conf: the thresholds are those of --operating-point; leave one of the two out")
     check_alone(given.get("shard"), {name: given.get(name) for name in ("operating_point", "save_csv", "save_json")})
+    _check_ray(given)
     if given.get("weights") and not given.get("source"):
         raise UserError("moat detect needs --source, e.g. --source images/ or --source part.png")
 
 
+def _check_ray(given: Mapping[str, Any]) -> None:
+    for name in _NOT_WITH_RAY if given.get("ray") is not None else ():
+        if given.get(name):
+            raise UserError(
+                f"--{name.replace('_', '-')}: with --ray the detections are in {DETECTIONS}, a line for each image; "
+                "leave one of the two out"
+            )
+
+
 def _run(arguments: Arguments) -> int:
+    actors = arguments.take(Actors).ray
+    return _detect(arguments) if actors is None else _detect_by_ray(arguments, actors)
+
+
+def _detect_by_ray(arguments: Arguments, actors: int) -> int:
+    from moat_det.engine.ray_detection import detect
+
+    weights, engine = arguments.take(TrainedModel).weights, {"name": "detect", **arguments.engine}
+    found, images, folder = detect(weights, engine.pop("source"), {**engine, **arguments.own}, actors)
+    logger.info(f"{found} detections in {images} images; results in {folder}")
+    return 0
+
+
+def _detect(arguments: Arguments) -> int:
     engine = {"save": True, "name": "detect", **arguments.engine}
     as_json, as_csv = engine.pop("save_json", False), arguments.take(Files).save_csv
     trained = arguments.take(TrainedModel)
@@ -88,7 +129,7 @@ COMMAND = Command(
     name="detect",
     run=_run,
     check=check_detection,
-    options=(TrainedModel, Scores, Files, DetectionOptions),
+    options=(TrainedModel, Scores, Files, Actors, DetectionOptions),
     usage="--weights WEIGHTS --source SOURCE [--conf 0.25 --save-txt --save-csv ...]",
     examples=(
         "detect --weights runs/train/weights/best.pt --source images/",
@@ -96,6 +137,7 @@ COMMAND = Command(
         "detect --weights best.pt --source scans/ --imgsz native --max-pixels 30000000",
         "detect --weights best.pt --source parts/ --operating-point operating_point.json",
         "detect --weights best.pt --source archive/ --shard 2/8 --save false",
+        "detect --weights best.pt --source archive/ --ray 8 --batch 16",
     ),
     engine=EngineHelp(
         main={"source": "file, folder, glob (in quotes), list file, video, or camera number", "imgsz": IMGSZ},

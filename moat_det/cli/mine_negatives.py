@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from moat_det.cli import detect
 from moat_det.cli.command import Arguments, Command
@@ -30,6 +32,12 @@ class ListOptions:
         """Check the values."""
         if self.write_yaml is not None and self.data is None:
             raise UserError("--write-yaml needs --data, the dataset YAML that the list is added to")
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    if given.get("ray") is not None:
+        raise UserError(f"--ray {given['ray']}: leave it out, the images are looked at here")
+    detect.check_detection(given)
 
 
 def _run(arguments: Arguments) -> None:
@@ -70,7 +78,7 @@ def _run(arguments: Arguments) -> None:
 COMMAND = Command(
     name="mine-negatives",
     run=_run,
-    check=detect.check_detection,
+    check=_check,
     options=(ListOptions, *detect.COMMAND.options),
     about="It writes the list, with the detections beside it in a .json and pictures of them in a .jpg, and a dataset "
     "YAML whose train has the list added. Further rounds add to a list. Every option of moat detect is taken.",

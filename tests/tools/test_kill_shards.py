@@ -26,6 +26,11 @@ for place, image in enumerate(sorted(images.iterdir())):
         time.sleep(0.01)
 """
 
+WITH_AN_ACTOR = f"""
+import subprocess, sys
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)", "Actor"])
+{PROGRAM}"""
+
 
 def stands_for(args: Namespace, shard: Shard) -> subprocess.Popen[bytes]:
     file = args.out / shard.folder("detect") / DETECTIONS
@@ -54,3 +59,28 @@ def test_what_is_missing_double_or_strange_is_counted(tool: ModuleType) -> None:
         **{"images": 3, "lines": 4, "missing": 1, "more_than_once": 1, "strange": 1},
         **{"found_otherwise_than_alone": 2, "detections": 1},
     }
+
+
+def test_an_actor_is_killed_and_then_the_command(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    actors: list[subprocess.Popen[bytes]] = []
+
+    def start(args: Namespace, name: str, ray: int) -> subprocess.Popen[bytes]:
+        # The actor is a process of the command's.
+        actor = (
+            "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(20)', 'Actor'])"
+        )
+        file = args.out / name / DETECTIONS
+        words = [sys.executable, "-c", actor + PROGRAM, str(args.out / "images"), str(file), "1/1"]
+        actors.append(subprocess.Popen(words))
+        return actors[-1]
+
+    monkeypatch.setattr(tool, "start", stands_for)
+    monkeypatch.setattr(tool, "_start", start)
+    words = ["--weights", "best.pt", "--images", "60", "--side", "32", "--ray", "2", "--out", str(tmp_path / "out")]
+    assert tool.main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["lines"], found["missing"], found["more_than_once"]) == (60, 0, 0)
+    assert len(actors) == 2
+    assert actors[0].returncode < 0

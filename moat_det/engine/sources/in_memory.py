@@ -26,6 +26,10 @@ from moat_det.messages import one_line
 logger = logging.getLogger(__name__)
 
 
+class NoImageError(UserError):
+    """None of the items can be read."""
+
+
 class ImageItems(LoadPilAndNumpy):
     """The engine's loader of images in memory, for paths too, which holds no more than a batch.
 
@@ -87,7 +91,7 @@ class ImageItems(LoadPilAndNumpy):
                 self.count += len(found)
                 return [name for name, _ in found], [image for _, image in found], [""] * len(found)
         if not self.count:
-            raise UserError(f"{self._fault}; replace the file, or leave it out")
+            raise NoImageError(f"{self._fault}; replace the file, or leave it out")
         raise StopIteration
 
     def _read(self, index: int, item: Any) -> np.ndarray | str:
