@@ -22,7 +22,7 @@ weights.mkdir(parents=True, exist_ok=True)
 for file in weights.glob(".*"):
     file.unlink()
 (run / "options.yaml").touch()
-for number in range(20):
+for number in range(10):
     for name in ("last.pt", "best.pt"):
         temporary = weights / f".{name[:4]}-0123abcd.pt"
         temporary.touch()
