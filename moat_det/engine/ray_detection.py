@@ -104,8 +104,10 @@ def _work(
     began = not ray.is_initialized()
     if began:
         address = os.environ.get("RAY_ADDRESS")
-        cores = None if address else actors + 1  # more than the machine has is the user's wish
-        ray.init(address, num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        # More cores than the machine has are the user's wish. With no address of its own Ray opens a socket towards a
+        # server of Google's to learn one.
+        local = {} if address else {"num_cpus": actors + 1, "_node_ip_address": "127.0.0.1"}
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **local)
     try:
         blocks = max(actors, -(-len(images) // _BLOCK))
         found = ray.data.from_items([{"path": path} for path in images], override_num_blocks=blocks).map_batches(

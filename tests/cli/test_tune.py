@@ -49,7 +49,6 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
 def test_a_search_leaves_settings_that_train_takes(
     data: Path, tmp_path: Path, trained: list[Run], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("optuna")
     space, out = tmp_path / "space.yaml", tmp_path / "out"
     space.write_text("augmentation: {choices: [null, light]}\nlr0: {low: 0.0001, high: 0.01, log: true}\n")
     words = ["--data", str(data), "--backbone", "tiny_moat0", "--imgsz", "32", "--epochs", "1", "--workers", "0"]
@@ -106,7 +105,6 @@ def test_a_search_leaves_settings_that_train_takes(
 def test_what_cannot_be_is_a_line(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, part: str
 ) -> None:
-    pytest.importorskip("optuna")
     assert run("tune", ["--data", str(data), "--out", str(tmp_path / "out"), *words.split()]) == 2
     printed = capsys.readouterr().err
     assert part in printed

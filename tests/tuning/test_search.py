@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("optuna")
-
 from moat_det.benchmark.accuracy.runs import Run
 from moat_det.benchmark.accuracy.sets import BenchSet
 from moat_det.errors import UserError
