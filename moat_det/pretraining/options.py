@@ -72,7 +72,7 @@ class LoopOptions:
 
 
 def check_range(name: str, value: Any, least: float, most: float, above: bool = False, below: bool = False) -> None:
-    """Raise `UserError` where an option's value is no number from `least` to `most`, or of these ends where they are out.
+    """Raise `UserError` where an option's value is no number of its range.
 
     Args:
         name: Of the option.
