@@ -6,8 +6,8 @@ import logging
 import math
 import random
 import time
-from contextlib import nullcontext, suppress
-from dataclasses import asdict, replace
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -188,8 +188,7 @@ class Loop:
         losses = []
         for batch in batches:
             follow_steps(self._norms, len(batch[0]), self._task.fresh)
-            reduced = self._dtype != torch.float32
-            with torch.autocast(self._device.type, self._dtype) if reduced else nullcontext():
+            with self._autocast():
                 loss = self._task.loss(self._model, batch)
             (loss / len(batches)).backward()
             losses.append(float(loss.detach()))
@@ -204,6 +203,10 @@ class Loop:
         self._optimizer.zero_grad()
         if self._options.ema:
             self._average.update(self._model)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        reduced = self._dtype != torch.float32
+        return torch.autocast(self._device.type, self._dtype) if reduced else nullcontext()
 
     def _leave_out(self) -> None:
         self._optimizer.zero_grad()
@@ -235,7 +238,7 @@ class Loop:
             self._average.ema.load_state_dict(self._model.state_dict())
         rate = max(group["lr"] for group in self._optimizer.param_groups)
         row: dict[str, float] = {"epoch": self._epoch + 1, "loss": self._mean_loss(), "lr": rate}
-        with torch.inference_mode():
+        with torch.inference_mode(), self._autocast():
             self._metrics = self._task.measure(self._average.ema.eval(), self._device)
         self._signals.hold()  # until rows and files say the same
         fitness = self._metrics.get(self._task.fitness, math.inf)
@@ -257,11 +260,11 @@ class Loop:
         return self._sum / self._summed if self._summed else 0.0
 
     def _save(self, path: Path, finished: bool = False) -> None:
-        done = (
-            replace(load_backbone_checkpoint(path, self._task.name), training=None) if finished else self._checkpoint()
-        )
-        size = sum(tensor.nbytes for tensor in done.weights.values()) * (1 if finished else 4)
-        when_there_is_room(lambda: done.save(path), self.folder, size)
+        state = self._checkpoint()
+        if finished:
+            state = replace(load_backbone_checkpoint(path, self._task.name), training=None)
+        size = sum(tensor.nbytes for tensor in state.weights.values()) * (1 if finished else 4)
+        when_there_is_room(lambda: state.save(path), self.folder, size)
         self._saved = time.monotonic()
 
     def _checkpoint(self) -> BackboneCheckpoint:
@@ -271,7 +274,7 @@ class Loop:
             weights=dict(self._average.ema.state_dict()),
             metrics=self._metrics,
             training={
-                "options": asdict(self._options),
+                "task": self._task.training,
                 "epoch": self._epoch,
                 "batch": self._batch,
                 "random": random_states() if self._batch else None,

@@ -8,18 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from moat_det.backbones.base import Backbone
-
 Batch = tuple[Tensor, ...]
 """Tensors of which the first holds the images, (B, C, H, W)."""
-
-
-class OnBackbone(Protocol):
-    """A model that trains: an `nn.Module` that has a backbone, whose layers get rates of their own."""
-
-    @property
-    def backbone(self) -> Backbone:
-        """The backbone, which is what a detector takes of it."""
 
 
 class Task(Protocol):
@@ -27,16 +17,20 @@ class Task(Protocol):
 
     Attributes:
         name: One word: in checkpoints, and of the folder of a run where the user gives none.
-        model: What trains, in the memory of the CPU; it has `backbone` among its attributes.
         fitness: The figure of `measure` whose highest value chooses `best.pt`; "" where nothing is measured, and each
             epoch takes the place of the one before.
+        training: What a resumed run needs to make the task again: plain types, kept in `training["task"]`.
         fresh: The batch norms' statistics begin at nothing: the backbone has no weights from elsewhere.
     """
 
     name: str
-    model: nn.Module
     fitness: str
     fresh: bool
+    training: dict[str, Any]
+
+    @property
+    def model(self) -> nn.Module:
+        """What trains, on the CPU before the training; it has `backbone` among its attributes."""
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""

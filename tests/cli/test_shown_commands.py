@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from moat_det.cli.command import load_command
+from moat_det.cli.command import load_command, split_command
 from moat_det.cli.parser import parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,5 +28,5 @@ def test_every_shown_command_is_accepted(page: Path) -> None:
     for line in shown(page):
         # What a loop of the shell fills in.
         line = line.replace("$model", "--backbone tiny_moat0").replace("$seed", "0").replace("$window", "14")
-        _, name, *words = shlex.split(line, comments=True)
+        name, words = split_command(shlex.split(line, comments=True)[1:])
         parse(load_command(name), words)

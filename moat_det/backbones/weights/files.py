@@ -99,6 +99,17 @@ def open_weights(path: Path) -> Iterator[WeightFile]:
             yield TensorFlowFile(path, shapes, lambda name: torch.from_numpy(checkpoint.read(name)))
 
 
+def is_pretraining(path: str | Path) -> bool:
+    """Whether the file at `path` is a checkpoint of a backbone that was trained alone; no tensor is read."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return False
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return isinstance(content, dict) and str(content.get("format", "")).startswith(PRETRAINING)
+    except Exception:  # what another file makes torch raise is of every kind
+        return False
+
+
 @contextmanager
 def _open_safetensors(path: Path) -> Iterator[WeightFile]:
     try:

@@ -76,10 +76,11 @@ class PictureAugmentation:
         self._erase: Any = None
         if not options.needs_timm:
             return
-        import moat_det.backbones.timm  # noqa: F401  # timm's server stays unasked
         from timm.data.auto_augment import rand_augment_transform
         from timm.data.random_erasing import RandomErasing
         from timm.data.transforms import RandomResizedCropAndInterpolation
+
+        import moat_det.backbones.timm  # noqa: F401  # timm's server stays unasked
 
         if options.scale < 1:
             self._crop = RandomResizedCropAndInterpolation(side, scale=(options.scale, 1.0), interpolation="bicubic")
@@ -125,8 +126,9 @@ class BatchAugmentation:
         self._smoothing = 0.0 if options.plain else options.smoothing
         self._mix: Any = None
         if not options.plain and (options.mixup or options.cutmix):
-            import moat_det.backbones.timm  # noqa: F401
             from timm.data.mixup import Mixup
+
+            import moat_det.backbones.timm  # noqa: F401
 
             self._mix = Mixup(
                 options.mixup, options.cutmix, label_smoothing=self._smoothing, num_classes=classes, mode="batch"

@@ -58,9 +58,9 @@ def find_classes(data: str | Path, share: float | None = None, seed: int = 0) ->
     """Find the pictures of a training.
 
     Args:
-        data: A folder with `train` and `val`, each of which has a folder for each class; a folder with the folders of the
-            classes, of which `share` is taken for validation; or a YAML that names them: `path`, `train`, `val`, and if need
-            be `names`, the order of the classes, and `intensity`, as a detector's dataset says it.
+        data: A folder with `train` and `val`, each of which has a folder for each class; a folder with the folders of
+            the classes, of which `share` is taken for validation; or a YAML that names them: `path`, `train`, `val`,
+            and if need be `names`, the order of the classes, and `intensity`, as a detector's dataset says it.
         share: Part of the pictures of each class that is kept for validation; None where the folders say it.
         seed: Of the choice.
 
@@ -103,7 +103,7 @@ def find_measured(data: str | Path, names: list[str]) -> Pictures:
     Raises:
         UserError: A folder is missing, or its classes are others than the classifier's.
     """
-    root, train, val, order, _ = _places(Path(data))
+    _, train, val, order, _ = _places(Path(data))
     place = val or train
     found, pictures = _read_classes(place, order)
     if set(found) != set(names):
@@ -127,7 +127,7 @@ def _places(data: Path) -> tuple[Path, Path, Path | None, list[str] | None, Inte
     if train.is_dir() != val.is_dir():
         absent = val if train.is_dir() else train
         raise UserError(
-            f"{absent}: there is no such folder: give both train and val, or the folders of the classes alone and --split"
+            f"{absent}: there is no such folder: give both train and val, or folders of classes alone and --split"
         )
     return data, data, None, None, Intensity()
 

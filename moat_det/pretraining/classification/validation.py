@@ -17,9 +17,7 @@ from moat_det.pretraining.classification.metrics import ClassMetrics, measure
 from moat_det.progress import progress
 
 
-def validate(
-    model: nn.Module, dataset: PictureDataset, batch: int, workers: int, device: torch.device
-) -> ClassMetrics:
+def validate(model: nn.Module, dataset: PictureDataset, batch: int, workers: int, device: torch.device) -> ClassMetrics:
     """Measure a classifier, in evaluation mode and on its device.
 
     Raises:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 
 def view(picture: np.ndarray, side: int, part: float | None) -> np.ndarray:
@@ -24,3 +26,8 @@ def view(picture: np.ndarray, side: int, part: float | None) -> np.ndarray:
         half = part * min(height, width) / 2
         box = (width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half)
     return np.array(Image.fromarray(picture[..., ::-1]).resize((side, side), Image.Resampling.BICUBIC, box))
+
+
+def view_tensor(side: int, part: float | None, picture: np.ndarray) -> Tensor:
+    """Give what `view` gives as (3, side, side)."""
+    return torch.from_numpy(view(picture, side, part).transpose(2, 0, 1).copy())
