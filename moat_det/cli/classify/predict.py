@@ -49,8 +49,9 @@ COMMAND = Command(
     name="classify predict",
     run=_run,
     options=(ClassificationOptions,),
-    about="A line for each picture, the likeliest classes first. A classifier of  For a released one a picture's middle, a square of 7/8 of its shorter side, is scaled to the size of the "
-    "pre-training, and classes have ImageNet's names where there are 1000 of them, else they are numbers from 0. "
+    about="A line for each picture, the likeliest classes first. A classifier of your own sees pictures as in its "
+    "training. For a released one a picture's middle, a square of 7/8 of its shorter side, is scaled to the size of "
+    "the pre-training, and classes have ImageNet's names where there are 1000 of them, else they are numbers from 0. "
     f"Released checkpoints: {', '.join(RELEASED)}.",
     examples=("classify predict --weights imagenet --backbone moat0 --source images/",),
 )
