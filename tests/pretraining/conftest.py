@@ -1,22 +1,12 @@
-"""A backbone so small that tests train it, and pictures that it learns."""
+"""A small backbone, and pictures of two classes."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
-SMALL: dict[str, Any] = {
-    "name": "small",
-    "base": "tiny_moat0",
-    "stem": [8, 8],
-    "depths": [1, 1, 1, 1],
-    "channels": [8, 16, 32, 32],
-    "drop_path": 0.2,
-}
+from helpers.classes import SMALL, write_pictures
 
 
 @pytest.fixture
@@ -26,18 +16,6 @@ def small_yaml(tmp_path: Path) -> Path:
     settings = "\n".join(f"  {key}: {value}" for key, value in SMALL.items())
     path.write_text(f"backbone:\n{settings}\nneck: {{channels: [16, 16, 16]}}\n")
     return path
-
-
-def write_pictures(folder: Path, count: int, deep: bool = False) -> Path:
-    """Write `count` pictures of each of two classes, bright ones and dark ones with noise."""
-    random = np.random.default_rng(len(folder.name))
-    for name, level in (("bright", 190), ("dark", 60)):
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            image = np.clip(level + random.normal(0, 20, (20, 24)), 0, 255)
-            image = (image * 256).astype(np.uint16) if deep else image.astype(np.uint8)
-            cv2.imwrite(str(folder / name / f"{number:02d}.png"), image)
-    return folder
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from conftest import write_pictures
+from helpers.classes import write_pictures
 from moat_det.errors import UserError
 from moat_det.pretraining.classification.folders import find_classes, find_measured
 

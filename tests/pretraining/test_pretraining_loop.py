@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from conftest import SMALL
+from helpers.classes import SMALL
 from moat_det.backbones import create_backbone
 from moat_det.errors import UserError
 from moat_det.pretraining.checkpoint import BackboneCheckpoint, load_backbone_checkpoint
@@ -92,14 +92,19 @@ def assert_alike(one: Path, other: Path) -> None:
     assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was not stopped."""
+    return train(tmp_path_factory.mktemp("runs") / "whole", Noise())
+
+
 @pytest.mark.parametrize("place", [(0, 0), (1, 3), (1, 4), (1, -1), (2, 2)], ids=str)
-def test_a_stopped_run_goes_on_bit_for_bit(place: tuple[int, int], tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_bit_for_bit(place: tuple[int, int], whole: Path, tmp_path: Path) -> None:
     def stop(epoch: int, batch: int) -> float:
         if (epoch, batch) == place:
             signal.raise_signal(signal.SIGINT)
         return 1.0
 
-    whole = train(tmp_path / "whole", Noise())
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", Noise(stop))
     last = tmp_path / "cut" / "weights" / "last.pt"
@@ -108,8 +113,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(place: tuple[int, int], tmp_path: Pat
     assert_alike(whole, tmp_path / "cut")
 
 
-def test_what_a_finished_run_leaves(tmp_path: Path) -> None:
-    folder = train(tmp_path / "run", Noise())
+def test_what_a_finished_run_leaves(whole: Path) -> None:
+    folder = whole
     rows = [line.split(",") for line in (folder / "results.csv").read_text().splitlines()]
     assert rows[0] == ["epoch", "loss", "lr", "score"]
     assert [row[0] for row in rows[1:]] == ["1", "2", "3"]
