@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 import moat_det
+from moat_det.backbones.weights.files import PRETRAINING
 from moat_det.data.images.intensity import Intensity
 from moat_det.detector.base import BaseDetector
 from moat_det.detector.build import build_model
@@ -115,6 +116,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     content = read_content(path)
+    if isinstance(content, dict) and str(content.get("format", "")).startswith(PRETRAINING):
+        raise UserError(
+            f"{path} holds a backbone that was trained alone, and no detector: start one from it with moat train "
+            f"--weights {path}"
+        )
     if not _is_ours(content):
         raise UserError(f"{path} is no checkpoint of moat_det: give a best.pt or last.pt that a training wrote")
     if content["format"] not in _READABLE:

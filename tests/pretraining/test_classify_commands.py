@@ -59,6 +59,9 @@ def test_from_pictures_to_names(
     assert run("classify predict", [str(word) for word in words]) == 0
     assert [entry["classes"][0]["name"] for entry in json.loads(found.read_text())] == ["dark"] * 4
 
+    assert run("val", ["--weights", str(best), "--data", "demo"]) == 2
+    assert "holds a backbone that was trained alone, and no detector" in capsys.readouterr().err
+
     # a detector starts from it; its head is dropped, and that is said
     model = build_model(find_config(small_yaml), 2)
     log.clear()
