@@ -26,7 +26,9 @@ COMMANDS = {
     "agreement": "Measure how well inspectors, and the model, agree about the same parts.",
     "drift": "Tell whether new images, and what is found in them, are still like those of a validation.",
     "compare": "Set validations side by side: whether a model is better, as a difference with an interval.",
-    "classify": "Name what is in pictures, with a MOAT classifier.",
+    "classify train": "Train a backbone as a classifier of whole pictures.",
+    "classify val": "Measure a classifier: top-1, top-5, each class, the confusion matrix.",
+    "classify predict": "Name what is in pictures, with a classifier.",
     "backbones": "List the backbones, ours and those of timm, with their size and the licence of their weights.",
     "weights": "Write the weights of a backbone as .safetensors, bit for bit.",
     "bench": "Compare the accuracy of detectors: models x datasets x seeds, on test splits.",
@@ -34,7 +36,7 @@ COMMANDS = {
     "benchmark": "Measure time and peak memory of detectors, or of attention alone.",
     "demo": "Draw the demo set: parts with defects, YOLO labels and COCO annotations.",
 }
-"""Every subcommand and what it does; `moat NAME` is the module of that name."""
+"""Every subcommand and what it does; `moat NAME` is the module of that name, or of the second word in a folder."""
 
 ON_ARTEFACTS = ("detect", "val")
 """Those that also have a module in `cli/artefact/`, for exported models."""
@@ -132,6 +134,22 @@ class Command:
         return {**{name: each for name, each in engine_options().items() if name not in left_out}, **self.own}
 
 
+def split_command(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Give the subcommand that words begin with, empty where it is none, and the words after it.
+
+    Raises:
+        UserError: It has a second word, which is missing.
+    """
+    for count in (2, 1):
+        name = " ".join(words[:count])
+        if name in COMMANDS and len(words) >= count:
+            return name, list(words[count:])
+    seconds = [name.partition(" ")[2] for name in COMMANDS if words and name.startswith(f"{words[0]} ")]
+    if seconds:
+        raise UserError(f"moat {words[0]}: say what to do: {', '.join(f'moat {words[0]} {word}' for word in seconds)}")
+    return "", list(words)
+
+
 def load_command(name: str, words: Sequence[str] = ()) -> Command:
     """Import the module of a subcommand.
 
@@ -142,7 +160,7 @@ def load_command(name: str, words: Sequence[str] = ()) -> Command:
     Raises:
         UserError: A package that the subcommand needs is not installed.
     """
-    module = name.replace("-", "_")
+    module = name.replace("-", "_").replace(" ", ".")
     if name in ON_ARTEFACTS and _is_for_artefact(words):
         module = f"artefact.{module}"
     try:

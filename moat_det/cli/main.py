@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import moat_det
-from moat_det.cli.command import COMMANDS, load_command
+from moat_det.cli.command import COMMANDS, load_command, split_command
 from moat_det.cli.parser import parse
 from moat_det.cli.runner import end_well, show_log
 from moat_det.errors import UserError
@@ -17,10 +17,16 @@ from moat_det.options import hint
 def main(argv: Sequence[str] | None = None) -> None:
     """`moat`: run a subcommand; see `--help`."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words and words[0] in COMMANDS:
-        _exit(run(words[0], words[1:]))
-    else:
-        _exit(end_well("moat", lambda: _overview(words), debug=False))
+    name = ""
+
+    def overview() -> None:
+        nonlocal name
+        name, _ = split_command(words)
+        if not name:
+            _overview(words)
+
+    code = end_well("moat", overview, debug=False)
+    _exit(run(name, words[len(name.split()) :]) if name else code)
 
 
 def train(argv: Sequence[str] | None = None) -> None:
@@ -75,7 +81,7 @@ def _overview(words: Sequence[str]) -> None:
     elif words[0] in {"-h", "--help"}:
         print("usage: moat COMMAND ...\n\nDefect detection on the MOAT backbone.\n\ncommands:")
         for name, purpose in COMMANDS.items():
-            print(f"  {name:<16}{purpose}")
+            print(f"  {name:<18}{purpose}")
         print("\nmoat COMMAND --help lists all that a command takes.")
     else:
         raise UserError(f"unknown command {words[0]}{hint(words[0], COMMANDS)} (see --help)")

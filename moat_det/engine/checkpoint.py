@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 import moat_det
+from moat_det.backbones.weights.files import PRETRAINING
 from moat_det.data.images.intensity import Intensity
 from moat_det.detector.base import BaseDetector
 from moat_det.detector.build import build_model
@@ -114,12 +115,31 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         UserError: There is no such file, or it is none of ours, or it is damaged.
     """
     path = Path(path)
+    content = read_content(path)
+    if isinstance(content, dict) and str(content.get("format", "")).startswith(PRETRAINING):
+        raise UserError(
+            f"{path} holds a backbone that was trained alone, and no detector: start one from it with moat train "
+            f"--weights {path}"
+        )
+    if not _is_ours(content):
+        raise UserError(f"{path} is no checkpoint of moat_det: give a best.pt or last.pt that a training wrote")
+    if content["format"] not in _READABLE:
+        raise UserError(f"{path} is a '{content['format']}', this version reads '{FORMAT}': update moat_det")
+    return Checkpoint(**{name: content[name] for name in Checkpoint.__dataclass_fields__ if name in content})
+
+
+def read_content(path: Path) -> Any:
+    """Read what a training wrote to a file, of whatever kind it was; nothing in the file is executed.
+
+    Raises:
+        UserError: There is no such file, or it is damaged, or holds code.
+    """
     check_readable(path, f"no weights at {path}: give the path of a best.pt or last.pt that training wrote")
     damaged = UserError(f"{path} is no checkpoint, or a damaged one: give a best.pt or last.pt that a training wrote")
     if not is_whole_archive(path):
         raise damaged
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(
             f"{path} is no checkpoint of moat_det (it holds pickled code, as the engine's own do): "
@@ -127,11 +147,6 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         ) from None
     except Exception:  # what a damaged file makes torch raise is of every kind
         raise damaged from None
-    if not _is_ours(content):
-        raise UserError(f"{path} is no checkpoint of moat_det: give a best.pt or last.pt that a training wrote")
-    if content["format"] not in _READABLE:
-        raise UserError(f"{path} is a '{content['format']}', this version reads '{FORMAT}': update moat_det")
-    return Checkpoint(**{name: content[name] for name in Checkpoint.__dataclass_fields__ if name in content})
 
 
 def _is_ours(content: Any) -> bool:

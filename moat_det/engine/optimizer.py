@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from moat_det.backbones.base import Backbone
-from moat_det.detector.base import BaseDetector
 from moat_det.errors import UserError
 
 _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -17,7 +16,18 @@ _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 }
 
 
-def split_parameters(model: BaseDetector) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+class OnBackbone(Protocol):
+    """A model that may stand on a backbone."""
+
+    @property
+    def backbone(self) -> Backbone | None:
+        """The backbone."""
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """Give the parameters of all of it."""
+
+
+def split_parameters(model: OnBackbone) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Divide the trainable parameters into those that decay and those that do not.
 
     Decay pulls weights towards zero. That is meant for matrices and kernels. The scales of norms and the biases have
@@ -47,7 +57,7 @@ def layer_distances(backbone: Backbone) -> dict[nn.Parameter, int]:
 
 
 def build_optimizer(
-    model: BaseDetector, name: str, lr: float, momentum: float, decay: float, layer_decay: float = 1.0
+    model: OnBackbone, name: str, lr: float, momentum: float, decay: float, layer_decay: float = 1.0
 ) -> torch.optim.Optimizer:
     """Make the optimizer.
 

@@ -31,9 +31,9 @@ from moat_det.data.sizes.policy import size_policy
 from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
-from moat_det.detector.detector import BN_MOMENTUM
 from moat_det.engine.accumulation import Accumulation
 from moat_det.engine.batch_plots import plot_batch
+from moat_det.engine.batch_statistics import MIN_IMAGES_FOR_BATCH_STATISTICS, follow_steps
 from moat_det.engine.checkpoint import Checkpoint, is_checkpoint, load_checkpoint
 from moat_det.engine.device import use_all_cores
 from moat_det.engine.distributed.batch_norm import level_statistics, synchronize
@@ -71,8 +71,6 @@ from moat_det.run_folder import LOCK, claim_run, hold_run
 
 logger = logging.getLogger(__name__)
 
-# With fewer images a step, batch statistics say more about these images than about the data.
-MIN_IMAGES_FOR_BATCH_STATISTICS = 4
 _ROW = 4096  # bytes that a row of `results.csv` may take
 
 
@@ -418,21 +416,13 @@ class Trainer(DetectionTrainer):
         self.accumulation.put_gradients(model)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Move the batch to the device, and hold the BN statistics where it is too small to have any.
-
-        Statistics that begin at nothing follow the first steps faster, each with a weight in proportion to its number:
-        at the lasting momentum of 0.03 a training of eight steps an epoch would be measured by them for four epochs.
-        """
+        """Move the batch to the device, and let the BN statistics follow it."""
         if self.position.is_passed(self):
             self.accumulate = self.accumulation.leave_out(self.accumulate)
             return batch
         batch = super().preprocess_batch(batch)
         self.accumulate = self.accumulation.count(self.accumulate)
-        enough = batch["share"].total >= MIN_IMAGES_FOR_BATCH_STATISTICS
-        for module in self._batch_norms:
-            module.train(enough)
-            if self._options.weights is None and module.num_batches_tracked is not None:
-                module.momentum = max(BN_MOMENTUM, 2 / (2 + int(module.num_batches_tracked)))
+        follow_steps(self._batch_norms, batch["share"].total, fresh=self._options.weights is None)
         self._share.set(batch["share"])
         return batch
 

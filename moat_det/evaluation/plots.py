@@ -70,19 +70,35 @@ def plot_confusion_matrix(path: Path, matrix: np.ndarray, labels: Sequence[str],
         labels: The K names, without the background.
         conf: The score from which on detections were counted, for the title.
     """
-    ticks = [*map(_shorten, labels), "background"]
-    count = len(ticks)
-    side = float(np.clip(0.45 * count, 3.2, 18))
     shares = matrix / np.maximum(matrix.sum(axis=0, keepdims=True), 1)
     shares[:, -1] = 0  # Nobody counted the background, so it has no whole to have a share of.
+    title = f"Confusion at IoU 0.5, confidence ≥ {conf:g}\nColour: share of the true class"
+    _draw_counts(path, matrix, shares, [*labels, "background"], title)
 
+
+def plot_class_confusion(path: Path, matrix: np.ndarray, labels: Sequence[str]) -> None:
+    """Draw the confusion matrix of a classifier, as `plot_confusion_matrix` does.
+
+    Args:
+        path: The picture to write, atomically; its suffix says the format.
+        matrix: (K, K) counts, rows predicted, columns true.
+        labels: The K names.
+    """
+    shares = matrix / np.maximum(matrix.sum(axis=0, keepdims=True), 1)
+    _draw_counts(path, matrix, shares, labels, "Confusion\nColour: share of the true class")
+
+
+def _draw_counts(path: Path, matrix: np.ndarray, shares: np.ndarray, labels: Sequence[str], title: str) -> None:
+    ticks = [*map(_shorten, labels)]
+    count = len(ticks)
+    side = float(np.clip(0.45 * count, 3.2, 18))
     figure = Figure(figsize=(side + 2, side + 2), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(count), ticks, rotation=90 if count > 2 else 0)
     axes.set_yticks(range(count), ticks)
     axes.set(xlabel="True", ylabel="Predicted")
-    axes.set_title(f"Confusion at IoU 0.5, confidence ≥ {conf:g}\nColour: share of the true class", fontsize=11)
+    axes.set_title(title, fontsize=11)
     axes.set_xticks(np.arange(count - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(count - 1) + 0.5, minor=True)
     axes.grid(which="minor", color="0.9", linewidth=0.6)

@@ -36,7 +36,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.Te
 
 
 def run(*words: object) -> int:
-    return cli.run("classify", [str(word) for word in words])
+    return cli.run("classify predict", [str(word) for word in words])
 
 
 def test_pictures_of_all_kinds(

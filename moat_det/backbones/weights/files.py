@@ -21,8 +21,13 @@ from moat_det.files import check_readable
 FORMAT = "moat_det backbone 1"
 """`format` in the metadata of a .safetensors file of ours."""
 
+PRETRAINING = "moat_det pretraining"
+"""How `format` begins in the checkpoints of a backbone that was trained alone."""
+
 _DETECTOR = "moat_det checkpoint"
 _BACKBONE_IN_DETECTOR = "model.backbone."
+_BACKBONE_IN_PRETRAINING = "backbone."
+_HEAD = ("final_layer_norm.", "logits_head.")  # of a classifier, by the names that MOAT's own has
 _WRAPPERS = ("state_dict", "model")  # in which trainers put a state dict, beside epochs and the like
 
 
@@ -72,7 +77,7 @@ class TensorFlowFile(WeightFile):
 
 @contextmanager
 def open_weights(path: Path) -> Iterator[WeightFile]:
-    """Open a .safetensors file, a .pt file (a backbone's state dict or a detector of ours), or an official checkpoint.
+    """Open a .safetensors file, a .pt file (a backbone's state dict, or what we trained), or an official checkpoint.
 
     Nothing in the file is executed.
 
@@ -92,6 +97,17 @@ def open_weights(path: Path) -> Iterator[WeightFile]:
         with open_checkpoint(path) as checkpoint:
             shapes = {name: info.shape for name, info in checkpoint.variables.items()}
             yield TensorFlowFile(path, shapes, lambda name: torch.from_numpy(checkpoint.read(name)))
+
+
+def is_pretraining(path: str | Path) -> bool:
+    """Whether the file at `path` is a checkpoint of a backbone that was trained alone; no tensor is read."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return False
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return isinstance(content, dict) and str(content.get("format", "")).startswith(PRETRAINING)
+    except Exception:  # what another file makes torch raise is of every kind
+        return False
 
 
 @contextmanager
@@ -125,6 +141,13 @@ def _load_torch(path: Path) -> dict[str, Tensor]:
             name.removeprefix(_BACKBONE_IN_DETECTOR): tensor
             for name, tensor in (weights if isinstance(weights, dict) else {}).items()
             if str(name).startswith(_BACKBONE_IN_DETECTOR)
+        }
+    elif isinstance(content, dict) and str(content.get("format", "")).startswith(PRETRAINING):
+        weights = content.get("weights")
+        content = {
+            name.removeprefix(_BACKBONE_IN_PRETRAINING): tensor
+            for name, tensor in (weights if isinstance(weights, dict) else {}).items()
+            if str(name).startswith((_BACKBONE_IN_PRETRAINING, *_HEAD))
         }
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict) and content[wrapper]:

@@ -132,7 +132,7 @@ def make_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         prefetch_factor=_PREFETCHED if workers else None,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         pin_memory=device.type == "cuda",
         collate_fn=dataset.collate_fn,
         # Of its own: else starting workers draws from the training's generator, and their number changes the run.
@@ -141,7 +141,8 @@ def make_loader(
     )
 
 
-def _start_worker(worker: int) -> None:
+def start_worker(worker: int) -> None:
+    """Let a worker use one core."""
     cv2.setNumThreads(0)  # torch limits itself in a worker
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
+
+from moat_det.engine.recovery.random_states import random_states, set_random_states
 
 
 class Position:
@@ -62,7 +62,7 @@ class Position:
         trainer.model, self._model = self._model, None
         losses = self._resumed["losses"].items()
         trainer.tloss = {name: torch.tensor(loss, device=trainer.device) for name, loss in losses} or None
-        _set_random_states(self._resumed["random"])
+        set_random_states(self._resumed["random"])
         self._resumed = {}
 
     def end_batch(self) -> None:
@@ -88,7 +88,7 @@ class Position:
             "batches": self.batches,
             "batch": batch,
             "losses": {name: float(value) for name, value in (losses or {}).items()},
-            "random": _random_states(),
+            "random": random_states(),
         }
 
 
@@ -107,26 +107,3 @@ class _Nothing(nn.Module):
 
     def loss(self, batch: Any, preds: Any = None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         return self._zero * 0, self._losses
-
-
-def _random_states() -> dict[str, Any]:
-    version, numbers, gauss = random.getstate()
-    kind, keys, place, has_gauss, cached = np.random.get_state()
-    states: dict[str, Any] = {
-        "python": [version, list(numbers), gauss],
-        "numpy": [kind, np.asarray(keys).tolist(), place, has_gauss, cached],
-        "torch": torch.get_rng_state(),
-    }
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state_all()
-    return states
-
-
-def _set_random_states(states: Mapping[str, Any]) -> None:
-    version, numbers, gauss = states["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    kind, keys, place, has_gauss, cached = states["numpy"]
-    np.random.set_state((kind, np.array(keys, np.uint32), place, has_gauss, cached))
-    torch.set_rng_state(states["torch"])
-    if "cuda" in states and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])

@@ -45,12 +45,11 @@ class SoundSteps:
             UserError: There were several in a row, and there is no checkpoint to go back to, or it was of no use.
         """
         model = unwrap_model(trainer.model)
-        gradients = [each.grad for each in model.parameters() if each.grad is not None]
-        if not gradients or bool(torch.nn.utils.get_total_norm(gradients).isfinite()):
+        if gradients_are_numbers(model):
             self._in_a_row = 0
             return True
         trainer.optimizer.zero_grad()
-        _mend_statistics(model, trainer.ema.ema)
+        mend_statistics(model, trainer.ema.ema)
         self.left_out += 1
         self._in_a_row += 1
         if self._in_a_row < IN_A_ROW:
@@ -101,7 +100,13 @@ class SoundSteps:
         )
 
 
-def _mend_statistics(model: nn.Module, averaged: nn.Module) -> None:
+def gradients_are_numbers(model: nn.Module) -> bool:
+    """Whether no gradient of a model is NaN or infinite."""
+    gradients = [each.grad for each in model.parameters() if each.grad is not None]
+    return not gradients or bool(torch.nn.utils.get_total_norm(gradients).isfinite())
+
+
+def mend_statistics(model: nn.Module, averaged: nn.Module) -> None:
     """Take the average's batch statistics for those that the pass has spoilt."""
     own = dict(averaged.named_buffers())
     for name, buffer in model.named_buffers():

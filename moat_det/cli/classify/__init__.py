@@ -1,0 +1,1 @@
+"""`moat classify`: a file for each of its subcommands."""

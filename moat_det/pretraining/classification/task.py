@@ -1,0 +1,128 @@
+"""Classification, as the loop knows it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from moat_det.backbones.timm.names import is_timm
+from moat_det.backbones.weights import load_pretrained
+from moat_det.data.loader.loader import default_workers
+from moat_det.data.seeds import image_seed
+from moat_det.errors import UserError
+from moat_det.pretraining.classification.augment import AugmentationOptions, BatchAugmentation, PictureAugmentation
+from moat_det.pretraining.classification.batches import PictureDataset, load_batches, shuffled_batches
+from moat_det.pretraining.classification.folders import ClassData
+from moat_det.pretraining.classification.metrics import ClassMetrics
+from moat_det.pretraining.classification.model import backbone_arguments, build_classifier
+from moat_det.pretraining.classification.options import ClassifierOptions
+from moat_det.pretraining.classification.validation import validate
+from moat_det.pretraining.classification.views import view_tensor
+from moat_det.pretraining.loop import seed_all
+from moat_det.pretraining.options import LoopOptions, RunPlace
+from moat_det.pretraining.task import Batch
+
+logger = logging.getLogger(__name__)
+
+NAME = "classification"
+
+
+class ClassificationTask:
+    """See `Task`.
+
+    Args:
+        data: The pictures.
+        options: The classifier.
+        augmentation: How pictures are changed.
+        loop: How it is trained.
+        place: Of this, the processes that read images.
+        starts: Load the weights that a new training starts from; a run that goes on has its own.
+
+    Attributes:
+        names: Of the classes.
+        training: What a resumed run needs to make the task again, plain types.
+
+    Raises:
+        UserError: The backbone cannot be built, does not take pictures of this size, or the weights do not fit.
+    """
+
+    name = NAME
+    fitness = "top1"
+
+    def __init__(
+        self,
+        data: ClassData,
+        options: ClassifierOptions,
+        augmentation: AugmentationOptions,
+        loop: LoopOptions,
+        place: RunPlace,
+        starts: bool = True,
+    ) -> None:
+        self.names = data.names
+        self.training: dict[str, Any] = {}
+        self._options, self._loop, self._workers = options, loop, place.workers
+        self._arguments = backbone_arguments(options.backbone, options.drop_path)
+        if is_timm(self._arguments["name"]) and options.imgsz % 32:
+            raise UserError(f"--imgsz {options.imgsz}: {options.backbone} takes multiples of 32")
+        seed_all(loop.seed)
+        self.model = build_classifier(self._arguments, len(data.names))
+        self.fresh = options.weights is None
+        if options.weights is not None and starts:
+            for line in load_pretrained(self.model.backbone, options.weights).lines():
+                logger.info(line)
+        self._intensity = data.intensity
+        change = PictureAugmentation(augmentation, options.imgsz, options.view, self.model.backbone.mean)
+        self._learnt = PictureDataset(data.train, data.intensity, change, loop.seed)
+        self._measured = PictureDataset(data.val, data.intensity, partial(view_tensor, options.imgsz, options.view))
+        self._mix = BatchAugmentation(augmentation, len(data.names))
+
+    def __len__(self) -> int:
+        """Count the batches of an epoch."""
+        return len(self._learnt) // min(self._loop.batch, len(self._learnt))
+
+    def batches(self, epoch: int, skip: int, device: torch.device) -> Iterator[Batch]:
+        """Give images, mixed, and the probabilities of their classes."""
+        pictures, seed = len(self._learnt), self._loop.seed
+        drawn = shuffled_batches(pictures, self._loop.batch, seed, epoch)[skip:]
+        loader = load_batches(self._learnt, drawn, self._worker_count(device), device)
+        for number, (images, classes) in enumerate(loader, start=skip):
+            if not len(images):
+                raise UserError(f"no picture of a batch of {self._loop.batch} can be read")
+            # Behind the numbers of the pictures, so that a batch has a seed of its own.
+            mixing = image_seed(seed, epoch, pictures + 1 + number)
+            yield self._mix(images.to(device, non_blocking=True), classes.to(device, non_blocking=True), mixing)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Compute the cross entropy."""
+        images, targets = batch
+        return F.cross_entropy(model(images), targets)
+
+    def measure(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """Measure top-1 and top-5 on the pictures of the validation."""
+        found = self.validate(model, device)
+        return {"top1": found.top1, "top5": found.top5}
+
+    def validate(self, model: nn.Module, device: torch.device) -> ClassMetrics:
+        """Measure all figures on the pictures of the validation."""
+        return validate(model, self._measured, self._loop.batch, self._worker_count(device), device)
+
+    def about(self) -> Mapping[str, Any]:
+        """Say what the model is, for its checkpoint."""
+        backbone = self.model.backbone
+        return {
+            "backbone": self._arguments,
+            "imgsz": self._options.imgsz,
+            "mean": backbone.mean,
+            "std": backbone.std,
+            "intensity": self._intensity.to_dict(),
+            "settings": {"names": self.names, "view": self._options.view},
+        }
+
+    def _worker_count(self, device: torch.device) -> int:
+        return default_workers(device) if self._workers is None else self._workers

@@ -1,0 +1,97 @@
+"""Training a classifier, from the options to the files."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from moat_det.engine.device import choose_device
+from moat_det.errors import UserError
+from moat_det.files import atomic_write_json
+from moat_det.pretraining.checkpoint import BackboneCheckpoint, load_backbone_checkpoint
+from moat_det.pretraining.classification.augment import AugmentationOptions
+from moat_det.pretraining.classification.folders import ClassData, find_classes
+from moat_det.pretraining.classification.options import ClassifierOptions
+from moat_det.pretraining.classification.task import NAME, ClassificationTask
+from moat_det.pretraining.classification.trained import of_checkpoint
+from moat_det.pretraining.classification.validation import table, write_validation
+from moat_det.pretraining.loop import Loop
+from moat_det.pretraining.options import LoopOptions, RunPlace
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ClassifierTraining:
+    """All that shapes a training, beside where it happens."""
+
+    classifier: ClassifierOptions
+    augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
+    loop: LoopOptions = field(default_factory=LoopOptions)
+
+
+def train_classifier(training: ClassifierTraining, place: RunPlace) -> Path:
+    """Train a classifier, and measure the best epoch.
+
+    Returns:
+        The folder of the run: `weights/best.pt`, `weights/last.pt`, `results.csv`, `options.json`, `metrics.json`,
+        `confusion_matrix.png`.
+
+    Raises:
+        UserError: An option or the data is not in order.
+    """
+    options = training.classifier
+    data = find_classes(options.data, options.split, training.loop.seed)
+    task = ClassificationTask(data, options, training.augmentation, training.loop, place)
+    task.training = {**asdict(training), "data": data.identity()}
+    return _run(task, training.loop, place, None)
+
+
+def resume_classifier(last: Path, place: RunPlace, data: str | None = None) -> Path:
+    """Go on with a training, from its `last.pt`.
+
+    Args:
+        last: The file.
+        place: The device and the like.
+        data: Where the pictures are now, if they have moved.
+
+    Returns:
+        The folder of the run.
+
+    Raises:
+        UserError: It is none, its training has ended, or its pictures are others than before.
+    """
+    checkpoint = load_backbone_checkpoint(last, NAME)
+    if checkpoint.training is None:
+        raise UserError(f"{last} is of a finished training: start a new one from it with --weights {last}")
+    kept: dict[str, Any] = checkpoint.training["task"]
+    options = ClassifierOptions(**{**kept["classifier"], **({"data": data} if data else {})})
+    loop = LoopOptions(**kept["loop"])
+    found = find_classes(options.data, options.split, loop.seed)
+    _check_same(found, kept["data"], checkpoint, options.data)
+    task = ClassificationTask(found, options, AugmentationOptions(**kept["augmentation"]), loop, place, starts=False)
+    task.training = kept
+    return _run(task, loop, place, (last, checkpoint))
+
+
+def _check_same(data: ClassData, identity: dict[str, Any], checkpoint: BackboneCheckpoint, source: str) -> None:
+    if data.names != checkpoint.settings["names"] or data.identity() != identity:
+        raise UserError(f"{source}: its pictures are others than those the run to resume was started with")
+
+
+def _run(
+    task: ClassificationTask, loop: LoopOptions, place: RunPlace, resumed: tuple[Path, BackboneCheckpoint] | None
+) -> Path:
+    device = choose_device(place.device or "")
+    run = Loop(task, loop, place, device, resumed)
+    if resumed is None:
+        atomic_write_json(run.folder / "options.json", task.training, indent=2)
+    run.run()
+    best = of_checkpoint(load_backbone_checkpoint(run.best, NAME), run.best).model.to(device)
+    metrics = task.validate(best, device)
+    write_validation(run.folder, metrics, task.names)
+    print(table(metrics, task.names))
+    logger.info(f"written to {run.folder}; a detector starts from it with --weights {run.best}")
+    return run.folder

@@ -1,0 +1,301 @@
+"""The training loop of a backbone alone; what is learnt is a `Task`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+from ultralytics.utils.torch_utils import ModelEMA, init_seeds
+
+from moat_det.data.loader.loader import killed_workers_explained
+from moat_det.data.seeds import image_seed
+from moat_det.detector.precision import compute_dtype
+from moat_det.engine.batch_statistics import follow_steps
+from moat_det.engine.optimizer import build_optimizer
+from moat_det.engine.recovery.disk import when_there_is_room
+from moat_det.engine.recovery.memory import is_out_of_memory
+from moat_det.engine.recovery.random_states import random_states, set_random_states
+from moat_det.engine.recovery.signals import Signals
+from moat_det.engine.recovery.steps import IN_A_ROW, gradients_are_numbers, mend_statistics
+from moat_det.errors import UserError
+from moat_det.files import atomic_write_csv, claim_folder
+from moat_det.paths import PROJECT
+from moat_det.pretraining.checkpoint import BackboneCheckpoint, load_backbone_checkpoint
+from moat_det.pretraining.options import LoopOptions, RunPlace
+from moat_det.pretraining.task import Batch, Task
+from moat_det.progress import progress
+from moat_det.run_folder import LOCK, hold_run
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_WARMUP = 5.0  # epochs
+
+
+def seed_all(seed: int) -> None:
+    """Begin all that is random anew, for the initial weights; to be called before a task builds its model."""
+    init_seeds(seed, deterministic=True)
+
+
+class Loop:
+    """A training.
+
+    Args:
+        task: What is learnt.
+        options: How.
+        place: Where. The folder of the run is claimed here.
+        device: The device.
+        resumed: The `last.pt` of a run to go on with, and what it holds; None for a new run.
+
+    Attributes:
+        folder: Of the run: `results.csv`, `weights/last.pt`, `weights/best.pt`.
+
+    Raises:
+        UserError: Another training is at work in the folder, or the optimizer is unknown.
+        OSError: The folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        options: LoopOptions,
+        place: RunPlace,
+        device: torch.device,
+        resumed: tuple[Path, BackboneCheckpoint] | None = None,
+    ) -> None:
+        self._task, self._options, self._place, self._device = task, options, place, device
+        model: Any = task.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model: nn.Module = model
+        self._optimizer = build_optimizer(
+            model, options.optimizer, options.lr0, options.momentum, options.weight_decay, options.layer_decay
+        )
+        for group in self._optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        self._average = ModelEMA(self._model, decay=options.ema or 0.9999)
+        self._dtype = compute_dtype(device, options.amp, training=True)
+        self._signals = Signals()
+        self._steps_of_epoch = math.ceil(len(task) / options.accumulate)
+        self._epoch, self._batch = 0, 0  # the next batch
+        self._sum, self._summed = 0.0, 0  # of the losses of the epoch
+        self._left_out = self._in_a_row = 0
+        self._best = -math.inf
+        self._rows: list[dict[str, float]] = []
+        self._metrics: dict[str, float] = {}
+        self._random: dict[str, Any] | None = None
+        self._saved = time.monotonic()
+        if resumed is None:
+            self.folder = claim_folder(Path(place.project or PROJECT, place.name or task.name), place.exist_ok)
+        else:
+            self.folder = resumed[0].resolve().parents[1]
+        self._lock = hold_run(self.folder)
+        if resumed is not None:
+            self._restore(resumed[1])
+
+    @property
+    def last(self) -> Path:
+        """Where the state after the last epoch is, or amid one."""
+        return self.folder / "weights" / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """Where the weights of the best epoch are."""
+        return self.folder / "weights" / "best.pt"
+
+    def run(self) -> None:
+        """Train to the end; both checkpoints are then without what only resuming needs.
+
+        Raises:
+            UserError: Losses or gradients were no numbers several times in a row, or the memory is too small.
+            KeyboardInterrupt: The user, or the system, ended it; `last.pt` is where it goes on.
+        """
+        try:
+            with self._signals.taken(), killed_workers_explained():
+                try:
+                    while self._epoch < self._options.epochs:
+                        self._train_epoch()
+                except KeyboardInterrupt:
+                    if not self._signals.held and (self._epoch or self._batch):
+                        self._save(self.last)
+                        logger.info(f"Stopped in epoch {self._epoch + 1}; --resume {self.last} goes on from here")
+                    raise
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise UserError(
+                        f"--batch {self._options.batch}: does not fit into the memory; give a smaller one, and "
+                        "--accumulate for as many images a step"
+                    ) from error
+            for path in (self.last, self.best):
+                self._save(path, finished=True)
+        finally:
+            self._lock.release()
+            if not self.last.exists():  # so that the next run takes its name
+                (self.folder / LOCK).unlink(missing_ok=True)
+                with suppress(OSError):
+                    self.folder.rmdir()
+
+    def _train_epoch(self) -> None:
+        task, epoch = self._task, self._epoch
+        self._start_epoch()
+        batches = iter(task.batches(epoch, self._batch, self._device))
+        text = f"epoch {epoch + 1}/{self._options.epochs}"
+        with progress(total=len(task), text=text, unit="batch", leave=False, initial=self._batch) as bar:
+            while gathered := list(islice(self._held(batches), self._options.accumulate)):
+                self._step(gathered)
+                self._batch += len(gathered)
+                bar.update(len(gathered))
+                self._signals.release()
+                minutes = self._place.save_minutes
+                if minutes and time.monotonic() - self._saved >= 60 * minutes and self._batch < len(task):
+                    self._save(self.last)
+        self._signals.release()
+        self._end_epoch()
+
+    def _held(self, batches: Any) -> Any:
+        """Hold signals back from the moment a batch is there until its step is done."""
+        for batch in batches:
+            self._signals.hold()
+            yield batch
+
+    def _start_epoch(self) -> None:
+        """Begin an epoch with randomness that depends on (seed, epoch), or go on amid it."""
+        self._model.train()
+        self._norms = [module for module in self._model.modules() if isinstance(module, nn.BatchNorm2d)]
+        if self._random is not None:
+            set_random_states(self._random)
+            self._random = None
+            return
+        seed = image_seed(self._options.seed, self._epoch, 2**32 - 1)  # no image has this number
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        self._sum, self._summed = 0.0, 0
+
+    def _step(self, batches: list[Batch]) -> None:
+        number = self._epoch * self._steps_of_epoch + self._batch // self._options.accumulate
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * self._rate(number)
+        losses = []
+        for batch in batches:
+            follow_steps(self._norms, len(batch[0]), self._task.fresh)
+            with self._autocast():
+                loss = self._task.loss(self._model, batch)
+            (loss / len(batches)).backward()
+            losses.append(float(loss.detach()))
+        if not gradients_are_numbers(self._model) or not all(map(math.isfinite, losses)):
+            self._leave_out()
+            return
+        self._in_a_row = 0
+        self._sum, self._summed = self._sum + sum(losses), self._summed + len(losses)
+        if self._options.clip:
+            nn.utils.clip_grad_norm_(self._model.parameters(), self._options.clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        if self._options.ema:
+            self._average.update(self._model)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        reduced = self._dtype != torch.float32
+        return torch.autocast(self._device.type, self._dtype) if reduced else nullcontext()
+
+    def _leave_out(self) -> None:
+        self._optimizer.zero_grad()
+        mend_statistics(self._model, self._average.ema)
+        self._left_out, self._in_a_row = self._left_out + 1, self._in_a_row + 1
+        if self._in_a_row >= IN_A_ROW:
+            raise UserError(
+                f"the loss or a gradient was no number in {IN_A_ROW} steps in a row, in epoch {self._epoch + 1}: "
+                f"lower --lr0 (it is {self._options.lr0}), or try --amp false"
+            )
+        logger.warning(
+            f"Epoch {self._epoch + 1}: the loss or a gradient is no number; the step is left out, "
+            f"{self._left_out} so far"
+        )
+
+    def _rate(self, step: int) -> float:
+        """Give the factor on the learning rate at a step: a linear rise, then half a cosine down to `lrf`."""
+        options = self._options
+        epochs = min(_LONGEST_WARMUP, options.epochs / 10) if options.warmup_epochs is None else options.warmup_epochs
+        warm, total = round(epochs * self._steps_of_epoch), options.epochs * self._steps_of_epoch
+        if step < warm:
+            return (step + 1) / (warm + 1)
+        share = (step - warm) / max(total - warm, 1)
+        return options.lrf + (1 - options.lrf) * (1 + math.cos(math.pi * share)) / 2
+
+    def _end_epoch(self) -> None:
+        """Measure the average, write the epoch's row and the checkpoints, and go to the next epoch."""
+        if not self._options.ema:
+            self._average.ema.load_state_dict(self._model.state_dict())
+        rate = max(group["lr"] for group in self._optimizer.param_groups)
+        row: dict[str, float] = {"epoch": self._epoch + 1, "loss": self._mean_loss(), "lr": rate}
+        with torch.inference_mode(), self._autocast():
+            self._metrics = self._task.measure(self._average.ema.eval(), self._device)
+        self._signals.hold()  # until rows and files say the same
+        fitness = self._metrics.get(self._task.fitness, math.inf)
+        better = fitness > self._best or not self._task.fitness
+        self._best = max(self._best, fitness)
+        row |= self._metrics
+        self._rows.append(row)
+        self._epoch, self._batch = self._epoch + 1, 0
+        if better:
+            self._save(self.best)
+        atomic_write_csv(self.folder / "results.csv", list(row), self._rows)
+        # After the others: a run that is killed in between goes on before this epoch's end, and writes them again.
+        self._save(self.last)
+        self._signals.release()
+        said = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch")
+        tqdm.write(f"epoch {self._epoch}/{self._options.epochs}: {said}")
+
+    def _mean_loss(self) -> float:
+        return self._sum / self._summed if self._summed else 0.0
+
+    def _save(self, path: Path, finished: bool = False) -> None:
+        state = self._checkpoint()
+        if finished:
+            state = replace(load_backbone_checkpoint(path, self._task.name), training=None)
+        size = sum(tensor.nbytes for tensor in state.weights.values()) * (1 if finished else 4)
+        when_there_is_room(lambda: state.save(path), self.folder, size)
+        self._saved = time.monotonic()
+
+    def _checkpoint(self) -> BackboneCheckpoint:
+        return BackboneCheckpoint(
+            task=self._task.name,
+            **self._task.about(),
+            weights=dict(self._average.ema.state_dict()),
+            metrics=self._metrics,
+            training={
+                "task": self._task.training,
+                "epoch": self._epoch,
+                "batch": self._batch,
+                "random": random_states() if self._batch else None,
+                "loss": [self._sum, self._summed],
+                "left_out": self._left_out,
+                "best": self._best,
+                "rows": self._rows,
+                "weights": self._model.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+                "updates": self._average.updates,
+            },
+        )
+
+    def _restore(self, checkpoint: BackboneCheckpoint) -> None:
+        state = checkpoint.training
+        assert state is not None
+        self._model.load_state_dict(state["weights"])
+        self._average.ema.load_state_dict(checkpoint.weights)
+        self._average.updates = state["updates"]
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._epoch, self._batch, self._random = state["epoch"], state["batch"], state["random"]
+        (self._sum, self._summed), self._left_out = state["loss"], state["left_out"]
+        self._best, self._rows, self._metrics = state["best"], list(state["rows"]), checkpoint.metrics
+        logger.info(f"Resuming {self.folder} in epoch {self._epoch + 1} of {self._options.epochs}")

@@ -1,0 +1,120 @@
+"""Folders of classes: what is found, what is refused, what is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers.classes import write_pictures
+from moat_det.errors import UserError
+from moat_det.pretraining.classification.folders import find_classes, find_measured
+
+
+def test_a_tree_with_train_and_val(pictures: Path) -> None:
+    data = find_classes(pictures)
+    assert data.names == ["bright", "dark"]
+    assert Counter(label for _, label in data.train) == {0: 12, 1: 12}
+    assert Counter(label for _, label in data.val) == {0: 4, 1: 4}
+    assert all(Path(file).parts[-3:-1] == ("train", data.names[label]) for file, label in data.train)
+
+
+def test_a_share_of_each_class_is_kept(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "all", 10)
+    data = find_classes(folder, share=0.3, seed=1)
+    assert Counter(label for _, label in data.val) == {0: 3, 1: 3}
+    assert not set(data.train) & set(data.val)
+    assert len(data.train) == 14
+    assert find_classes(folder, share=0.3, seed=1) == data
+    assert find_classes(folder, share=0.3, seed=2).val != data.val
+
+
+def test_a_yaml_orders_the_classes(pictures: Path) -> None:
+    file = pictures.parent / "data.yaml"
+    file.write_text("path: pictures\ntrain: train\nval: val\nnames: [dark, bright]\nintensity: full\n")
+    data = find_classes(file)
+    assert data.names == ["dark", "bright"]
+    assert all(Path(path).parts[-2] == data.names[label] for path, label in data.train)
+    assert data.intensity.kind == "full"
+    assert find_measured(file, ["bright", "dark"]) == sorted((path, 1 - label) for path, label in data.val)
+
+
+def test_the_range_of_deep_pictures_is_chosen(tmp_path: Path) -> None:
+    data = find_classes(write_pictures(tmp_path / "deep", 3, deep=True), share=0.4)
+    ((low, high),) = data.intensity.windows
+    assert 0 <= low < 20_000 < 40_000 < high <= 65_535
+
+
+def test_what_is_left_out_is_told(pictures: Path, log: list[str]) -> None:
+    (pictures / "train" / "notes.txt").write_text("x")
+    (pictures / "train" / "dark" / "thumbs.db").write_text("x")
+    (pictures / "train" / "dark" / "broken.png").write_text("no picture")
+    assert len(find_classes(pictures).train) == 24
+    said = "\n".join(log)
+    assert "they lie in no class: 1 .txt" in said
+    assert "they are no images: 1 .db" in said
+    assert "1 cannot be read and are left out" in said
+    assert "broken.png" in said
+
+
+def change(pictures: Path, fault: str) -> None:
+    if fault == "another class":
+        (pictures / "val" / "dark").rename(pictures / "val" / "dim")
+    elif fault == "an empty class":
+        (pictures / "train" / "empty").mkdir()
+    elif fault == "a broken class":
+        (pictures / "train" / "broken").mkdir()
+        (pictures / "train" / "broken" / "a.png").write_text("no picture")
+    elif fault == "one class":
+        for split in ("train", "val"):
+            for file in (pictures / split / "dark").iterdir():
+                file.unlink()
+            (pictures / split / "dark").rmdir()
+    elif fault == "no val":
+        (pictures / "val").rename(pictures / "test")
+    elif fault == "no split":
+        for split in ("train", "val"):
+            (pictures / split).rename(pictures / f"{split}ing")
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("another class", "other classes: only in train: dark; only in val: dim"),
+        ("an empty class", "empty: the class has no picture that can be read"),
+        ("a broken class", "broken: the class has no picture that can be read"),
+        ("one class", "one class alone, bright"),
+        ("no val", "val: there is no such folder"),
+        ("no split", "no folders train and val: give --split 0.2"),
+    ],
+)
+def test_faults_end_in_a_line(fault: str, message: str, pictures: Path) -> None:
+    change(pictures, fault)
+    with pytest.raises(UserError, match=message):
+        find_classes(pictures)
+
+
+@pytest.mark.parametrize(
+    ("share", "message"), [(0.2, "--split 0.2: leave it out"), (None, "absent: there is no such folder")]
+)
+def test_more_faults(share: float | None, message: str, pictures: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        find_classes(pictures if share else pictures / "absent", share)
+
+
+def test_a_class_of_one_picture_cannot_be_divided(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "all", 3)
+    (tmp_path / "all" / "rare").mkdir()
+    cv2.imwrite(str(tmp_path / "all" / "rare" / "a.png"), np.zeros((9, 9), np.uint8))
+    with pytest.raises(UserError, match="rare: the class has one picture alone"):
+        find_classes(tmp_path / "all", 0.5)
+    with pytest.raises(UserError, match=r"--split 1.5: must be a share"):
+        find_classes(tmp_path / "all", 1.5)
+
+
+def test_a_validation_needs_the_classifiers_classes(pictures: Path) -> None:
+    with pytest.raises(UserError, match="only here: dark; not here: dim"):
+        find_measured(pictures, ["bright", "dim"])

@@ -1,0 +1,187 @@
+"""The loop: a run that goes on, steps without numbers, the folder, the learning rate."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from helpers.classes import SMALL
+from moat_det.backbones import create_backbone
+from moat_det.errors import UserError
+from moat_det.pretraining.checkpoint import BackboneCheckpoint, load_backbone_checkpoint
+from moat_det.pretraining.loop import Loop, seed_all
+from moat_det.pretraining.options import LoopOptions, RunPlace
+from moat_det.run_folder import hold_run
+
+OPTIONS = LoopOptions(epochs=3, accumulate=2, lr0=1e-3, warmup_epochs=1, layer_decay=0.8)
+BATCHES = 5
+CPU = torch.device("cpu")
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = create_backbone(**SMALL)
+        self.head = nn.Linear(32, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.backbone(x)["stage5"].mean((2, 3)))
+
+
+class Noise:
+    """Tells noise from noise; `before` is called before each loss, with epoch and batch."""
+
+    name, fitness, fresh = "noise", "score", True
+
+    def __init__(self, before: Callable[[int, int], float] = lambda epoch, batch: 1.0) -> None:
+        seed_all(0)
+        self.model, self.training = Model(), {"kept": 1}
+        self._before = before
+        self.measured = 0
+
+    def __len__(self) -> int:
+        return BATCHES
+
+    def batches(self, epoch: int, skip: int, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
+        for number in range(skip, BATCHES):
+            generator = torch.Generator().manual_seed(100 * epoch + number)
+            yield (
+                torch.randn(4, 3, 32, 32, generator=generator),
+                torch.tensor([0, 1, 0, 1]),
+                torch.tensor([epoch, number]),
+            )
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        epoch, number = batch[2].tolist()
+        return F.cross_entropy(model(batch[0]).float(), batch[1]) * self._before(epoch, number)
+
+    def measure(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        assert not model.training
+        self.measured += 1
+        self._before(self.measured - 1, -1)
+        return {"score": float(model(torch.ones(1, 3, 32, 32)).sum())}
+
+    def about(self) -> dict[str, Any]:
+        return {"backbone": SMALL, "imgsz": 32, "mean": (0.5,), "std": (0.5,), "settings": {}}
+
+
+def train(folder: Path, task: Noise, last: Path | None = None, options: LoopOptions = OPTIONS) -> Path:
+    resumed = None if last is None else (last, load_backbone_checkpoint(last, "noise"))
+    loop = Loop(task, options, RunPlace(project=str(folder.parent), name=folder.name), CPU, resumed)
+    loop.run()
+    return loop.folder
+
+
+def state(folder: Path) -> tuple[BackboneCheckpoint, bytes]:
+    return load_backbone_checkpoint(folder / "weights" / "last.pt", "noise"), (folder / "results.csv").read_bytes()
+
+
+def assert_alike(one: Path, other: Path) -> None:
+    (first, rows), (second, other_rows) = state(one), state(other)
+    assert rows == other_rows
+    assert first.weights.keys() == second.weights.keys()
+    assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was not stopped."""
+    return train(tmp_path_factory.mktemp("runs") / "whole", Noise())
+
+
+@pytest.mark.parametrize("place", [(0, 0), (1, 3), (1, 4), (1, -1), (2, 2)], ids=str)
+def test_a_stopped_run_goes_on_bit_for_bit(place: tuple[int, int], whole: Path, tmp_path: Path) -> None:
+    def stop(epoch: int, batch: int) -> float:
+        if (epoch, batch) == place:
+            signal.raise_signal(signal.SIGINT)
+        return 1.0
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", Noise(stop))
+    last = tmp_path / "cut" / "weights" / "last.pt"
+    assert load_backbone_checkpoint(last, "noise").training is not None
+    train(tmp_path / "cut", Noise(), last)
+    assert_alike(whole, tmp_path / "cut")
+
+
+def test_what_a_finished_run_leaves(whole: Path) -> None:
+    folder = whole
+    rows = [line.split(",") for line in (folder / "results.csv").read_text().splitlines()]
+    assert rows[0] == ["epoch", "loss", "lr", "score"]
+    assert [row[0] for row in rows[1:]] == ["1", "2", "3"]
+    content = torch.load(folder / "weights" / "best.pt", weights_only=True)
+    assert content["format"] == "moat_det pretraining 1"
+    assert (content["training"], content["task"], content["imgsz"]) == (None, "noise", 32)
+    best = max(range(1, 4), key=lambda row: float(rows[row][3]))
+    assert content["metrics"]["score"] == float(rows[best][3])
+
+
+def test_a_step_without_numbers_is_left_out(tmp_path: Path, log: list[str]) -> None:
+    folder = train(tmp_path / "run", Noise(lambda epoch, batch: math.nan if (epoch, batch) == (1, 2) else 1.0))
+    assert sum("the step is left out" in line for line in log) == 1
+    assert all(tensor.isfinite().all() for tensor in state(folder)[0].weights.values())
+
+
+def test_several_in_a_row_end_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no number in 5 steps in a row, in epoch 3: lower --lr0"):
+        train(tmp_path / "run", Noise(lambda epoch, batch: math.nan if epoch else 1.0))
+
+
+def test_two_runs_share_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    lock = hold_run(tmp_path / "run")
+    place = RunPlace(project=str(tmp_path), name="run", exist_ok=True)
+    with pytest.raises(UserError, match="another training is at work"):
+        Loop(Noise(), OPTIONS, place, CPU)
+    lock.release()
+    assert Loop(Noise(), OPTIONS, replace(place, exist_ok=False), CPU).folder.name == "run-2"
+
+
+def test_a_run_that_fails_at_once_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        train(tmp_path / "run", Noise(lambda epoch, batch: math.nan), options=replace(OPTIONS, epochs=9))
+    # an epoch has three steps, so that the fifth is in the second
+    assert (tmp_path / "run" / "weights" / "last.pt").exists()
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path / "other", Noise(lambda epoch, batch: 1 / 0))
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_rate_rises_and_falls_and_follows_the_layers(tmp_path: Path) -> None:
+    rates: list[list[float]] = []
+    task = Noise()
+    loop = Loop(task, OPTIONS, RunPlace(project=str(tmp_path)), CPU)
+    task._before = lambda epoch, batch: (
+        rates.append([g["lr"] for g in loop._optimizer.param_groups]) if batch in {0, 2, 4} else None,
+        1.0,
+    )[1]
+    loop.run()
+    head = [step[0] for step in rates]
+    assert head[:3] == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3])
+    assert head[3] == pytest.approx(1e-3)
+    assert head[3:] == sorted(head[3:], reverse=True)
+    assert all(step[2] == pytest.approx(0.8 * step[0]) for step in rates)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 0}, "--epochs 0: must be 1 or more"),
+        ({"lr0": 0}, "--lr0 0: must be above 0"),
+        ({"layer_decay": 1.5}, "--layer-decay 1.5: must be above 0, at most 1"),
+        ({"ema": 1}, "--ema 1: must be 0 or more, below 1"),
+        ({"warmup_epochs": 200}, "--warmup-epochs 200: must be 0 or more, at most 100"),
+    ],
+)
+def test_options_out_of_range(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        LoopOptions(**values)
