@@ -29,6 +29,7 @@ COMMANDS = {
     "classify train": "Train a backbone as a classifier of whole pictures.",
     "classify val": "Measure a classifier: top-1, top-5, each class, the confusion matrix.",
     "classify predict": "Name what is in pictures, with a classifier.",
+    "pretrain": "Train a backbone on pictures without labels, to start a detector from it.",
     "backbones": "List the backbones, ours and those of timm, with their size and the licence of their weights.",
     "weights": "Write the weights of a backbone as .safetensors, bit for bit.",
     "bench": "Compare the accuracy of detectors: models x datasets x seeds, on test splits.",

@@ -41,13 +41,14 @@ class Pictures:
     intensity: Intensity
 
 
-def find_pictures(source: str, channels: int, intensity: Intensity) -> Pictures:
+def find_pictures(source: str, channels: int, intensity: Intensity, size: int = 0) -> Pictures:
     """Find the pictures of a source and read their headers; those that cannot be read are named and left out.
 
     Args:
         source: A folder, a pattern, a list or a picture.
         channels: Bands of the backbone's input.
         intensity: What the user says of more than 8 bits; "auto" gets the range of these pictures.
+        size: Side of the squares that will be cut out; how many pictures are smaller is said.
 
     Raises:
         UserError: There is no picture, or none that can be read.
@@ -67,7 +68,10 @@ def find_pictures(source: str, channels: int, intensity: Intensity) -> Pictures:
     paths = [file for file, _ in found]
     intensity = choose_intensity(intensity, [Path(path) for path in paths], channels)
     check_intensity(intensity, paths, sum(header.deep for _, header in found), channels)
-    return Pictures(paths, np.array([(each.height, each.width) for _, each in found]), channels, intensity)
+    shapes = np.array([(each.height, each.width) for _, each in found])
+    small = int((shapes.min(1) < size).sum())
+    logger.info(f"{len(paths)} pictures" + (f", {small} smaller than {size} px: they go on mirrored" if small else ""))
+    return Pictures(paths, shapes, channels, intensity)
 
 
 def _read(file: str) -> ImageHeader | str:

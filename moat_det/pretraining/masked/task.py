@@ -1,0 +1,152 @@
+"""What the loop is told of a training by hidden patches."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from moat_det.backbones.create import create_backbone
+from moat_det.backbones.weights import load_pretrained
+from moat_det.data.loader.loader import start_worker
+from moat_det.data.seeds import image_seed
+from moat_det.errors import UserError
+from moat_det.pretraining.masked.crops import Crops
+from moat_det.pretraining.masked.model import STRIDES, MaskedModel, losses, targets
+from moat_det.pretraining.masked.options import MaskedOptions
+from moat_det.pretraining.masked.pictures import Pictures
+from moat_det.pretraining.masked.reconstructions import draw_reconstructions
+from moat_det.pretraining.options import LoopOptions
+from moat_det.pretraining.task import Batch
+
+logger = logging.getLogger(__name__)
+
+NAME = "pretrain"
+_MEASURED, _DRAWN = 64, 8  # pictures
+_SHEETS = 10  # in a run, about
+_NO_EPOCH = 2**31 - 1  # whose crops are measured
+
+
+class MaskedTask:
+    """Learning by hidden patches; see `Task`.
+
+    Args:
+        backbone: The arguments of `create_backbone`, `name` among them.
+        pictures: What to learn from.
+        options: What learns.
+        loop: How.
+        workers: Processes that read pictures.
+
+    Attributes:
+        folder: Where sheets are drawn; none are where it is None.
+
+    Raises:
+        UserError: The backbone cannot be built, or its weights are missing or of another one.
+    """
+
+    name = NAME
+    fitness = ""
+
+    def __init__(
+        self, backbone: Mapping[str, Any], pictures: Pictures, options: MaskedOptions, loop: LoopOptions, workers: int
+    ) -> None:
+        self._backbone, self._pictures, self._options, self._loop = dict(backbone), pictures, options, loop
+        self._workers = workers
+        self._epoch = 0
+        self.folder: Path | None = None
+        network = create_backbone(**self._backbone, in_channels=pictures.channels)
+        network.init_weights()
+        self.fresh = options.weights is None
+        if options.weights is not None:
+            for line in load_pretrained(network, options.weights).lines():
+                logger.info(line)
+        self.model: nn.Module = MaskedModel(network, pictures.channels)
+        self._crops = Crops(pictures, options.imgsz, options.mask_ratio, loop.seed)
+        chosen = np.linspace(0, len(pictures.paths) - 1, min(_MEASURED, len(pictures.paths))).round().astype(int)
+        self._measured = [int(index) for index in chosen]
+
+    def __len__(self) -> int:
+        """Count the batches of an epoch; a last one that is not full is left out, as each epoch leaves out others."""
+        return max(len(self._crops) // self._loop.batch, 1)
+
+    def batches(self, epoch: int, skip: int, device: torch.device) -> Iterator[Batch]:
+        """Give squares and masks, from batch `skip` of an epoch on."""
+        self._epoch = self._crops.epoch = epoch
+        seed = image_seed(self._loop.seed, epoch, len(self._crops))  # no picture has this number
+        order = torch.randperm(len(self._crops), generator=torch.Generator().manual_seed(seed)).tolist()
+        size = self._loop.batch
+        return self._load([order[number * size : (number + 1) * size] for number in range(skip, len(self))], device)
+
+    def _load(self, batches: list[list[int]], device: torch.device) -> Iterator[Batch]:
+        loader: Iterable[Any] = DataLoader(
+            self._crops,
+            batch_sampler=batches,
+            num_workers=min(self._workers, len(batches)),
+            worker_init_fn=start_worker,
+            pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # else starting workers draws from the training's
+        )
+        try:
+            for images, masks in loader:
+                yield images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
+        except UserError as error:  # of a worker's error torch gives the traceback's text
+            raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Give the mean error over the three maps."""
+        images, masks = batch
+        return losses(model(images, masks), images, masks).mean()
+
+    def measure(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """Give the error of each map on the same squares after each epoch, and draw some of them now and then.
+
+        Returns:
+            `stride8`, `stride16` and `stride32`; and `mean_gray`, the error of who says the mean of each picture.
+        """
+        self._crops.epoch = _NO_EPOCH
+        sums, count = torch.zeros(len(STRIDES) + 1), 0
+        size = self._loop.batch
+        groups = [self._measured[start : start + size] for start in range(0, len(self._measured), size)]
+        for images, masks in self._load(groups, device):
+            found = losses([*model(images, masks), torch.zeros_like(targets(images)[0])], images, masks)
+            sums, count = sums + found.cpu() * len(images), count + len(images)
+        self._draw(model, device)
+        names = [*(f"stride{stride}" for stride in STRIDES), "mean_gray"]
+        return dict(zip(names, (sums / count).tolist(), strict=True))
+
+    def _draw(self, model: nn.Module, device: torch.device) -> None:
+        last = self._epoch + 1 == self._loop.epochs
+        if self.folder is None or not (last or self._epoch % max(math.ceil(self._loop.epochs / _SHEETS), 1) == 0):
+            return
+        shown = self._measured[:: max(len(self._measured) // _DRAWN, 1)][:_DRAWN]
+        ((images, masks),) = self._load([shown], device)
+        assert isinstance(model, MaskedModel)
+        draw_reconstructions(model, images, masks, self.folder / "reconstructions" / f"epoch{self._epoch + 1:04}.jpg")
+
+    @torch.no_grad()
+    def settle(self, device: torch.device) -> None:
+        """Take the batch norms' statistics anew, from pictures that nothing is hidden of, as a detector gets them."""
+        model = self.model
+        assert isinstance(model, MaskedModel)
+        whole = nn.Sequential(model.normalize, model.backbone).to(device)
+        torch.manual_seed(self._loop.seed)
+        torch.optim.swa_utils.update_bn((images for images, _ in self.batches(_NO_EPOCH, 0, device)), whole)
+
+    def about(self) -> Mapping[str, Any]:
+        """Say what the model is."""
+        network = self.model.backbone
+        return {
+            "backbone": self._backbone,
+            "imgsz": self._options.imgsz,
+            "mean": network.mean,
+            "std": network.std,
+            "intensity": self._pictures.intensity.to_dict(),
+            "settings": {**vars(self._options), "pictures": len(self._pictures.paths)},
+        }
