@@ -7,12 +7,11 @@ from typing import Any
 
 from moat_det.data.config import MAX_CHANNELS
 from moat_det.data.images.intensity import Intensity
+from moat_det.engine.model import DEFAULT_BACKBONE
 from moat_det.errors import UserError
 from moat_det.options import option
 from moat_det.pretraining.masked.masks import PATCH
 from moat_det.pretraining.options import check_range
-
-DEFAULT_BACKBONE = "tiny_moat2"
 
 
 @dataclass(frozen=True)

@@ -61,10 +61,14 @@ def find_pictures(source: str, channels: int, intensity: Intensity, size: int = 
     if not found:
         raise UserError(f"--source {source}: none of its {len(files)} pictures can be read, the first is {broken[0]}")
     if broken:
-        logger.warning(f"{len(broken)} of {len(files)} pictures cannot be read and are left out: {some(broken, _SHOWN)}")
+        logger.warning(
+            f"{len(broken)} of {len(files)} pictures cannot be read and are left out: {some(broken, _SHOWN)}"
+        )
     several = [file for file, header in found if header.pictures > 1 and channels in {1, 3}]
     if several:
-        logger.warning(f"{len(several)} files hold more than one picture, of which the first is taken: {several[0]}, ...")
+        logger.warning(
+            f"{len(several)} files hold more than one picture, of which the first is taken: {several[0]}, ..."
+        )
     paths = [file for file, _ in found]
     intensity = choose_intensity(intensity, [Path(path) for path in paths], channels)
     check_intensity(intensity, paths, sum(header.deep for _, header in found), channels)
