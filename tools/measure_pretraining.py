@@ -1,7 +1,7 @@
-"""Measure what pre-training on pictures without labels gives: AP over the share of labels, from scratch and pre-trained.
+"""Measure what pre-training without labels gives: AP over the share of labels, from scratch and pre-trained.
 
-One pre-training, then a training for each seed, share and start, all of as many steps. No epoch is chosen: a training is
-validated after its last one alone. Whatever is finished in --out is taken from there, and what was cut goes on.
+One pre-training, then a training for each seed, share and start, all of as many steps. No epoch is chosen: a training
+is validated after its last one alone. Whatever is finished in --out is taken from there, and what was cut goes on.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Recipe:
 
 
 def write_share(recipe: Recipe, share: float) -> tuple[Path, int]:
-    """Write a dataset with a share of the training images, the same for each run; a smaller share is a part of a larger.
+    """Write a dataset with a share of the training images: the same for each run, and a part of any larger one.
 
     Returns:
         The dataset YAML, and the number of training images.

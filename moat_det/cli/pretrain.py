@@ -27,8 +27,8 @@ def _run(arguments: Arguments) -> None:
     from moat_det.pretraining.masked.pretrain import pretrain
 
     resume = arguments.take(ResumeOption).resume
-    options, loop, place = (arguments.take(kind) for kind in (MaskedOptions, LoopOptions, RunPlace))
-    checkpoint = pretrain(options, loop, place, resume)
+    options, loop = arguments.take(MaskedOptions), arguments.take(LoopOptions)
+    checkpoint = pretrain(options, loop, arguments.take(RunPlace), resume)
     print(f"start a detector from it: moat train --data DATA --backbone NAME --weights {checkpoint}")
 
 
@@ -47,9 +47,9 @@ COMMAND = Command(
     run=_run,
     check=_check,
     options=(MaskedOptions, LoopOptions, RunPlace, ResumeOption),
-    about="Patches of each picture are hidden, and the backbone learns to predict them from the rest. Squares are cut out "
-    "at the pictures' own resolution. Some are drawn now and then into reconstructions/ of the run: whole, as the backbone "
-    "sees them, and as its maps of stride 8, 16 and 32 complete them.",
+    about="Patches of each picture are hidden, and the backbone learns to predict them from the rest. Squares are cut "
+    "out at the pictures' own resolution. Some are drawn now and then into reconstructions/ of the run: whole, as the "
+    "backbone sees them, and as its maps of stride 8, 16 and 32 complete them.",
     usage="--source PATH [--backbone tiny_moat2] [--imgsz 224 --epochs 100 --batch 64 ...]",
     examples=(
         "pretrain --source parts/ --backbone tiny_moat0",

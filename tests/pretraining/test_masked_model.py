@@ -14,11 +14,13 @@ from moat_det.errors import UserError
 from moat_det.pretraining.masked.model import STRIDES, MaskedModel, hide, losses, spread, targets
 from moat_det.pretraining.masked.reconstructions import draw_reconstructions
 
+SMALL = {"depths": (1, 1, 1, 1), "channels": (8, 8, 32, 32), "stem": (8, 8)}
+
 
 @pytest.fixture(scope="module")
 def model() -> MaskedModel:
     torch.manual_seed(0)
-    return MaskedModel(create_backbone("tiny_moat0", depths=(1, 1, 1, 1), channels=(8, 8, 32, 32), stem=(8, 8)), 3)
+    return MaskedModel(create_backbone("tiny_moat0", **SMALL), 3)
 
 
 def pictures() -> tuple[Tensor, Tensor]:
@@ -78,6 +80,24 @@ def test_every_map_of_the_backbone_is_trained(model: MaskedModel) -> None:
         model.zero_grad()
         losses(model(images, masks), images, masks)[level].backward()
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.backbone.parameters())
+
+
+def test_it_learns_to_go_on_where_something_is_hidden() -> None:
+    torch.manual_seed(0)
+    model = MaskedModel(create_backbone("tiny_moat0", in_channels=1, **SMALL), 1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    # Each column of patches has a gray of its own, which those that are seen tell.
+    images = torch.randint(0, 256, (8, 1, 1, 3)).repeat_interleave(32, 3).expand(-1, -1, 96, -1).byte()
+    masks = torch.eye(3, dtype=torch.bool).expand(8, -1, -1)
+    flat = losses([torch.zeros(images.shape)], images, masks)
+    for _ in range(30):
+        loss = losses(model(images, masks), images, masks)
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+    near, *far = (loss / flat).tolist()
+    assert near < 1  # its cells see little more than the edge of a patch
+    assert max(far) < 0.6
 
 
 def test_a_backbone_without_one_of_the_maps_is_refused() -> None:

@@ -18,8 +18,8 @@ from moat_det.pretraining.masked.pictures import Pictures
 class Crops(Dataset[tuple[Tensor, Tensor]]):
     """One square of each picture, another one in each epoch, turned and mirrored at random.
 
-    All that is random depends on (seed, epoch, picture) alone. Nothing is scaled: a defect keeps the size that it has in
-    detection at full resolution. A picture that is smaller than the square goes on as its mirror image.
+    All that is random depends on (seed, epoch, picture) alone. Nothing is scaled: a defect keeps the size that it has
+    in detection at full resolution. A picture that is smaller than the square goes on as its mirror image.
 
     Args:
         pictures: What to cut from.

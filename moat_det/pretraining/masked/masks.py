@@ -15,7 +15,7 @@ def draw_mask(rng: np.random.Generator, rows: int, columns: int, ratio: float) -
         rng: What the choice is drawn from.
         rows: Patches from top to bottom.
         columns: Patches from left to right.
-        ratio: Share of the patches to hide, between 0 and 1; at least one is hidden and one is not, where there are two.
+        ratio: Share of the patches to hide, from 0 to 1; of two and more one is hidden and one is not in any case.
 
     Returns:
         (rows, columns) bool, true where a patch is hidden.

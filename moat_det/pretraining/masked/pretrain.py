@@ -19,6 +19,7 @@ from moat_det.pretraining.masked.options import MaskedOptions
 from moat_det.pretraining.masked.pictures import find_pictures
 from moat_det.pretraining.masked.task import NAME, MaskedTask
 from moat_det.pretraining.options import LoopOptions, RunPlace
+from moat_det.run_folder import tell_results
 
 
 def pretrain(options: MaskedOptions, loop: LoopOptions, place: RunPlace, resumed: Path | None = None) -> Path:
@@ -54,6 +55,7 @@ def pretrain(options: MaskedOptions, loop: LoopOptions, place: RunPlace, resumed
             f"{checkpoint.settings['pictures']} when the run began: bring them back, or start a new run with "
             f"--weights {resumed}"
         )
+    tell_results(place.project, options.source, pictures.paths)
     backbone = checkpoint.backbone if checkpoint is not None else _backbone(options.backbone)
     workers = default_workers(device) if place.workers is None else place.workers
     seed_all(loop.seed)

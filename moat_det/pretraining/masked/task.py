@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -148,5 +149,9 @@ class MaskedTask:
             "mean": network.mean,
             "std": network.std,
             "intensity": self._pictures.intensity.to_dict(),
-            "settings": {**vars(self._options), "pictures": len(self._pictures.paths)},
+            "settings": {
+                **vars(self._options),
+                "source": os.path.abspath(str(self._options.source)),
+                "pictures": len(self._pictures.paths),
+            },
         }
