@@ -13,40 +13,39 @@ from moat_det.options import option, options_of
 from moat_det.pretraining.masked.options import MaskedOptions
 from moat_det.pretraining.options import LoopOptions, RunPlace
 
-_MAY_CHANGE = {"resume", "device", "workers", "save_minutes"}
+_OF_A_NEW_RUN = options_of(MaskedOptions, LoopOptions).keys() - {"source"} | {"project", "name", "exist_ok"}
 
 
 @dataclass(frozen=True)
-class ResumeOption:
-    """Going on."""
+class Resuming:
+    """A run to go on with."""
 
-    resume: Path | None = option(None, "go on with the run of this last.pt, by its own options", metavar="FILE")
+    resume: Path | None = option(None, "go on with the run of this last.pt", metavar="LAST.PT")
 
 
 def _run(arguments: Arguments) -> None:
-    from moat_det.pretraining.masked.pretrain import pretrain
+    from moat_det.pretraining.masked.pretrain import pretrain, resume_pretraining
 
-    resume = arguments.take(ResumeOption).resume
+    resume, place = arguments.take(Resuming).resume, arguments.take(RunPlace)
     options, loop = arguments.take(MaskedOptions), arguments.take(LoopOptions)
-    checkpoint = pretrain(options, loop, arguments.take(RunPlace), resume)
-    print(f"start a detector from it: moat train --data DATA --backbone NAME --weights {checkpoint}")
+    done = pretrain(options, loop, place) if resume is None else resume_pretraining(resume, place, options.source)
+    print(f"written to {done}; a detector starts from it: moat train --data DATA --backbone NAME --weights {done}")
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    if not given.get("resume"):
+    if given.get("resume") is None:
         if not given.get("source"):
             raise UserError("moat pretrain needs --source: a folder of pictures, which need no labels")
-        return
-    for name in options_of(MaskedOptions, LoopOptions, RunPlace):
-        if name in given and name not in _MAY_CHANGE:
-            raise UserError(f"--{name.replace('_', '-')}: leave it out with --resume, the run has its own")
+    elif others := sorted(_OF_A_NEW_RUN & given.keys()):
+        flag = others[0].replace("_", "-")
+        raise UserError(f"--{flag}: a run that is resumed keeps its own; start a new one to change it")
 
 
 COMMAND = Command(
     name="pretrain",
     run=_run,
     check=_check,
-    options=(MaskedOptions, LoopOptions, RunPlace, ResumeOption),
+    options=(MaskedOptions, LoopOptions, RunPlace, Resuming),
     about="Patches of each picture are hidden, and the backbone learns to predict them from the rest. Squares are cut "
     "out at the pictures' own resolution. Some are drawn now and then into reconstructions/ of the run: whole, as the "
     "backbone sees them, and as its maps of stride 8, 16 and 32 complete them.",

@@ -16,7 +16,7 @@ from moat_det.cli.main import run
 from moat_det.errors import UserError
 from moat_det.pretraining.checkpoint import load_backbone_checkpoint
 from moat_det.pretraining.masked.options import MaskedOptions
-from moat_det.pretraining.masked.pretrain import pretrain
+from moat_det.pretraining.masked.pretrain import pretrain, resume_pretraining
 from moat_det.pretraining.masked.task import NAME, MaskedTask
 from moat_det.pretraining.options import LoopOptions, RunPlace
 
@@ -94,7 +94,11 @@ def test_a_resumed_run_is_the_uncut_one_bit_for_bit(
         pretrain(options, loop, place)
     monkeypatch.undo()
     last = tmp_path / "runs" / "cut" / "weights" / "last.pt"
-    cut = weights(pretrain(MaskedOptions(), LoopOptions(), place, last))
+    noise(80, 80).save(tmp_path / "parts" / "new.png")
+    with pytest.raises(UserError, match="holds 8 readable pictures, and held 7"):
+        resume_pretraining(last, place)
+    (tmp_path / "parts" / "new.png").unlink()
+    cut = weights(resume_pretraining(last, place))
     assert all(torch.equal(cut[name], tensor) for name, tensor in uncut.items())
 
 
@@ -118,11 +122,11 @@ def test_another_backbone_and_other_bands(arguments: Any) -> None:
     assert all(torch.equal(loaded[name], tensor) for name, tensor in learnt.items())
 
 
-def test_a_finished_run_and_a_changed_source_are_not_resumed(arguments: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_is_not_resumed_but_another_starts_from_it(arguments: Any) -> None:
     options, loop, place = arguments
     last = pretrain(*arguments)
     with pytest.raises(UserError, match=r"finished training.*--weights"):
-        pretrain(options, loop, place, last)
+        resume_pretraining(last, place)
     before = load_backbone_checkpoint(last, NAME).weights
     again = pretrain(MaskedOptions(**{**vars(options), "weights": str(last)}), loop, place)
     assert again != last
@@ -139,7 +143,7 @@ def test_a_finished_run_and_a_changed_source_are_not_resumed(arguments: Any, mon
         (["--source", ".", "--intensity", "5"], "--intensity"),
         (["--source", ".", "--backbone", "moat9"], "no model is named 'moat9'"),
         (["--source", ".", "--backbone", "yolo11n.yaml"], "one of the engine's models"),
-        (["--resume", "last.pt", "--batch", "3"], "--batch: leave it out with --resume"),
+        (["--resume", "last.pt", "--batch", "3"], "--batch: a run that is resumed keeps its own"),
         (["--resume", "last.pt"], "no weights at last.pt"),
     ],
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from moat_det.backbones.base import Backbone
-from moat_det.detector.detector import InputNormalization
+from moat_det.detector.detector import BN_MOMENTUM, InputNormalization
 from moat_det.errors import UserError
 from moat_det.pretraining.masked.masks import PATCH
 
@@ -47,6 +47,9 @@ class MaskedModel(nn.Module):
             raise UserError(f"the backbone has no map of stride {lacking[0]}: choose another --backbone")
         self.normalize = InputNormalization(backbone.mean, backbone.std)
         self.backbone = backbone
+        for module in backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = BN_MOMENTUM
         self._maps = [names[stride].module for stride in STRIDES]
         self.decoders = nn.ModuleList(
             nn.Sequential(

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,11 @@ class MaskedTask:
         options: What learns.
         loop: How.
         workers: Processes that read pictures.
+        starts: Load the weights that a new training starts from; a run that goes on has its own.
 
     Attributes:
+        model: Backbone and decoders.
+        training: What makes the task again in a run that goes on.
         folder: Where sheets are drawn; none are where it is None.
 
     Raises:
@@ -56,19 +60,30 @@ class MaskedTask:
     fitness = ""
 
     def __init__(
-        self, backbone: Mapping[str, Any], pictures: Pictures, options: MaskedOptions, loop: LoopOptions, workers: int
+        self,
+        backbone: Mapping[str, Any],
+        pictures: Pictures,
+        options: MaskedOptions,
+        loop: LoopOptions,
+        workers: int,
+        starts: bool = True,
     ) -> None:
         self._backbone, self._pictures, self._options, self._loop = dict(backbone), pictures, options, loop
         self._workers = workers
         self._epoch = 0
+        self.training = {
+            "masked": {**asdict(options), "source": os.path.abspath(str(options.source))},
+            "loop": asdict(loop),
+            "pictures": len(pictures.paths),
+        }
         self.folder: Path | None = None
         network = create_backbone(**self._backbone, in_channels=pictures.channels)
         network.init_weights()
         self.fresh = options.weights is None
-        if options.weights is not None:
+        if options.weights is not None and starts:
             for line in load_pretrained(network, options.weights).lines():
                 logger.info(line)
-        self.model: nn.Module = MaskedModel(network, pictures.channels)
+        self.model = MaskedModel(network, pictures.channels)
         self._crops = Crops(pictures, options.imgsz, options.mask_ratio, loop.seed)
         chosen = np.linspace(0, len(pictures.paths) - 1, min(_MEASURED, len(pictures.paths))).round().astype(int)
         self._measured = [int(index) for index in chosen]
@@ -134,9 +149,7 @@ class MaskedTask:
     @torch.no_grad()
     def settle(self, device: torch.device) -> None:
         """Take the batch norms' statistics anew, from pictures that nothing is hidden of, as a detector gets them."""
-        model = self.model
-        assert isinstance(model, MaskedModel)
-        whole = nn.Sequential(model.normalize, model.backbone).to(device)
+        whole = nn.Sequential(self.model.normalize, self.model.backbone).to(device)
         torch.manual_seed(self._loop.seed)
         torch.optim.swa_utils.update_bn((images for images, _ in self.batches(_NO_EPOCH, 0, device)), whole)
 
@@ -149,9 +162,5 @@ class MaskedTask:
             "mean": network.mean,
             "std": network.std,
             "intensity": self._pictures.intensity.to_dict(),
-            "settings": {
-                **vars(self._options),
-                "source": os.path.abspath(str(self._options.source)),
-                "pictures": len(self._pictures.paths),
-            },
+            "settings": {"mask_ratio": self._options.mask_ratio},
         }
