@@ -59,7 +59,9 @@ class TuneOptions:
     minutes: float | None = option(None, "time of the search in all, or:")
     hours: float | None = option(None, "time of the search in all")
     trials: int | None = option(None, "search until there are so many trials, if the time lets")
-    space: Path | None = option(None, "YAML of what is searched (default: cfg/tuning/default.yaml)", metavar="YAML")
+    space: Path | None = option(
+        None, "YAML of what is searched (default: rates, decay, warm-up, augmentation)", metavar="YAML"
+    )
     judge: float = option(0.2, "share of the training images, by groups, that judges the trials and trains nothing")
     prune: bool = option(True, "stop a trial whose best AP is below the median that others had after as many epochs")
     seed: int = option(0, "of the split, the search and the trainings")
@@ -167,10 +169,7 @@ COMMAND = Command(
     "apart, and then compares the best with the default on the data's own val. Any argument of moat train holds for "
     "all trainings, and what is given is not searched.",
     usage="--data YAML --out FOLDER --hours H [--group REGEX] [--space YAML] [--backbone tiny_moat2 --epochs 50 ...]",
-    examples=(
-        "tune --data defects.yaml --backbone tiny_moat0 --imgsz 320 --epochs 40 --hours 8 --out tuned",
-        "train --data defects.yaml --backbone tiny_moat0 --cfg tuned/best.yaml",
-    ),
+    examples=("tune --data defects.yaml --backbone tiny_moat0 --imgsz 320 --epochs 40 --hours 8 --out tuned",),
     engine=EngineHelp(
         main={"device": DEVICE, **{name: TRAIN.main[name] for name in ("model", "imgsz", "rect")}},
         general="epochs imgsz batch workers",
