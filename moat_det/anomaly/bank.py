@@ -47,7 +47,7 @@ class Bank:
 
     Attributes:
         points: (M, C) float32 features, scaled.
-        scale: (C,) float32, what a feature is multiplied by, so that every channel varies alike over the good parts.
+        scale: (C,) float32, what a feature is multiplied by, after which it varies by its weight over good parts.
         good_scores: (K,) float32: the score of each good part that was held out, rising, as distances.
         parts: How many good parts the features are of.
         settings: What features depend on beside the images, as plain types.
@@ -101,7 +101,12 @@ class Bank:
 
 
 def make_bank(
-    source: str, files: Sequence[str], look: Callable[[str], Tensor | None], settings: Mapping[str, Any], seed: int = 0
+    source: str,
+    files: Sequence[str],
+    look: Callable[[str], Tensor | None],
+    weights: Tensor,
+    settings: Mapping[str, Any],
+    seed: int = 0,
 ) -> Bank:
     """Make a bank of images of good parts; three in four go into it, the others tell the threshold.
 
@@ -109,6 +114,7 @@ def make_bank(
         source: What the user named, for messages.
         files: The images.
         look: Gives the features (rows, columns, C) of an image, on one device; None where it cannot be read.
+        weights: (C,) How much each channel counts.
         settings: See `Bank`.
         seed: Of what is held out and chosen.
 
@@ -127,7 +133,7 @@ def make_bank(
     for number, file in enumerate(progress([*kept, *held_out], "looking at good parts", unit="part", leave=False)):
         if number == len(kept):
             _check_count(source, len(pool) + len(held_out), unreadable)
-            bank = _of_pool(torch.cat(pool), len(pool), settings, seed)
+            bank = _of_pool(torch.cat(pool), len(pool), weights, settings, seed)
             pool.clear()
         features = look(file)
         if features is None:
@@ -189,10 +195,10 @@ def read_bank(path: Path, settings: Mapping[str, Any]) -> Bank:
     return bank
 
 
-def _of_pool(pool: Tensor, parts: int, settings: Mapping[str, Any], seed: int) -> Bank:
+def _of_pool(pool: Tensor, parts: int, weights: Tensor, settings: Mapping[str, Any], seed: int) -> Bank:
     deviation = pool.std(dim=0)
     # A channel that is the same everywhere on good parts says nothing of how much of it is much.
-    scale = torch.where(deviation > 1e-6, 1 / deviation.clamp(min=1e-6), 0)
+    scale = torch.where(deviation > 1e-6, weights.to(deviation) / deviation.clamp(min=1e-6), 0)
     scaled = pool * scale
     return Bank(scaled[choose_coreset(scaled, KEPT, seed)].contiguous(), scale, np.ones(1, np.float32), parts, settings)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import interpolate
 
 from moat_det.backbones.base import FeatureInfo
 from moat_det.errors import UserError
@@ -27,10 +27,26 @@ def choose_maps(infos: Sequence[FeatureInfo]) -> list[str]:
     return [by_stride[stride] for stride in STRIDES]
 
 
-def patch_features(maps: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
-    """Average each map over 3 x 3 cells, bring all to the grid of the finest, and lay them side by side.
+def channel_weights(infos: Sequence[FeatureInfo], names: Sequence[str]) -> Tensor:
+    """Say how much each channel counts: by stride, since a cell of a coarse map speaks for several of the finest.
 
-    Section 3.1 of PatchCore (arXiv 2106.08265).
+    Args:
+        infos: The maps of the backbone.
+        names: Those that are taken, the finest first.
+
+    Returns:
+        (C,) float32, 1 for those of the finest map.
+    """
+    by_name = {info.module: info for info in infos}
+    chosen = [by_name[name] for name in names]
+    return torch.cat([torch.full((info.num_chs,), chosen[0].reduction / info.reduction) for info in chosen])
+
+
+def patch_features(maps: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
+    """Bring maps to the grid of the finest, and lay them side by side: section 3.1 of PatchCore (arXiv 2106.08265).
+
+    The mean over 3 x 3 cells that comes first there is left out: a cell of these maps sees far around it already, and
+    all that was measured was worse with it (`tools.measure_heatmaps`).
 
     Args:
         maps: (B, C, H / stride, W / stride) each, by name.
@@ -39,7 +55,7 @@ def patch_features(maps: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
     Returns:
         (B, H / 8, W / 8, C) float32, C of all maps.
     """
-    means = [avg_pool2d(maps[name].float(), 3, stride=1, padding=1, count_include_pad=False) for name in names]
-    size = means[0].shape[2:]
-    rest = [interpolate(mean, size, mode="bilinear", align_corners=False) for mean in means[1:]]
-    return torch.cat([means[0], *rest], dim=1).permute(0, 2, 3, 1)
+    finest, *others = (maps[name].float() for name in names)
+    size = finest.shape[2:]
+    brought = [interpolate(each, size, mode="bilinear", align_corners=False) for each in others]
+    return torch.cat([finest, *brought], dim=1).permute(0, 2, 3, 1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from moat_det.anomaly.bank import SUFFIX, Bank, make_bank, read_bank
-from moat_det.anomaly.features import STRIDES, choose_maps, patch_features
+from moat_det.anomaly.features import STRIDES, channel_weights, choose_maps, patch_features
 from moat_det.anomaly.maps import own_cells, to_pixels
 from moat_det.anomaly.options import HeatmapOptions
 from moat_det.data.images.find import count_suffixes
@@ -112,10 +112,9 @@ class Heatmaps:
         if Path(source).suffix.lower() == SUFFIX:
             bank = read_bank(Path(source), settings)
         else:
-            bank, self.made = (
-                make_bank(source, _good_parts(source), self._reader(look, intensity, channels), settings),
-                True,
-            )
+            weights = channel_weights(self._backbone.feature_info, self._names)
+            reader = self._reader(look, intensity, channels)
+            bank, self.made = make_bank(source, _good_parts(source), reader, weights, settings), True
         self.bank = bank.to(next(self._backbone.parameters()).device)
         logger.info(f"--good-parts {source}: {bank}")
 
