@@ -23,6 +23,7 @@ from moat_det.anomaly.bank import FILE
 from moat_det.data.config import load_dataset, reading, split_paths
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.index import open_index
+from moat_det.detection.thresholds import CONF
 from moat_det.engine import MOAT
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
@@ -136,7 +137,7 @@ def mask_of(image: LabelledImage) -> np.ndarray:
 
 def _seconds(weights: str, source: Path, settings: dict[str, Any], **more: Any) -> float:
     """Give the seconds that an image takes, without those of reading, drawing and writing."""
-    model = MOAT(weights)
+    model, settings = MOAT(weights), {**settings, "conf": CONF}
     speeds = [result.speed for result in model.predict(source, stream=True, save=False, **settings, **more)]
     return float(np.median([speed["inference"] + speed["postprocess"] for speed in speeds])) / 1000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from moat_det.detection.source_files import list_files
 from moat_det.detector.base import BaseDetector
 from moat_det.errors import UserError
 from moat_det.messages import some
+from moat_det.paths import expand_home
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class Heatmaps:
         self._maps: dict[str, Tensor] = {}
         self.bank: Bank | None = None
         self.made = False
+        self._good_parts: list[str] = []
 
     @property
     def bytes_per_pixel(self) -> int:
@@ -108,15 +110,25 @@ class Heatmaps:
         """
         if self.bank is not None and self.bank.settings == settings:
             return
-        source = str(self._options.good_parts)
+        source = str(expand_home(self._options.good_parts))
         if Path(source).suffix.lower() == SUFFIX:
             bank = read_bank(Path(source), settings)
         else:
             weights = channel_weights(self._backbone.feature_info, self._names)
             reader = self._reader(look, intensity, channels)
-            bank, self.made = make_bank(source, _good_parts(source), reader, weights, settings), True
+            self._good_parts = _good_parts(source)
+            bank, self.made = make_bank(source, self._good_parts, reader, weights, settings), True
         self.bank = bank.to(next(self._backbone.parameters()).device)
         logger.info(f"--good-parts {source}: {bank}")
+
+    def tell_common(self, files: Sequence[str]) -> None:
+        """Say which images of a source are among the good parts that the bank was made of."""
+        good = {os.path.realpath(file) for file in self._good_parts}
+        if common := [file for file in files if os.path.realpath(file) in good]:
+            logger.warning(
+                f"{len(common)} image(s) of the source are among the good parts, and look as these do by being there: "
+                f"{some(common, 3)}"
+            )
 
     def maps(self, places: list[Placement], sizes: list[Shape]) -> list[Heatmap]:
         """Give the heat map of each image of the last pass.
@@ -152,19 +164,6 @@ class Heatmaps:
             return features[cells.rows, cells.columns]
 
         return read
-
-
-def tell_common(good_parts: str, files: list[str]) -> None:
-    """Say which images of a source are among the good parts, where their score says nothing."""
-    if Path(good_parts).suffix.lower() == SUFFIX:
-        return
-    good = {os.path.realpath(file) for file in _good_parts(good_parts)}
-    common = [file for file in files if os.path.realpath(file) in good]
-    if common:
-        logger.warning(
-            f"{len(common)} image(s) of the source are among the good parts, and look as these do by being there: "
-            f"{some(common, 3)}"
-        )
 
 
 def _good_parts(source: str) -> list[str]:

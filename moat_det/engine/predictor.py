@@ -40,7 +40,7 @@ from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
 from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
-from moat_det.engine.heatmaps import Heatmap, Heatmaps, tell_common
+from moat_det.engine.heatmaps import Heatmap, Heatmaps
 from moat_det.engine.inference_options import DetectionOptions
 from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.quiet import will_draw
@@ -255,7 +255,7 @@ class Predictor(DetectionPredictor):
         }
         heatmaps.prepare(settings, self._look, intensity, self.model.channels)
         if isinstance(self.dataset, ImageFiles):
-            tell_common(str(self.options.good_parts), self.dataset.files)
+            heatmaps.tell_common(self.dataset.files)
 
     def _look(self, file: str, image: np.ndarray) -> Placement:
         """Take one image through the model, as those of the source."""
