@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ class Bank:
             (rows, columns) float32, smoothed; above 1 no good part that was held out is. The highest is the image's
             score. (The weight that PatchCore's equation 7 gives it made no difference; `tools.measure_heatmaps`.)
         """
-        return self._distances(features) / np.float32(self.threshold)
+        return self.distances(features) / np.float32(self.threshold)
 
     def to(self, device: torch.device) -> Bank:
         """Give it on a device."""
@@ -95,7 +95,8 @@ class Bank:
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, about=about, points=points, scale=scale, good_scores=self.good_scores)
 
-    def _distances(self, features: Tensor) -> np.ndarray:
+    def distances(self, features: Tensor) -> np.ndarray:
+        """Give what `compare` does as distances, whatever the threshold."""
         flat = features.reshape(-1, features.shape[-1]) * self.scale
         return smooth(nearest_distances(flat, self.points).reshape(features.shape[:2]).cpu().numpy())
 
@@ -121,29 +122,25 @@ def make_bank(
     Raises:
         UserError: They are too few, or all the same.
     """
-    _check_count(source, len(files), "")
+    _check_count(source, len(files))
     generator = torch.Generator().manual_seed(seed)
     order = [files[index] for index in torch.randperm(len(files), generator=generator).tolist()]
-    held_out, kept = order[: max(len(order) // _HELD_OUT, 1)], order[max(len(order) // _HELD_OUT, 1) :]
-    share = -(-POOL // len(kept))
-    pool: list[Tensor] = []
-    scores: list[float] = []
+    held_out, kept = order[: len(order) // _HELD_OUT], order[len(order) // _HELD_OUT :]
     unreadable: list[str] = []
-    bank: Bank | None = None
-    for number, file in enumerate(progress([*kept, *held_out], "looking at good parts", unit="part", leave=False)):
-        if number == len(kept):
-            _check_count(source, len(pool) + len(held_out), unreadable)
-            bank = _of_pool(torch.cat(pool), len(pool), weights, settings, seed)
-            pool.clear()
-        features = look(file)
-        if features is None:
-            unreadable.append(file)
-        elif bank is None:
-            flat = features.reshape(-1, features.shape[-1])
-            pool.append(flat[torch.randperm(len(flat), generator=generator)[:share].to(flat.device)])
-        else:
-            scores.append(float(bank._distances(features).max()))
-    assert bank is not None
+
+    def read(part: Sequence[str], text: str) -> Iterator[Tensor]:
+        for file in progress(part, text, unit="part", leave=False):
+            features = look(file)
+            if features is None:
+                unreadable.append(file)
+            else:
+                yield features
+
+    share = -(-POOL // len(kept))
+    pool = [_sample(features, share, generator) for features in read(kept, "looking at good parts")]
+    _check_count(source, len(pool) + len(held_out) if pool else 0, unreadable)
+    bank = _of_pool(torch.cat(pool), len(pool), weights, settings, seed)
+    scores = [float(bank.distances(features).max()) for features in read(held_out, "looking at those held out")]
     _check_count(source, bank.parts + len(scores), unreadable)
     if unreadable:
         logger.warning(f"--good-parts {source}: {len(unreadable)} unreadable file(s) left out: {some(unreadable, 5)}")
@@ -195,6 +192,12 @@ def read_bank(path: Path, settings: Mapping[str, Any]) -> Bank:
     return bank
 
 
+def _sample(features: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Give features (N, C) of an image (rows, columns, C), `count` by chance where there are more."""
+    flat = features.reshape(-1, features.shape[-1])
+    return flat[torch.randperm(len(flat), generator=generator)[:count].to(flat.device)]
+
+
 def _of_pool(pool: Tensor, parts: int, weights: Tensor, settings: Mapping[str, Any], seed: int) -> Bank:
     deviation = pool.std(dim=0)
     # A channel that is the same everywhere on good parts says nothing of how much of it is much.
@@ -203,7 +206,7 @@ def _of_pool(pool: Tensor, parts: int, weights: Tensor, settings: Mapping[str, A
     return Bank(scaled[choose_coreset(scaled, KEPT, seed)].contiguous(), scale, np.ones(1, np.float32), parts, settings)
 
 
-def _check_count(source: str, count: int, unreadable: Sequence[str]) -> None:
+def _check_count(source: str, count: int, unreadable: Sequence[str] = ()) -> None:
     """Raise `UserError` where there are too few good parts."""
     if count < LEAST_PARTS:
         lost = f" that can be read ({some(list(unreadable), 3)} cannot)" if unreadable else ""

@@ -125,3 +125,9 @@ def test_good_parts_that_cannot_be_read_are_named(caplog: pytest.LogCaptureFixtu
 def test_good_parts_that_are_one_picture_are_refused() -> None:
     with pytest.raises(UserError, match="the same as the rest"):
         make_bank("good", FILES, lambda _: look("1.png"), WEIGHTS, SETTINGS)
+
+
+def test_only_what_was_held_out_can_be_read(bank: Bank) -> None:
+    kept = set(FILES) - {file for file in FILES if bank.compare(look(file)).max() > 1e-6}
+    with pytest.raises(UserError, match=r"good: 0 image.*that can be read"):
+        make_bank("good", FILES, lambda file: None if file in kept else look(file), WEIGHTS, SETTINGS)
