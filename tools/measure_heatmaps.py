@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--parts", type=int, default=200, help="good parts of train, and good and bad ones of val, at most"
     )
     parser.add_argument("--imgsz", type=int, nargs="+", default=None, help="as the training's, where it is not given")
+    parser.add_argument("--times", action="store_true", help="time detection with and without heat maps")
     parser.add_argument("--seed", type=int, default=0, help="of which images are taken")
     args = parser.parse_args(argv)
     data = load_dataset(args.data)
@@ -102,8 +103,10 @@ def measure(
             truth.append(mask.ravel())
             pixels.append(heatmap.values.ravel())
             peaks.append(bool(mask[heatmap.anomaly.y, heatmap.anomaly.x]))
-    seconds = {"with": _seconds(weights, source, settings, heatmap=True, good_parts=str(args.out / name / FILE))}
-    seconds["without"] = _seconds(weights, source, settings)
+    seconds = {}
+    if args.times:
+        seconds["with"] = _seconds(weights, source, settings, heatmap=True, good_parts=str(args.out / name / FILE))
+        seconds["without"] = _seconds(weights, source, settings)
     return {
         "good_parts": sum(1 for _ in good_parts.open()),
         **{"good": len(good), "bad": len(bad)},
