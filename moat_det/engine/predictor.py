@@ -63,6 +63,8 @@ logger = logging.getLogger(__name__)
 # Arguments with which the engine writes into the run's folder.
 _WRITE = ("save", "save_txt", "save_crop", "save_frames", "visualize")
 
+_HEATMAPS, _MAPS = "heatmaps", "maps"  # folders below that of the run
+
 # What all images of a shard have in common, of the engine's arguments.
 _OF_A_SHARD = (
     *("imgsz", "conf", "iou", "max_det", "classes", "agnostic_nms", "augment", "rect", "quantize", "amp"),
@@ -245,6 +247,12 @@ class Predictor(DetectionPredictor):
             self.dataset.keep(self.dataset.files[: self.dataset.ni])
         elif moving:
             raise UserError(f"--source {as_given(source)}: --heatmap is for images, and not for videos and cameras")
+        for file in getattr(self.dataset, "files", ()):
+            if self.names.relative(file).split("/")[0].casefold() in {_HEATMAPS, _MAPS}:
+                raise UserError(
+                    f"{file}: lies in a folder that is called as that of the heat maps, which would take the place of its "
+                    "results; give another --source"
+                )
         self._listening.enter_context(heatmaps.listening())
         settings = {
             "weights": self._weights,
@@ -466,9 +474,9 @@ class Predictor(DetectionPredictor):
         """Write the heat map of an image as a picture, as numbers, or both."""
         if self.args.save:
             drawn = draw_heatmap(image, heatmap.values, heatmap.anomaly)
-            write_picture(self.save_dir / "heatmaps" / name, drawn)
+            write_picture(self.save_dir / _HEATMAPS / name, drawn)
         if self.options.save_maps:
-            write_map(self.save_dir / "maps" / name, heatmap.values, self.options.save_maps)
+            write_map(self.save_dir / _MAPS / name, heatmap.values, self.options.save_maps)
 
     def _number(self, index: int, path: str, text: str) -> int | None:
         """Say which frame it is; of pictures, the first of a file has none."""

@@ -131,3 +131,13 @@ def test_only_what_was_held_out_can_be_read(bank: Bank) -> None:
     kept = set(FILES) - {file for file in FILES if bank.compare(look(file)).max() > 1e-6}
     with pytest.raises(UserError, match=r"good: 0 image.*that can be read"):
         make_bank("good", FILES, lambda file: None if file in kept else look(file), WEIGHTS, SETTINGS)
+
+
+def test_as_many_further_good_parts_look_unlike_as_is_said() -> None:
+    draws, unlike = 150, 0
+    for draw in range(draws):
+        files = [f"{1000 * draw + number}.png" for number in range(9)]
+        bank = make_bank("good", files[:8], look, WEIGHTS, SETTINGS, seed=draw)
+        assert "1 in 3 further good parts" in str(bank)
+        unlike += bool(bank.compare(look(files[8])).max() > 1)
+    assert 1 / 3 - 0.13 < unlike / draws < 1 / 3 + 0.13  # more than three deviations

@@ -207,6 +207,12 @@ def test_videos_are_left_out_with_a_word(
         look(MOAT(learnt.weights), good, str(source / "belt.avi"))
 
 
+def test_no_heat_map_takes_the_place_of_a_picture(learnt: Learnt, good: Path, tmp_path: Path) -> None:
+    save(tmp_path / "source" / "Heatmaps", [part(0, (64, 64))])
+    with pytest.raises(UserError, match=r"00\.png: lies in a folder that is called as that of the heat maps"):
+        look(MOAT(learnt.weights), good, str(tmp_path / "source"))
+
+
 def test_models_of_the_engine_are_refused(good: Path) -> None:
     with pytest.raises(UserError, match="needs a detector on a backbone of ours"):
         look(MOAT("yolo11n.yaml"), good, [part(0, (64, 64))])
