@@ -250,8 +250,8 @@ class Predictor(DetectionPredictor):
         for file in getattr(self.dataset, "files", ()):
             if self.names.relative(file).split("/")[0].casefold() in {_HEATMAPS, _MAPS}:
                 raise UserError(
-                    f"{file}: lies in a folder that is called as that of the heat maps, which would take the place of its "
-                    "results; give another --source"
+                    f"{file}: lies in a folder that is called as that of the heat maps, which would take the place of "
+                    "its results; give another --source"
                 )
         self._listening.enter_context(heatmaps.listening())
         settings = {
