@@ -46,7 +46,7 @@ def patch_features(maps: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
     """Bring maps to the grid of the finest, and lay them side by side: section 3.1 of PatchCore (arXiv 2106.08265).
 
     The mean over 3 x 3 cells that comes first there is left out: a cell of these maps sees far around it already, and
-    all that was measured was worse with it (`tools.measure_heatmaps`).
+    all that was measured was worse with it (docs/results.md).
 
     Args:
         maps: (B, C, H / stride, W / stride) each, by name.
