@@ -80,7 +80,7 @@ class Bank:
 
         Returns:
             (rows, columns) float32, smoothed; above 1 no good part that was held out is. The highest is the image's
-            score. (The weight that PatchCore's equation 7 gives it made no difference; `tools.measure_heatmaps`.)
+            score. (The weight that PatchCore's equation 7 gives it made no difference; docs/results.md.)
         """
         return self.distances(features) / np.float32(self.threshold)
 
