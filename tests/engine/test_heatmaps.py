@@ -194,6 +194,17 @@ def test_what_a_user_may_get_wrong(learnt: Learnt, good: Path, tmp_path: Path) -
         model.track(source, heatmap=True, good_parts=str(good))
 
 
+def test_what_has_no_room_for_maps_is_refused_before_a_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--source", "parts", "--heatmap", "--good-parts", "good"]
+    assert cli.run("detect", ["--weights", "best.pt", *words, "--ray", "2"]) == 2
+    assert "--heatmap: with --ray" in capsys.readouterr().err
+    (tmp_path / "best.onnx").touch()
+    assert cli.run("detect", ["--weights", str(tmp_path / "best.onnx"), *words]) == 2
+    assert "--heatmap with an exported model: heat maps look inside the model" in capsys.readouterr().err
+
+
 def test_videos_are_left_out_with_a_word(
     learnt: Learnt, good: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
