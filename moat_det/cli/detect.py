@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from moat_det.cli.command import Arguments, Command, EngineHelp
-from moat_det.cli.outcome import report, report_unreadable, write
+from moat_det.cli.outcome import report, report_unlike, report_unreadable, write
 from moat_det.cli.trained import GENERAL, IMGSZ, TrainedModel, refuse_model
+from moat_det.detection.anomalies import UNLIKE
 from moat_det.detection.detection_files import DetectionFiles
 from moat_det.detection.shards import DETECTIONS, check_alone
 from moat_det.detection.thresholds import CONF, Thresholds
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 _NOT_WITH_RAY = (
     *("operating_point", "shard", "save", "save_txt", "save_crop", "save_frames", "save_json", "save_csv", "show"),
-    *("visualize", "exist_ok"),
+    *("visualize", "exist_ok", "heatmap"),
 )
 
 
@@ -100,7 +101,8 @@ def _detect(arguments: Arguments) -> int:
     model = trained.load()
     if choose_device(engine.get("device")).type == "cpu" and (hint := say_faster(Path(trained.weights))):
         logger.info(hint)
-    images, found = 0, 0
+    images, found, unlike = 0, 0, list[str]()
+    compared = bool(arguments.own.get("heatmap"))
     results = model.predict(stream=True, **engine, **arguments.own)
     predictor: Any = model.predictor
     files: DetectionFiles | None = None
@@ -108,21 +110,25 @@ def _detect(arguments: Arguments) -> int:
         for result in results:
             images += 1
             found += len(result)
-            files = files or DetectionFiles(predictor.verdicts)
+            files = files or DetectionFiles(predictor.verdicts, compared=compared)
+            name, anomaly = predictor.names.relative(result.path), result.heatmap and result.heatmap.anomaly
+            if anomaly is not None and anomaly.looks == UNLIKE:
+                unlike.append(name)
             if as_json or as_csv:
-                files.add(result.detections(), result.path, predictor.names.relative(result.path), result.part)
+                files.add(result.detections(), result.path, name, result.part, anomaly=anomaly)
     finally:  # what was found until then is not lost
         parts = [] if predictor.verdicts is None else predictor.verdicts.parts()
         seen = bool(images or parts)  # parts that cannot be read have a verdict too
         folder: Path = predictor.claim_folder() if seen and (as_json or as_csv) else predictor.save_dir
         if seen:
-            files = files or DetectionFiles(predictor.verdicts)
-            write(files, folder, as_json, as_csv, with_verdicts=predictor.verdicts is not None)
+            files = files or DetectionFiles(predictor.verdicts, compared=compared)
+            write(files, folder, as_json, as_csv, predictor.verdicts is not None, with_anomalies=compared)
     report_unreadable(predictor.unreadable)
     if not seen and "shard" not in arguments.own:
         raise UserError(f"--source {engine['source']}: none of its images can be read")
     logger.info(f"{found} detections in {images} images{f'; results in {folder}' if folder.is_dir() else ''}")
-    return 0 if predictor.verdicts is None else report(parts)
+    code = report_unlike(images, unlike) if compared else 0
+    return code if predictor.verdicts is None else report(parts)
 
 
 COMMAND = Command(
@@ -138,6 +144,7 @@ COMMAND = Command(
         "detect --weights best.pt --source parts/ --operating-point operating_point.json",
         "detect --weights best.pt --source archive/ --shard 2/8 --save false",
         "detect --weights best.pt --source archive/ --ray 8 --batch 16",
+        "detect --weights best.pt --source parts/ --heatmap --good-parts good/ --save-csv",
     ),
     engine=EngineHelp(
         main={"source": "file, folder, glob (in quotes), list file, video, or camera number", "imgsz": IMGSZ},

@@ -16,11 +16,13 @@ REJECTED = 3
 """The exit code where a part is rejected, whatever else."""
 
 UNDECIDED = 4
-"""That where a part goes to review, or one of its images could not be read."""
+"""That where a part goes to review, one of its images could not be read, or an image is unlike good parts."""
 
 
-def write(files: DetectionFiles, folder: Path, as_json: bool, as_csv: bool, with_verdicts: bool) -> None:
-    """Write what was found, and with verdicts what becomes of the parts."""
+def write(
+    files: DetectionFiles, folder: Path, as_json: bool, as_csv: bool, with_verdicts: bool, with_anomalies: bool = False
+) -> None:
+    """Write what was found; with verdicts, what becomes of the parts; with anomalies, how unlike good parts each is."""
     if as_json:
         files.write_json(folder / "predictions.json")
     if as_csv:
@@ -29,12 +31,24 @@ def write(files: DetectionFiles, folder: Path, as_json: bool, as_csv: bool, with
         files.write_verdicts_json(folder / "verdicts.json")
     if as_csv and with_verdicts:
         files.write_verdicts_csv(folder / "verdicts.csv")
+    if as_json and with_anomalies:
+        files.write_anomalies_json(folder / "anomalies.json")
+    if as_csv and with_anomalies:
+        files.write_anomalies_csv(folder / "anomalies.csv")
 
 
 def report_unreadable(files: Sequence[str | Path]) -> None:
     """Name the files that could not be read."""
     if files:
         logger.warning(f"{len(files)} unreadable file(s) were skipped: {some([str(file) for file in files], 5)}")
+
+
+def report_unlike(images: int, unlike: Sequence[str]) -> int:
+    """Say how many images look as good parts do, and which do not; gives the exit code."""
+    if unlike:
+        logger.info(f"unlike the good parts: {some(unlike, 10)}")
+    logger.info(f"{images} images: {images - len(unlike)} as the good parts, {len(unlike)} unlike")
+    return UNDECIDED if unlike else 0
 
 
 def report(parts: Sequence[PartVerdict]) -> int:

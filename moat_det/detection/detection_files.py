@@ -7,11 +7,14 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from moat_det.detection.anomalies import Anomaly
 from moat_det.detection.detections import Detections
 from moat_det.evaluation.ground_truth import written_boxes, written_corners
 from moat_det.evaluation.inspection.verdicts import PartVerdict, Verdicts
 from moat_det.files import atomic_write_csv, atomic_write_json
 
+_ANOMALY = ("anomaly", "looks")
+_OF_IMAGE = ("image_id", "file_name", "frame")
 _COLUMNS = ("image_id", "file_name", "frame", "class", "name", "score", "x1", "y1", "x2", "y2")
 
 
@@ -20,17 +23,20 @@ class DetectionFiles:
 
     `file_name` is the path below the folder that the run reads, `frame` counts the frames of a video, or the pictures
     of a file, and `image_id` counts all of them from 1 in the order they came. `category_id` is class + 1. With an
-    operating point each detection also carries its `part`, and the `verdict` on it, and of a tracking the number of its
-    `track`.
+    operating point each detection also carries its `part`, and the `verdict` on it, of a tracking the number of its
+    `track`, and with heat maps the `anomaly` of its image and what that `looks` like.
 
     Args:
         verdicts: Gathered by who detects, until the files are written; None without an operating point.
         tracked: The detections have numbers.
+        compared: Each image was compared with good parts.
     """
 
-    def __init__(self, verdicts: Verdicts | None = None, tracked: bool = False) -> None:
+    def __init__(self, verdicts: Verdicts | None = None, tracked: bool = False, compared: bool = False) -> None:
         self._verdicts = verdicts
-        self._more = (*(("track",) if tracked else ()), *(("part", "verdict") if verdicts is not None else ()))
+        judged = ("part", "verdict") if verdicts is not None else ()
+        self._more = (*(("track",) if tracked else ()), *judged, *(_ANOMALY if compared else ()))
+        self._anomalies: list[dict[str, Any]] = []
         self._images = 0
         self._frames: dict[str, int] = {}
         self._rows: list[dict[str, Any]] = []
@@ -42,6 +48,7 @@ class DetectionFiles:
         file_name: str,
         part: str | None = None,
         tracks: Sequence[int] | None = None,
+        anomaly: Anomaly | None = None,
     ) -> None:
         """Take in the detections of one image or frame.
 
@@ -51,14 +58,20 @@ class DetectionFiles:
             file_name: See above.
             part: That it is of; None without an operating point.
             tracks: The number of each detection's track; None where they are not followed.
+            anomaly: Of the image; None where it was not compared with good parts.
         """
         self._images += 1
         frame = self._frames[path] = self._frames.get(path, 0) + 1
+        unlike: dict[str, Any] = {}
+        if anomaly is not None:
+            unlike = {"anomaly": anomaly.score, "looks": anomaly.looks}
+            image = dict(zip(_OF_IMAGE, (self._images, file_name, frame), strict=True))
+            self._anomalies.append({**image, **unlike, "x": anomaly.x, "y": anomaly.y})
         corners, numbers = written_corners(found.xyxy), [None] * len(found) if tracks is None else tracks
         rows = zip(found.cls.tolist(), found.classes, found.score.tolist(), corners, numbers, strict=True)
         for label, name, score, corner, number in rows:
             values = (self._images, file_name, frame, label, name, score, *corner.tolist())
-            self._rows.append({**dict(zip(_COLUMNS, values, strict=True)), "part": part, "track": number})
+            self._rows.append({**dict(zip(_COLUMNS, values, strict=True)), "part": part, "track": number, **unlike})
 
     def write_json(self, path: Path) -> None:
         """Write COCO results: bbox as x, y, width, height in pixels; `file_name` says which image an id is."""
@@ -90,6 +103,14 @@ class DetectionFiles:
         """Write a row a part; see `PartVerdict`."""
         columns = tuple(each.name for each in fields(PartVerdict))
         atomic_write_csv(path, columns, [asdict(verdict) for verdict in self._parts()])
+
+    def write_anomalies_json(self, path: Path) -> None:
+        """Write of each image, those without a detection too, how unlike good parts it is: see `Anomaly`."""
+        atomic_write_json(path, self._anomalies, indent=2)
+
+    def write_anomalies_csv(self, path: Path) -> None:
+        """Write a row an image; see `Anomaly`."""
+        atomic_write_csv(path, (*_OF_IMAGE, *_ANOMALY, "x", "y"), self._anomalies)
 
     def _parts(self) -> list[PartVerdict]:
         return [] if self._verdicts is None else self._verdicts.parts()

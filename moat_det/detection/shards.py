@@ -147,6 +147,8 @@ def check_alone(shard: str | None, others: Mapping[str, object]) -> None:
         return
     Shard.read(shard)
     given = {name for name, value in others.items() if value}
+    if "heatmap" in given:
+        raise UserError(f"--shard {shard}: its lines have no room for --heatmap; leave one of the two out")
     if "operating_point" in given:
         raise UserError(
             f"--shard {shard}: with --operating-point the images of a part may lie in several shards; leave one of the "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from moat_det.anomaly.options import HeatmapOptions
 from moat_det.backbones.windows import POSITIONS, WINDOW, WindowSpec, read_window
 from moat_det.data.sizes.imgsz import AUTO, take_shape
 from moat_det.data.sizes.policy import SizePolicy, size_policy
@@ -87,7 +88,7 @@ class InferenceOptions:
 
 
 @dataclass(frozen=True)
-class DetectionOptions(InferenceOptions):
+class DetectionOptions(InferenceOptions, HeatmapOptions):
     """Our own options of prediction.
 
     Attributes:
@@ -108,8 +109,9 @@ class DetectionOptions(InferenceOptions):
 
     def __post_init__(self) -> None:
         """Check the values."""
-        super().__post_init__()
-        check_alone(self.shard, {"operating_point": self.point})
+        InferenceOptions.__post_init__(self)
+        HeatmapOptions.__post_init__(self)
+        check_alone(self.shard, {"operating_point": self.point, "heatmap": self.heatmap})
 
 
 @dataclass(frozen=True)

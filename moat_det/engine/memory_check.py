@@ -37,13 +37,15 @@ class MemoryCheck:
     Args:
         model: On its device, in evaluation mode.
         windows: What chooses the model's windows.
+        beside: Bytes for a pixel of the input that are kept beside the pass.
     """
 
-    def __init__(self, model: BaseDetector, windows: WindowChooser) -> None:
+    def __init__(self, model: BaseDetector, windows: WindowChooser, beside: int = 0) -> None:
         self._model = model
         self._windows = windows
         self._stride = max(int(model.stride.max()), 32)
         self._device = next(model.parameters()).device
+        self._beside = beside
         self._passed = 0
 
     def check(self, shape: Shape, dtype: torch.dtype, image: str, sizes: SizePolicy) -> None:
@@ -63,8 +65,8 @@ class MemoryCheck:
         if pixels <= self._passed:
             return
         free = int(USABLE * available_memory(self._device))
-        if pixels * MOST_BYTES_PER_PIXEL > free:
-            needed = predict_memory(self._model, shape, dtype)
+        if pixels * (MOST_BYTES_PER_PIXEL + self._beside) > free:
+            needed = self._predict(shape, dtype)
             if needed * MOST_KEPT > free and self._device.type == "cpu":
                 give_back_freed_memory()
             if needed > free:
@@ -84,7 +86,7 @@ class MemoryCheck:
 
         def predict(batch: int, height: int, width: int, windows: WindowChooser = self._windows) -> int:
             windows.set(height, width)
-            return predict_memory(self._model, (batch, channels, height, width), dtype)
+            return self._predict((batch, channels, height, width), dtype)
 
         if batch > 1:
             share = _shrink(needed, free, lambda share: predict(_fewer(batch, share), height, width))
@@ -97,6 +99,10 @@ class MemoryCheck:
             needed = predict(batch, height, width, other)
             if needed <= free:
                 yield f"--window {other.window} ({gigabytes(needed)})"
+
+    def _predict(self, shape: Shape, dtype: torch.dtype) -> int:
+        batch, _, height, width = shape
+        return predict_memory(self._model, shape, dtype) + self._beside * batch * height * width
 
     def _reduced(self, height: int, width: int, share: float) -> tuple[int, int]:
         """Give the shape of an image that is scaled to a share of its pixels."""

@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
@@ -20,12 +21,17 @@ from ultralytics.cfg import DEFAULT_CFG
 from ultralytics.models.yolo.detect import DetectionPredictor
 from ultralytics.utils.ops import convert_torch2numpy_batch
 
+from moat_det.anomaly.bank import FILE
+from moat_det.anomaly.files import write_map
+from moat_det.anomaly.pictures import caption, draw_heatmap
 from moat_det.data.images.depth import intensity_of_run
 from moat_det.data.images.find import count_suffixes
 from moat_det.data.images.header import large_images
+from moat_det.data.images.intensity import Intensity
 from moat_det.data.sizes.letterbox import Placement
 from moat_det.data.sizes.policy import FixedSize
 from moat_det.data.sizes.shape import round_up
+from moat_det.detection.anomalies import UNLIKE
 from moat_det.detection.label_files import write_labels
 from moat_det.detection.output_names import OutputNames
 from moat_det.detection.pictures import as_picture, draw_detections, write_picture
@@ -34,6 +40,7 @@ from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file
 from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_all_cores
+from moat_det.engine.heatmaps import Heatmap, Heatmaps
 from moat_det.engine.inference_options import DetectionOptions
 from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.quiet import will_draw
@@ -55,6 +62,8 @@ logger = logging.getLogger(__name__)
 
 # Arguments with which the engine writes into the run's folder.
 _WRITE = ("save", "save_txt", "save_crop", "save_frames", "visualize")
+
+_HEATMAPS, _MAPS = "heatmaps", "maps"  # folders below that of the run
 
 # What all images of a shard have in common, of the engine's arguments.
 _OF_A_SHARD = (
@@ -82,6 +91,7 @@ class Predictor(DetectionPredictor):
         names: What the outputs of the last run are called.
         verdicts: On the parts of the last run; None without an operating point.
         tracks: The defects of the last run; None where they are not followed.
+        heatmaps: What makes the heat maps; None where there are none.
 
     Args:
         cfg: The engine's defaults.
@@ -97,6 +107,7 @@ class Predictor(DetectionPredictor):
     names: OutputNames
     verdicts: Verdicts | None = None
     tracks: Tracks | None = None
+    heatmaps: Heatmaps | None = None
 
     def __init__(
         self,
@@ -117,14 +128,19 @@ class Predictor(DetectionPredictor):
         """Move the model to `args.device`, folded and in that device's number format."""
         device = choose_device(self.args.device)
         check_compiler(device, self.args.compile)
-        self._weights = weights_digest(model) if self._shard is not None else ""
+        self._weights = weights_digest(model) if self._shard is not None or self.options.heatmap else ""
         model.prepare(device, mixed=is_mixed(self.args.amp, self.args.quantize))
         super().setup_model(model, verbose)
         use_all_cores()
         will_draw(self.model.names.values())
         detector, options = self.model.model, self.options
         self._windows = WindowChooser(detector, self._trained.size, options.window, options.position)
-        self._memory = MemoryCheck(detector, self._windows)
+        if self.options.heatmap:
+            self._check_one_pass()
+            self.heatmaps = Heatmaps(detector, self.options)
+        self._memory = MemoryCheck(
+            detector, self._windows, 0 if self.heatmaps is None else self.heatmaps.bytes_per_pixel
+        )
 
     def setup_source(self, source: Any, stride: int | None = None) -> None:
         """Open the source.
@@ -166,13 +182,16 @@ class Predictor(DetectionPredictor):
                 f"--source {as_given(source)}: videos and cameras have no {self.model.channels} bands; give images"
             )
         self._places: Sequence[Placement] = []  # of the images of the batch
+        self._scaled_files: set[str] = set()
         root = getattr(self.dataset, "root", None)
+        if self.heatmaps is not None:
+            self._prepare_heatmaps(self.heatmaps, source, intensity, moving)
         tell_results(self.args.project, root, getattr(self.dataset, "files", ()))
         if any(getattr(self.args, name) for name in _WRITE):
             check_apart(self.claim_folder(), root)
+            self._keep_bank()
         self._seen_files: set[str] = set()
         self._cut_files: set[str] = set()
-        self._scaled_files: set[str] = set()
         self._crops = CropFiles(self.save_dir / "crops")
         self._pictures: dict[str, int] = {}
         self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
@@ -192,6 +211,7 @@ class Predictor(DetectionPredictor):
     def stream_inference(self, *args: Any, **kwargs: Any) -> Iterator[Results]:
         """Give the results one by one; videos end with them, also where nobody asks for the rest."""
         self._videos: dict[Path, VideoFile] = {}
+        self._listening = ExitStack()
         try:
             for result in super().stream_inference(*args, **kwargs):
                 if self._record is not None:
@@ -200,11 +220,64 @@ class Predictor(DetectionPredictor):
         except NothingLeftError:
             return
         finally:
+            self._listening.close()
             for video in self._videos.values():
                 video.close()
             if self._record is not None:
                 self._record.close()
                 self._record = None
+
+    def _check_one_pass(self) -> None:
+        """Raise `UserError` for what makes of a pass several, or another one that has no inside, or writes nothing."""
+        for name in ("augment", "compile"):
+            if getattr(self.args, name):
+                raise UserError(f"--heatmap: does not go with --{name}; leave one of the two out")
+        if self.options.save_maps and not self.args.save:
+            raise UserError(f"--save-maps {self.options.save_maps}: goes with the pictures; leave --save false out")
+
+    def _prepare_heatmaps(self, heatmaps: Heatmaps, source: Any, intensity: Intensity, moving: bool) -> None:
+        """Leave videos out, and have a bank of good parts, looked at as the source's images are.
+
+        Raises:
+            UserError: Nothing but videos, or what `Heatmaps.prepare` raises.
+        """
+        if moving and isinstance(self.dataset, ImageFiles) and self.dataset.ni:
+            videos = count_suffixes(self.dataset.files[self.dataset.ni :])
+            logger.warning(f"{as_given(source)}: left out with --heatmap, since they are videos: {videos}")
+            self.dataset.keep(self.dataset.files[: self.dataset.ni])
+        elif moving:
+            raise UserError(f"--source {as_given(source)}: --heatmap is for images, and not for videos and cameras")
+        for file in getattr(self.dataset, "files", ()):
+            if self.names.relative(file).split("/")[0].casefold() in {_HEATMAPS, _MAPS}:
+                raise UserError(
+                    f"{file}: lies in a folder that is called as that of the heat maps, which would take the place of "
+                    "its results; give another --source"
+                )
+        self._listening.enter_context(heatmaps.listening())
+        settings = {
+            "weights": self._weights,
+            "imgsz": str(self._sizes),
+            "intensity": self._trained.intensity.settled.to_dict(),
+            "window": None if self.options.window is None else str(self.options.window),
+            "position": self.options.position,
+        }
+        heatmaps.prepare(settings, self._look, intensity, self.model.channels)
+        if isinstance(self.dataset, ImageFiles):
+            heatmaps.tell_common(self.dataset.files)
+
+    def _look(self, file: str, image: np.ndarray) -> Placement:
+        """Take one image through the model, as those of the source."""
+        self.batch = [file], [image], [""]
+        self.model(self.preprocess([image]))
+        return self._places[0]
+
+    def _keep_bank(self) -> None:
+        """Write the bank of good parts where it was made in this run."""
+        if self.heatmaps is None or self.heatmaps.bank is None or not self.heatmaps.made:
+            return
+        path = self.save_dir / FILE
+        self.heatmaps.bank.save(path)
+        logger.info(f"{path}: give it as --good-parts, and the good parts need not be looked at again")
 
     def _take_shard(self, shard: Shard, source: Any) -> None:
         """Leave of the source the images of the shard that are not done.
@@ -312,6 +385,10 @@ class Predictor(DetectionPredictor):
         images = zip(preds, self._places, orig_imgs, self.batch[0], strict=True)
         names = self.model.names
         results = [Results(x, path, names, boxes=in_file(found, place, x.shape)) for found, place, x, path in images]
+        if self.heatmaps is not None:
+            sizes = [(image.shape[0], image.shape[1]) for image in orig_imgs]
+            for result, heatmap in zip(results, self.heatmaps.maps(list(self._places), sizes), strict=True):
+                result.heatmap = heatmap
         if self.verdicts is not None:
             for result in results:
                 self._judge(self.verdicts, result)
@@ -324,6 +401,8 @@ class Predictor(DetectionPredictor):
         """Say what becomes of the part that an image is of, as far as its images were seen."""
         classes = [result.names[int(label)] for label in result.boxes.cls]
         result.part = verdicts.add(self.names.relative(result.path), result.boxes.conf.tolist(), classes)
+        if result.heatmap is not None and result.heatmap.anomaly.looks == UNLIKE:
+            verdicts.hold(result.part)
         result.verdict = verdicts.of(result.part).verdict
 
     def _follow(self, tracks: Tracks, result: Results) -> None:
@@ -374,11 +453,15 @@ class Predictor(DetectionPredictor):
                 scores=self.args.show_conf,
                 names=self.args.show_labels,
             )
+            if result.heatmap is not None:
+                self.plotted_img = caption(self.plotted_img, result.heatmap.anomaly)
         if self.args.save_txt:
             labels = self.save_dir / "labels" / f"{numbered}.txt"
             write_labels(labels, result.detections(), result.orig_shape, self.args.save_conf)
         if self.args.save_crop:
             self._crops.write(numbered, result)
+        if result.heatmap is not None:
+            self._write_heatmap(numbered, result.orig_img, result.heatmap)
         if self.args.show:
             self.show(str(p))
         if self.args.save:
@@ -386,6 +469,14 @@ class Predictor(DetectionPredictor):
             self.save_predicted_images(self.save_dir / (base if moving else numbered), number)
         height, width = im.shape[2:]
         return f"{height}x{width} {result.verbose()}{result.speed['inference']:.1f}ms"
+
+    def _write_heatmap(self, name: str, image: np.ndarray, heatmap: Heatmap) -> None:
+        """Write the heat map of an image as a picture, as numbers, or both."""
+        if self.args.save:
+            drawn = draw_heatmap(image, heatmap.values, heatmap.anomaly)
+            write_picture(self.save_dir / _HEATMAPS / name, drawn)
+        if self.options.save_maps:
+            write_map(self.save_dir / _MAPS / name, heatmap.values, self.options.save_maps)
 
     def _number(self, index: int, path: str, text: str) -> int | None:
         """Say which frame it is; of pictures, the first of a file has none."""

@@ -9,6 +9,7 @@ import numpy as np
 from ultralytics.engine import results
 
 from moat_det.detection.detections import Detections
+from moat_det.engine.heatmaps import Heatmap
 from moat_det.files import distinct_names
 
 
@@ -18,16 +19,18 @@ class Results(results.Results):
     Attributes:
         part: The part that the image is of; None without an operating point.
         verdict: What becomes of it: "pass", "review" or "reject"; None without an operating point.
+        heatmap: How unlike good parts it is, and where; None without `heatmap`.
     """
 
     part: str | None = None
     verdict: str | None = None
+    heatmap: Heatmap | None = None
 
     def new(self) -> Results:
         """Give one of the same image without detections."""
         new = Results(orig_img=self.orig_img, path=self.path, names=self.names, speed=self.speed)
         new.save_dir = self.save_dir
-        new.part, new.verdict = self.part, self.verdict
+        new.part, new.verdict, new.heatmap = self.part, self.verdict, self.heatmap
         return new
 
     def detections(self) -> Detections:

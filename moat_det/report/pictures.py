@@ -17,6 +17,8 @@ from moat_det.report.palette import BOX_COLOURS
 
 logger = logging.getLogger(__name__)
 
+_LEAST_CAPTION = 6  # pixels: a smaller text cannot be read
+
 
 def draw_boxes(
     image: np.ndarray,
@@ -54,6 +56,22 @@ def draw_boxes(
             y = y1 - line - bottom if y1 - line - bottom >= 0 else min(y2 + line, height - bottom)
             pen.rectangle((x + left, y + top, x + right, y + bottom), fill=colour)
             pen.text((x, y), text, fill="black", font=font)
+    return np.asarray(picture)
+
+
+def draw_caption(image: np.ndarray, text: str) -> np.ndarray:
+    """Write a text into the lower left corner of an image (H, W, 3) uint8, RGB; gives a new one."""
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    pen = ImageDraw.Draw(picture)
+    height, width = image.shape[:2]
+    size = int(np.clip(round(min(height, width) / 30), 10, 40))
+    font = _font([text], size)
+    while size > _LEAST_CAPTION and pen.textlength(text, font) > width:
+        size -= 1
+        font = _font([text], size)
+    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+    pen.rectangle((0, height - (bottom - top) - 4, right - left + 4, height), fill="white")
+    pen.text((2 - left, height - bottom - 2), text, fill="black", font=font)
     return np.asarray(picture)
 
 

@@ -33,6 +33,9 @@ REFUSED = {
     "shard": "shards need the checkpoint",
     "rect": "a file of one shape takes that shape, one whose inputs vary takes rectangles",
     "cfg": "give the options themselves",
+    "heatmap": "heat maps look inside the model, which needs the checkpoint",
+    "good_parts": "heat maps look inside the model, which needs the checkpoint",
+    "save_maps": "heat maps look inside the model, which needs the checkpoint",
 }
 """Options that a checkpoint takes and an exported model cannot serve, and why."""
 

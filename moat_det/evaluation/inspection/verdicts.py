@@ -90,6 +90,11 @@ class Verdicts:
         part.images += 1
         return name
 
+    def hold(self, part: str) -> None:
+        """Have a part looked at that would pass: something in it is unlike all good parts."""
+        seen = self._parts[part]
+        seen.verdict = _worse(seen.verdict, Verdict.REVIEW)
+
     def add_unreadable(self, name: str) -> None:
         """Take in an image that could not be read: its part does not pass unseen."""
         part = self._parts.setdefault(self.part_of(name), _Seen())

@@ -67,6 +67,15 @@ def test_each_class_has_its_own_threshold() -> None:
     assert verdicts(point, *images) == {"a.png": "reject", "b.png": "pass", "c.png": "reject"}
 
 
+def test_a_part_that_is_held_does_not_pass_and_is_no_better_for_it() -> None:
+    found = Verdicts(POINT)
+    for name, score in (("a.png", 0.1), ("b.png", 0.9), ("c.png", 0.1)):
+        found.add(name, [score], ["pit"])
+    found.hold("a.png")
+    found.hold("b.png")
+    assert [part.verdict for part in found.parts()] == ["review", "reject", "pass"]
+
+
 def test_a_part_is_as_bad_as_its_worst_image() -> None:
     point = changed(group=r"^(board\d+)_")
     images = [("x/board1_a.png", {"pit": 0.9}), ("x/board2_a.png", {}), ("x/board1_b.png", {}), ("x/board2_b.png", {})]
