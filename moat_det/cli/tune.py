@@ -59,9 +59,7 @@ class TuneOptions:
     minutes: float | None = option(None, "time of the search in all, or:")
     hours: float | None = option(None, "time of the search in all")
     trials: int | None = option(None, "search until there are so many trials, if the time lets")
-    space: Path | None = option(
-        None, "YAML of what is searched (rates, decay, warm-up, augmentation)", metavar="YAML"
-    )
+    space: Path | None = option(None, "YAML of what is searched (rates, decay, warm-up, augmentation)", metavar="YAML")
     judge: float = option(0.2, "share of the training images, by groups, that judges the trials and trains nothing")
     prune: bool = option(True, "stop a trial whose best AP is below the median that others had after as many epochs")
     seed: int = option(0, "of the split, the search and the trainings")
