@@ -139,14 +139,14 @@ def split_command(words: Sequence[str]) -> tuple[str, list[str]]:
     """Give the subcommand that words begin with, empty where it is none, and the words after it.
 
     Raises:
-        UserError: It has a second word, which is missing.
+        UserError: It has a second word, which is missing, and no help is asked for.
     """
     for count in (2, 1):
         name = " ".join(words[:count])
         if name in COMMANDS and len(words) >= count:
             return name, list(words[count:])
     seconds = [name.partition(" ")[2] for name in COMMANDS if words and name.startswith(f"{words[0]} ")]
-    if seconds:
+    if seconds and words[1:2] not in (["-h"], ["--help"]):
         raise UserError(f"moat {words[0]}: say what to do: {', '.join(f'moat {words[0]} {word}' for word in seconds)}")
     return "", list(words)
 

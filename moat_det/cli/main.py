@@ -78,10 +78,12 @@ def _overview(words: Sequence[str]) -> None:
         raise UserError(f"name a command: {', '.join(COMMANDS)} (see --help)")
     if words[0] == "--version":
         print(f"moat_det {moat_det.__version__}")
-    elif words[0] in {"-h", "--help"}:
-        print("usage: moat COMMAND ...\n\nDefect detection on the MOAT backbone.\n\ncommands:")
+    elif words[0] in {"-h", "--help"} or any(name.startswith(f"{words[0]} ") for name in COMMANDS):
+        first = "" if words[0] in {"-h", "--help"} else f"{words[0]} "
+        print(f"usage: moat {first}COMMAND ...\n\nDefect detection on the MOAT backbone.\n\ncommands:")
         for name, purpose in COMMANDS.items():
-            print(f"  {name:<18}{purpose}")
+            if name.startswith(first):
+                print(f"  {name:<18}{purpose}")
         print("\nmoat COMMAND --help lists all that a command takes.")
     else:
         raise UserError(f"unknown command {words[0]}{hint(words[0], COMMANDS)} (see --help)")

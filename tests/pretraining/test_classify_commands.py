@@ -126,6 +126,14 @@ def test_a_resumed_run_needs_its_pictures(
     assert "its pictures are others" in capsys.readouterr().err
 
 
+def test_help_without_an_action_lists_them(capsys: Any) -> None:
+    main(["classify", "--help"])
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: moat classify COMMAND ...")
+    assert all(f"classify {action} " in shown for action in ("train", "val", "predict"))
+    assert "export" not in shown
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
