@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from torch import nn
 
@@ -12,7 +12,7 @@ MIN_IMAGES_FOR_BATCH_STATISTICS = 4
 """With fewer images a step, batch statistics say more about these images than about the data."""
 
 
-def follow_steps(norms: Iterable[nn.BatchNorm2d], images: int, fresh: bool) -> None:
+def follow_steps(norms: Iterable[nn.BatchNorm2d], images: int, given: Container[nn.Module]) -> None:
     """Set how norms take a batch: hold their statistics where it is too small to have any, and set their momentum.
 
     Statistics that begin at nothing follow the first steps faster, each with a weight in proportion to its number:
@@ -21,9 +21,9 @@ def follow_steps(norms: Iterable[nn.BatchNorm2d], images: int, fresh: bool) -> N
     Args:
         norms: In training mode at the start of the epoch.
         images: Of the batch.
-        fresh: The statistics began at nothing.
+        given: Those among them whose statistics came with weights, and did not begin at nothing.
     """
     for norm in norms:
         norm.train(images >= MIN_IMAGES_FOR_BATCH_STATISTICS)
-        if fresh and norm.num_batches_tracked is not None:
+        if norm not in given and norm.num_batches_tracked is not None:
             norm.momentum = max(BN_MOMENTUM, 2 / (2 + int(norm.num_batches_tracked)))

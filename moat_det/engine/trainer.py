@@ -403,6 +403,9 @@ class Trainer(DetectionTrainer):
             set_backbone_training(model.backbone, self.optimizer, self.epoch >= self._options.freeze_backbone)
         norms = [] if model.engine_recipe else model.modules()
         self._batch_norms = [m for m in norms if isinstance(m, nn.BatchNorm2d) and m.training]
+        # Those of a neck that weights of a detector gave have counted their steps.
+        came_with_weights = self._options.weights is not None and model.backbone is not None
+        self._given = set(model.backbone.modules()) if came_with_weights else set()
         self._share = ShareOfBatches(model)
         if self.group.size > 1 and getattr(model, "criterion", None) is None:  # after the class weights are known
             model.criterion = share_loss(model.init_criterion(), self.group)
@@ -422,7 +425,7 @@ class Trainer(DetectionTrainer):
             return batch
         batch = super().preprocess_batch(batch)
         self.accumulate = self.accumulation.count(self.accumulate)
-        follow_steps(self._batch_norms, batch["share"].total, fresh=self._options.weights is None)
+        follow_steps(self._batch_norms, batch["share"].total, self._given)
         self._share.set(batch["share"])
         return batch
 

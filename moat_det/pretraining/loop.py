@@ -187,7 +187,7 @@ class Loop:
             group["lr"] = group["initial_lr"] * self._rate(number)
         losses = []
         for batch in batches:
-            follow_steps(self._norms, len(batch[0]), self._task.fresh)
+            follow_steps(self._norms, len(batch[0]), () if self._task.fresh else self._norms)
             with self._autocast():
                 loss = self._task.loss(self._model, batch)
             (loss / len(batches)).backward()

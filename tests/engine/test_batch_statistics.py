@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 from torch import nn
 
 from moat_det.engine import MOAT
@@ -41,3 +42,13 @@ def test_a_model_that_has_learnt_keeps_its_own(demo: Path, trained: Path, tmp_pa
     trainer, norm = begin(demo, trained / "weights" / "best.pt", tmp_path, weights=str(best))
     trainer.preprocess_batch(dict(next(iter(trainer.train_loader))))
     assert norm.momentum == 0.03
+
+
+def test_where_the_backbone_alone_has_learnt_neck_and_head_follow(demo: Path, model_yaml: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "backbone.safetensors"
+    save_file(MOAT(model_yaml).model.backbone.state_dict(), weights)
+    trainer, norm = begin(demo, model_yaml, tmp_path, weights=str(weights))
+    trainer.preprocess_batch(dict(next(iter(trainer.train_loader))))
+    assert norm.momentum == 0.03
+    momenta = {m.momentum for m in trainer.model.neck.modules() if isinstance(m, nn.BatchNorm2d)}
+    assert momenta == {1.0}
