@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -26,6 +27,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="auto",
         help="compute in bfloat16, or not, whatever the CPU has",
     )
+
+
+def pytest_configure() -> None:
+    """Take the signals that tests send, also where the shell that started them ignores some, as after nohup."""
+    for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

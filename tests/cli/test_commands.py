@@ -188,8 +188,6 @@ def test_a_signal_to_end_lets_the_work_be_put_in_order(name: str) -> None:
     program = f"""
 import os, signal, sys, time
 from moat_det.cli.runner import end_well
-# Whatever is ignored where the tests were started, as after nohup.
-signal.signal(signal.{name}, signal.default_int_handler if "{name}" == "SIGINT" else signal.SIG_DFL)
 def work():
     try:
         os.kill(os.getpid(), signal.{name})
