@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from moat_det.errors import UserError
-from moat_det.files import claim_folder
+from moat_det.files import claim_folder, remove_half_written
 from moat_det.paths import PROJECT
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,8 @@ LOCK = "run.lock"
 def hold_run(folder: Path) -> FileLock:
     """Keep other trainings out of the folder of a run, until the lock is released or the process ends.
 
+    What killed ones left half-written of its checkpoints is removed.
+
     Raises:
         OSError: The lock cannot be made.
         UserError: Another training holds it.
@@ -34,6 +36,8 @@ def hold_run(folder: Path) -> FileLock:
         raise UserError(
             f"{folder}: another training is at work in this folder; wait until it ends, or choose another --name"
         ) from None
+    for name in ("last.pt", "best.pt"):
+        remove_half_written(folder / "weights" / name)
     return lock
 
 

@@ -120,10 +120,8 @@ def measure_actors(args: argparse.Namespace, kill_at: int) -> dict[str, Any]:
     began = time.monotonic()
     running = _start(args, "ray", ray=args.ray)
     _wait_for_lines(args, "ray", running, kill_at // 2)
-    actors = [each for each in psutil.Process(running.pid).children(recursive=True) if "Actor" in each.name()]
-    actors = actors or [
-        each for each in psutil.Process(running.pid).children(recursive=True) if "Actor" in " ".join(each.cmdline())
-    ]
+    children = psutil.Process(running.pid).children(recursive=True)
+    actors = [each for each in children if "Actor" in " ".join(each.cmdline())]
     if not actors:
         raise UserError(f"no actor is to be seen: see {args.out / 'ray.log'}")
     actors[0].kill()

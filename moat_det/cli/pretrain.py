@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from moat_det.cli.command import Arguments, Command
+from moat_det.cli.shared import Resuming, check_resumed
 from moat_det.errors import UserError
-from moat_det.options import option, options_of
+from moat_det.options import options_of
 from moat_det.pretraining.masked.options import MaskedOptions
 from moat_det.pretraining.options import LoopOptions, RunPlace
 
-_OF_A_NEW_RUN = options_of(MaskedOptions, LoopOptions).keys() - {"source"} | {"project", "name", "exist_ok"}
-
-
-@dataclass(frozen=True)
-class Resuming:
-    """A run to go on with."""
-
-    resume: Path | None = option(None, "go on with the run of this last.pt", metavar="LAST.PT")
+_KEPT = options_of(MaskedOptions, LoopOptions).keys() - {"source"}
 
 
 def _run(arguments: Arguments) -> None:
@@ -33,12 +25,9 @@ def _run(arguments: Arguments) -> None:
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    if given.get("resume") is None:
-        if not given.get("source"):
-            raise UserError("moat pretrain needs --source: a folder of pictures, which need no labels")
-    elif others := sorted(_OF_A_NEW_RUN & given.keys()):
-        flag = others[0].replace("_", "-")
-        raise UserError(f"--{flag}: a run that is resumed keeps its own; start a new one to change it")
+    if given.get("resume") is None and not given.get("source"):
+        raise UserError("moat pretrain needs --source: a folder of pictures, which need no labels")
+    check_resumed(given, _KEPT)
 
 
 COMMAND = Command(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from moat_det.errors import UserError
 from moat_det.options import option
 
 DATA = "dataset YAML, or demo for the built-in demo set"
@@ -26,3 +30,18 @@ class Grouping:
         "'^(board\\d+)_'",
         metavar="REGEX",
     )
+
+
+@dataclass(frozen=True)
+class Resuming:
+    """A run of a backbone alone to go on with."""
+
+    resume: Path | None = option(None, "go on with the run of this last.pt", metavar="LAST.PT")
+
+
+def check_resumed(given: Mapping[str, Any], kept: Collection[str]) -> None:
+    """Raise UserError where a run is resumed with options that it keeps: these, and those of its folder."""
+    others = sorted({*kept, "project", "name", "exist_ok"} & given.keys())
+    if given.get("resume") is not None and others:
+        flag = others[0].replace("_", "-")
+        raise UserError(f"--{flag}: a run that is resumed keeps its own; start a new one to change it")

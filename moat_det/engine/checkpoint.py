@@ -91,13 +91,7 @@ class Checkpoint:
         Raises:
             OSError: The file cannot be written; what stood at `path` still does.
         """
-        content = {
-            "format": FORMAT,
-            "version": moat_det.__version__,
-            **{name: plain(getattr(self, name)) for name in self.__dataclass_fields__},
-        }
-        with atomic_path(path) as temporary:
-            torch.save(content, temporary)
+        write_content(path, FORMAT, {name: getattr(self, name) for name in self.__dataclass_fields__})
 
 
 def is_checkpoint(path: str | Path) -> bool:
@@ -126,6 +120,22 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if content["format"] not in _READABLE:
         raise UserError(f"{path} is a '{content['format']}', this version reads '{FORMAT}': update moat_det")
     return Checkpoint(**{name: content[name] for name in Checkpoint.__dataclass_fields__ if name in content})
+
+
+def write_content(path: str | Path, format: str, content: Mapping[str, Any]) -> None:
+    """Write what a training leaves, of whatever kind it is, atomically: `read_content` reads it.
+
+    Args:
+        path: The file.
+        format: Kind and version of the content.
+        content: By name, made plain types and tensors.
+
+    Raises:
+        OSError: The file cannot be written; what stood at `path` still does.
+    """
+    made = {name: plain(value) for name, value in content.items()}
+    with atomic_path(path) as temporary:
+        torch.save({"format": format, "version": moat_det.__version__, **made}, temporary)
 
 
 def read_content(path: Path) -> Any:

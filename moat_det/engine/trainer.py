@@ -66,7 +66,7 @@ from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_bytes, remove_half_written
+from moat_det.files import atomic_write_bytes
 from moat_det.run_folder import LOCK, claim_run, hold_run
 
 logger = logging.getLogger(__name__)
@@ -497,7 +497,7 @@ class Trainer(DetectionTrainer):
         if self.resume:
             if self.group.leads:
                 self._checkpoint, self.args = find_run(self.args, overrides)
-                self._hold(Path(self.args.save_dir))
+                self._lock = hold_run(Path(self.args.save_dir))
                 file = Path(self.args.save_dir, "args.yaml")
                 self._arguments = file.read_bytes() if file.is_file() else None
             self.args.resume = self.group.share(self.args.resume)
@@ -507,15 +507,9 @@ class Trainer(DetectionTrainer):
         folder = None
         if self.group.leads:
             folder = claim_run(self.args)
-            self._hold(folder)
+            self._lock = hold_run(folder)
             (folder / "results.csv").unlink(missing_ok=True)  # or each process would, where the folder may exist
         self.args.save_dir = str(self.group.share(folder))
-
-    def _hold(self, folder: Path) -> None:
-        """Keep other trainings out of the folder, and remove what killed ones left half-written."""
-        self._lock = hold_run(folder)
-        for name in ("last.pt", "best.pt"):
-            remove_half_written(folder / "weights" / name)
 
     def resume_training(self, ckpt: Checkpoint | None) -> None:
         """Put optimizer, average and counters where they stood."""

@@ -6,15 +6,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-import moat_det
 from moat_det.backbones.weights.files import PRETRAINING
 from moat_det.data.images.intensity import Intensity
-from moat_det.engine.checkpoint import plain, read_content
+from moat_det.engine.checkpoint import read_content, write_content
 from moat_det.errors import UserError
-from moat_det.files import atomic_path
 
 FORMAT = f"{PRETRAINING} 1"
 
@@ -53,13 +50,7 @@ class BackboneCheckpoint:
         Raises:
             OSError: The file cannot be written; what stood at `path` still does.
         """
-        content = {
-            "format": FORMAT,
-            "version": moat_det.__version__,
-            **{each.name: plain(getattr(self, each.name)) for each in fields(self)},
-        }
-        with atomic_path(path) as temporary:
-            torch.save(content, temporary)
+        write_content(path, FORMAT, {each.name: getattr(self, each.name) for each in fields(self)})
 
 
 def load_backbone_checkpoint(path: str | Path, task: str) -> BackboneCheckpoint:
@@ -77,3 +68,15 @@ def load_backbone_checkpoint(path: str | Path, task: str) -> BackboneCheckpoint:
     if content["task"] != task:
         raise UserError(f"{path} is of a backbone that was trained for {content['task']}, not for {task}")
     return BackboneCheckpoint(**{each.name: content[each.name] for each in fields(BackboneCheckpoint)})
+
+
+def load_unfinished(path: Path, task: str) -> tuple[BackboneCheckpoint, dict[str, Any]]:
+    """Read the checkpoint of a run to resume, and what makes its task again.
+
+    Raises:
+        UserError: It is none of the task, or of a run that has ended.
+    """
+    checkpoint = load_backbone_checkpoint(path, task)
+    if checkpoint.training is None:
+        raise UserError(f"{path} is of a finished training: start a new one from it with --weights {path}")
+    return checkpoint, checkpoint.training["task"]

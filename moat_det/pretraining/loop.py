@@ -135,8 +135,7 @@ class Loop:
                         f"--batch {self._options.batch}: does not fit into the memory; give a smaller one, and "
                         "--accumulate for as many images a step"
                     ) from error
-            for path in (self.last, self.best):
-                self._save(path, finished=True)
+                self._finish()
         finally:
             self._lock.release()
             if not self.last.exists():  # so that the next run takes its name
@@ -259,13 +258,24 @@ class Loop:
     def _mean_loss(self) -> float:
         return self._sum / self._summed if self._summed else 0.0
 
-    def _save(self, path: Path, finished: bool = False) -> None:
-        state = self._checkpoint()
-        if finished:
-            state = replace(load_backbone_checkpoint(path, self._task.name), training=None)
-        size = sum(tensor.nbytes for tensor in state.weights.values()) * (1 if finished else 4)
-        when_there_is_room(lambda: state.save(path), self.folder, size)
+    def _finish(self) -> None:
+        """Let the task finish, and keep of the checkpoints what is used; until all is done `last.pt` can be resumed."""
+        best, last = (load_backbone_checkpoint(path, self._task.name) for path in (self.best, self.last))
+        model = self._average.ema.eval()
+        model.load_state_dict(best.weights)
+        self._task.finish(model, self.folder, self._device)
+        best = replace(best, weights=model.state_dict(), training=None)
+        self._write(best, self.best)
+        self._write(replace(last, training=None) if self._task.fitness else best, self.last)
+
+    def _save(self, path: Path) -> None:
+        self._write(self._checkpoint(), path)
         self._saved = time.monotonic()
+
+    def _write(self, state: BackboneCheckpoint, path: Path) -> None:
+        # Beside the average, weights and two averages of the optimizer's.
+        size = sum(tensor.nbytes for tensor in state.weights.values()) * (4 if state.training else 1)
+        when_there_is_room(lambda: state.save(path), self.folder, size)
 
     def _checkpoint(self) -> BackboneCheckpoint:
         return BackboneCheckpoint(

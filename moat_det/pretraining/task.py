@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -43,6 +44,15 @@ class Task(Protocol):
 
     def measure(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Measure the averaged model after an epoch, in evaluation mode; empty where there is nothing to measure."""
+
+    def finish(self, model: nn.Module, folder: Path, device: torch.device) -> None:
+        """Do what is left after the last epoch; a run that is stopped in it does all of it again.
+
+        Args:
+            model: The averaged one of the best epoch, in evaluation mode; what is changed in it, `best.pt` gets.
+            folder: Of the run.
+            device: Of the model.
+        """
 
     def about(self) -> Mapping[str, Any]:
         """Give the fields of `BackboneCheckpoint` that say what the model is: `backbone`, `imgsz`, and so on."""

@@ -168,11 +168,11 @@ class DetectionRun:
         try:
             tell_pictures(path, self._detector.metadata.channels)
             image = self._detector.read(path)
+            return _Read(path, image, self._detector.prepare(image))
         except OSError as error:
             return path, error.strerror or str(error)
-        except UserError as error:  # samples of a kind that the model cannot take
+        except UserError as error:  # samples of a kind, or a size, that the model cannot take
             return path, str(error).removeprefix(f"{path}: ")
-        return _Read(path, image, self._detector.prepare(image))
 
     def _said(self, images: Iterable[_Read | tuple[str, str]], shown: object) -> Iterator[_Read]:
         """Say which files cannot be read, and leave them out."""

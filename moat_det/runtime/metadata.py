@@ -15,9 +15,10 @@ from moat_det.errors import UserError
 
 FILE = "metadata.json"
 VERSION = 1
+"""Counts what a reader of an older version would misread."""
+
 LEAST_SIDE = 64
 """Of an input, in pixels: the coarsest map has two cells a side then, and OpenVINO's pooling wants as many."""
-"""Counts what a reader of an older version would misread."""
 
 
 @dataclass(frozen=True)

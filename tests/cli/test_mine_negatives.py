@@ -134,6 +134,8 @@ def test_a_list_changed_by_hand_stays(line: Path, weights: Path, capsys: Any) ->
         (["--out", "n.txt", "--write-yaml", "new.yaml"], "--write-yaml needs --data"),
         (["--out", "n.txt", "--data", "set/data.yaml", "--write-yaml", "set/data.yaml"], "it is there"),
         (["--out", "set/data.yaml/n.txt"], "cannot be written"),
+        (["--out", "n.txt", "--heatmap", "--good-parts", "good"], "--heatmap: leave it out"),
+        (["--out", "n.txt", "--ray", "2"], "--ray: leave it out"),
         (["--out", "n.txt", "--source", "absent"], "absent: no such folder"),
         (["--out", "n.txt", "--source", "set/images/train", "--data", "set/data.yaml"], "no good image is left"),
     ],

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers.dataset_files import noise
+from helpers.dataset_files import write_noise
 from moat_det.cli import main as cli
 from moat_det.detection.detections import Detections
 from moat_det.detection.shards import DETECTIONS
@@ -26,10 +26,7 @@ IMAGES = [f"{folder}/part{number}.png" for folder in ("a", "b/c") for number in 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Eight images in two folders, and a file that is none."""
-    for seed, name in enumerate(IMAGES):
-        path = tmp_path / "source" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise(64, 64, seed).save(path)
+    write_noise(tmp_path / "source", IMAGES)
     (tmp_path / "source/a/broken.png").write_bytes(b"no image")
     return tmp_path / "source"
 

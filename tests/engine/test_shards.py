@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.dataset_files import noise
+from helpers.dataset_files import write_noise
 from moat_det.cli import main as cli
 from moat_det.detection.shards import DETECTIONS, Shard, ShardRecord
 from moat_det.engine.model import MOAT
@@ -19,11 +19,7 @@ IMAGES = [f"{folder}/part{number}.png" for folder in ("a", "b/c") for number in 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """17 small images in two folders, two of which differ in their suffix alone."""
-    for seed, name in enumerate(IMAGES):
-        path = tmp_path / "source" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise(64, 64, seed).save(path)
-    return tmp_path / "source"
+    return write_noise(tmp_path / "source", IMAGES)
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from moat_det.errors import UserError
+from moat_det.pretraining.batches import load_batches, shuffled_batches
 from moat_det.pretraining.classification import augment
 from moat_det.pretraining.classification.augment import AugmentationOptions, BatchAugmentation, PictureAugmentation
-from moat_det.pretraining.classification.batches import PictureDataset, load_batches, shuffled_batches
+from moat_det.pretraining.classification.dataset import PictureDataset, collate
 from moat_det.pretraining.classification.folders import find_classes
 from moat_det.pretraining.classification.views import view
 
@@ -24,7 +25,7 @@ def epoch_of(pictures: Path, workers: int, epoch: int = 0, seed: int = 0) -> lis
     data = find_classes(pictures)
     change = PictureAugmentation(AugmentationOptions(), 16, None, GRAY)
     dataset = PictureDataset(data.train, data.intensity, change, seed)
-    return [images for images, _ in load_batches(dataset, shuffled_batches(24, 8, seed, epoch), workers, CPU)]
+    return [images for images, _ in load_batches(dataset, shuffled_batches(24, 8, seed, epoch), workers, CPU, collate)]
 
 
 def test_pictures_depend_on_seed_epoch_and_picture_alone(pictures: Path) -> None:
@@ -48,7 +49,7 @@ def test_a_broken_picture_is_left_out_and_told(pictures: Path, log: list[str]) -
     broken = Path(data.train[3][0])
     broken.write_bytes(broken.read_bytes()[:60])
     dataset = PictureDataset(data.train, data.intensity, lambda p: torch.from_numpy(view(p, 8, None)).permute(2, 0, 1))
-    images, labels = next(iter(load_batches(dataset, [[(0, 2), (0, 3), (0, 4)]], 0, CPU)))
+    images, labels = next(iter(load_batches(dataset, [[(0, 2), (0, 3), (0, 4)]], 0, CPU, collate)))
     assert len(images) == len(labels) == 2
     assert any(f"{broken}: left out" in line for line in log)
 

@@ -16,6 +16,7 @@ from moat_det.backbones.weights import load_pretrained
 from moat_det.cli.main import main, run
 from moat_det.detector.build import build_model, find_config
 from moat_det.engine.fine_tuning import load_weights
+from moat_det.pretraining.backbone import backbone_arguments
 from moat_det.pretraining.classification.task import ClassificationTask
 
 
@@ -124,6 +125,11 @@ def test_a_resumed_run_needs_its_pictures(
     (pictures / "train" / "dark" / "00.png").unlink()
     assert train("--resume", tmp_path / "runs" / "classification" / "weights" / "last.pt") == 2
     assert "its pictures are others" in capsys.readouterr().err
+
+
+def test_a_rate_of_dropped_branches_stands_before_that_of_the_model(small_yaml: Path) -> None:
+    assert backbone_arguments(str(small_yaml))["drop_path"] == 0.2
+    assert backbone_arguments(str(small_yaml), 0.1)["drop_path"] == 0.1
 
 
 def test_help_without_an_action_lists_them(capsys: Any) -> None:

@@ -60,12 +60,11 @@ def test_a_mask_hides_its_share_but_never_all_or_nothing(ratio: float) -> None:
 
 def test_a_crop_depends_on_seed_epoch_and_picture_alone(folder: Path) -> None:
     first, second = crops(folder), crops(folder)
-    second[2]  # what was drawn before does not matter
-    assert torch.equal(first[1][0], second[1][0])
-    assert torch.equal(first[1][1], second[1][1])
-    second.epoch = 1
-    assert not torch.equal(first[1][0], second[1][0])
-    assert not torch.equal(first[1][0], crops(folder, seed=1)[1][0])
+    second[0, 2]  # what was drawn before does not matter
+    assert torch.equal(first[0, 1][0], second[0, 1][0])
+    assert torch.equal(first[0, 1][1], second[0, 1][1])
+    assert not torch.equal(first[0, 1][0], second[1, 1][0])
+    assert not torch.equal(first[0, 1][0], crops(folder, seed=1)[0, 1][0])
 
 
 def test_a_crop_is_a_part_of_its_picture_turned_or_mirrored(folder: Path) -> None:
@@ -77,8 +76,7 @@ def test_a_crop_is_a_part_of_its_picture_turned_or_mirrored(folder: Path) -> Non
     }
     dataset = crops(folder)
     for epoch in range(4):
-        dataset.epoch = epoch
-        square = dataset[0][0].permute(1, 2, 0).numpy()
+        square = dataset[epoch, 0][0].permute(1, 2, 0).numpy()
         ways = [np.rot90(way, turn) for way in (square, square[:, ::-1]) for turn in range(4)]
         assert any(np.ascontiguousarray(way).tobytes() in windows for way in ways)
 
@@ -97,21 +95,21 @@ def test_sixteen_bits_and_bands_stay_what_they_are(tmp_path: Path) -> None:
     Image.fromarray(rng.integers(1000, 1200, (80, 80), np.uint16)).save(tmp_path / "deep.png")
     gray = crops(tmp_path, channels=1)
     assert gray.pictures.intensity.windows[0][0] == pytest.approx(1000, abs=2)
-    assert gray[0][0].shape == (1, 64, 64)
-    assert int(gray[0][0].max()) - int(gray[0][0].min()) > 200
+    assert gray[0, 0][0].shape == (1, 64, 64)
+    assert int(gray[0, 0][0].max()) - int(gray[0, 0][0].min()) > 200
     bands = tmp_path / "bands.npy"
     np.save(bands, rng.integers(0, 255, (80, 80, 5), np.uint8))
     listed = tmp_path / "list.txt"
     listed.write_text(f"{bands}\n")
-    assert crops(listed, channels=5)[0][0].shape == (5, 64, 64)
+    assert crops(listed, channels=5)[0, 0][0].shape == (5, 64, 64)
 
 
 def test_a_picture_that_went_away_is_told_and_another_one_taken(folder: Path, log: list[str]) -> None:
     dataset = crops(folder)
     (folder / "a.png").unlink()
-    assert dataset[0][0].shape == (3, 64, 64)
+    assert dataset[0, 0][0].shape == (3, 64, 64)
     assert sum("a.png" in line for line in log) == 1
     for file in ("b.png", "more/c.png"):
         (folder / file).unlink()
     with pytest.raises(UserError, match="can be read"):
-        dataset[1]
+        dataset[0, 1]

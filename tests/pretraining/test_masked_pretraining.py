@@ -64,7 +64,7 @@ def test_a_run_leaves_a_checkpoint_a_log_and_sheets(arguments: Any, tmp_path: Pa
 
 def test_statistics_are_those_of_whole_pictures(arguments: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settled = weights(pretrain(*arguments))
-    monkeypatch.setattr(MaskedTask, "settle", lambda *_: None)
+    monkeypatch.setattr(MaskedTask, "finish", lambda *_: None)
     plain = weights(pretrain(*arguments))
     first = next(name for name in plain if name.startswith("backbone.") and name.endswith("running_var"))
     # A picture of noise has a variance that flat patches in the place of more than half of it do not have.

@@ -70,6 +70,12 @@ class Noise:
         self._before(self.measured - 1, -1)
         return {"score": float(model(torch.ones(1, 3, 32, 32)).sum())}
 
+    def finish(self, model: nn.Module, folder: Path, device: torch.device) -> None:
+        assert not model.training
+        with torch.no_grad():
+            model.head.bias.fill_(7)
+        self._before(-1, -1)
+
     def about(self) -> dict[str, Any]:
         return {"backbone": SMALL, "imgsz": 32, "mean": (0.5,), "std": (0.5,), "settings": {}}
 
@@ -98,7 +104,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tmp_path_factory.mktemp("runs") / "whole", Noise())
 
 
-@pytest.mark.parametrize("place", [(0, 0), (1, 3), (1, 4), (1, -1), (2, 2)], ids=str)
+@pytest.mark.parametrize("place", [(0, 0), (1, 3), (1, 4), (1, -1), (2, 2), (-1, -1)], ids=str)
 def test_a_stopped_run_goes_on_bit_for_bit(place: tuple[int, int], whole: Path, tmp_path: Path) -> None:
     def stop(epoch: int, batch: int) -> float:
         if (epoch, batch) == place:
@@ -123,6 +129,15 @@ def test_what_a_finished_run_leaves(whole: Path) -> None:
     assert (content["training"], content["task"], content["imgsz"]) == (None, "noise", 32)
     best = max(range(1, 4), key=lambda row: float(rows[row][3]))
     assert content["metrics"]["score"] == float(rows[best][3])
+    assert content["weights"]["head.bias"].tolist() == [7, 7]  # what `finish` did to it
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / "run" / "weights" / ".last-abcd_123.pt"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    hold_run(tmp_path / "run").release()
+    assert not left.exists()
 
 
 def test_a_step_without_numbers_is_left_out(tmp_path: Path, log: list[str]) -> None:

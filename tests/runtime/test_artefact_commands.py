@@ -83,6 +83,21 @@ def varying(copy: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch) -> P
     return copy
 
 
+def test_an_image_that_the_file_does_not_take_is_left_out_and_named(
+    varying: Path, images: Path, tmp_path: Path, log: list[str]
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    whole = cv2.imread(str(min((images.parent / "images" / "val").iterdir())))
+    cv2.imwrite(str(source / "whole.png"), whole)
+    cv2.imwrite(str(source / "strip.png"), whole[:10])
+    assert detect(varying, source, tmp_path / "runs", "--save-json") == 0
+    said = "\n".join(log)
+    assert "strip.png: an input of 32 x 128 is narrower than the 64 pixels" in said
+    assert "1 unreadable file(s) were skipped" in said
+    assert (tmp_path / "runs" / "detect" / "whole.jpg").exists()
+
+
 def files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 

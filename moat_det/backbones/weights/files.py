@@ -27,7 +27,9 @@ PRETRAINING = "moat_det pretraining"
 _DETECTOR = "moat_det checkpoint"
 _BACKBONE_IN_DETECTOR = "model.backbone."
 _BACKBONE_IN_PRETRAINING = "backbone."
-_HEAD = ("final_layer_norm.", "logits_head.")  # of a classifier, by the names that MOAT's own has
+HEAD = ("final_layer_norm.", "logits_head.")
+"""How the names of a classifier's own tensors begin, which are those of MOAT's."""
+
 _WRAPPERS = ("state_dict", "model")  # in which trainers put a state dict, beside epochs and the like
 
 
@@ -147,7 +149,7 @@ def _load_torch(path: Path) -> dict[str, Tensor]:
         content = {
             name.removeprefix(_BACKBONE_IN_PRETRAINING): tensor
             for name, tensor in (weights if isinstance(weights, dict) else {}).items()
-            if str(name).startswith((_BACKBONE_IN_PRETRAINING, *_HEAD))
+            if str(name).startswith((_BACKBONE_IN_PRETRAINING, *HEAD))
         }
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict) and content[wrapper]:

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from moat_det.cli.command import Arguments, Command
+from moat_det.cli.shared import Resuming, check_resumed
 from moat_det.errors import UserError
-from moat_det.options import option, options_of
+from moat_det.options import options_of
 from moat_det.pretraining.classification.augment import AugmentationOptions
 from moat_det.pretraining.classification.options import ClassifierOptions
 from moat_det.pretraining.options import LoopOptions, RunPlace
 
-
-@dataclass(frozen=True)
-class Resuming:
-    """A run to go on with."""
-
-    resume: Path | None = option(None, "go on with the run of this last.pt", metavar="LAST.PT")
-
-
-_OF_A_NEW_RUN = options_of(ClassifierOptions, AugmentationOptions, LoopOptions).keys() - {"data"}
+_KEPT = options_of(ClassifierOptions, AugmentationOptions, LoopOptions).keys() - {"data"}
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    if given.get("resume") is None:
-        if not given.get("data"):
-            raise UserError("moat classify train needs --data: a folder with train/ and val/, or one with --split")
-        return
-    others = sorted(_OF_A_NEW_RUN & given.keys() | {"project", "name", "exist_ok"} & given.keys())
-    if others:
-        flag = others[0].replace("_", "-")
-        raise UserError(f"--{flag}: a run that is resumed keeps its own; start a new one to change it")
+    if given.get("resume") is None and not given.get("data"):
+        raise UserError("moat classify train needs --data: a folder with train/ and val/, or one with --split")
+    check_resumed(given, _KEPT)
 
 
 def _run(arguments: Arguments) -> None:

@@ -72,9 +72,8 @@ def find_classes(data: str | Path, share: float | None = None, seed: int = 0) ->
     if val is None:
         if share is None:
             raise UserError(f"{root}: it has no folders train and val: give --split 0.2 to keep a fifth for validation")
-        both = _read_classes(train, names)
-        parts = _divide(train, both[1], len(both[0]), share, seed)
-        found, parts = both[0], parts
+        found, pictures = _read_classes(train, names)
+        parts = _divide(pictures, len(found), share, seed)
     else:
         if share is not None:
             raise UserError(f"--split {share}: leave it out, {root} has pictures for validation of its own")
@@ -192,7 +191,7 @@ def _is_readable(file: str, unreadable: list[str]) -> bool:
     return True
 
 
-def _divide(folder: Path, pictures: Pictures, classes: int, share: float, seed: int) -> tuple[Pictures, Pictures]:
+def _divide(pictures: Pictures, classes: int, share: float, seed: int) -> tuple[Pictures, Pictures]:
     """Keep a share of each class for validation, at least one picture, and leave at least one to learn from."""
     if not 0 < share < 1:
         raise UserError(f"--split {share}: must be a share between 0 and 1")

@@ -11,10 +11,7 @@ from torch import Tensor, nn
 from moat_det.backbones import create_backbone
 from moat_det.backbones.base import Backbone
 from moat_det.backbones.moat.backbone import MOATBackbone
-from moat_det.backbones.timm.names import is_timm
-from moat_det.detector.config import load_config
 from moat_det.detector.detector import BN_MOMENTUM, InputNormalization
-from moat_det.errors import UserError
 
 _EPSILON = 1e-6
 _HEAD_STD = 0.02
@@ -48,33 +45,11 @@ class Classifier(nn.Module):
         return logits
 
 
-def backbone_arguments(name: str, drop_path: float | None) -> dict[str, Any]:
-    """Give the arguments of `create_backbone` that a name stands for.
-
-    Args:
-        name: A backbone of ours, `timm/NAME`, the name of a model YAML (mobilevit_xs), or the path of one.
-        drop_path: Rate of dropped branches at the end of the network; None for the backbone's own.
-
-    Raises:
-        UserError: There is no such name or file, or it names no backbone.
-    """
-    found: Any = name if is_timm(name) else load_config(name).get("backbone")
-    arguments = {"name": found} if isinstance(found, str) else found
-    if not isinstance(arguments, Mapping) or not isinstance(arguments.get("name"), str):
-        raise UserError(f"--backbone {name}: it names no backbone of ours or of timm's")
-    timms = is_timm(arguments["name"])
-    # MOAT's pooling in the shortcuts is another one for classification than for detection, without weights.
-    more: dict[str, Any] = {} if timms else {"pool_size": 2}
-    if drop_path is not None:
-        more["drop_path_rate" if timms else "drop_path"] = drop_path
-    return {**more, **arguments}
-
-
 def build_classifier(arguments: Mapping[str, Any], classes: int) -> Classifier:
     """Build a classifier with random weights.
 
     Args:
-        arguments: Of `create_backbone`, as `backbone_arguments` gives them.
+        arguments: Of `create_backbone`.
         classes: How many.
 
     Raises:

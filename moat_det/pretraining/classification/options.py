@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from moat_det.errors import UserError
 from moat_det.options import option
 from moat_det.pretraining.options import check_range
 
@@ -38,5 +37,3 @@ class ClassifierOptions:
             check_range("view", self.view, 0, 1, above=True)
         if self.drop_path is not None:
             check_range("drop_path", self.drop_path, 0, 1, below=True)
-        if not self.data:
-            raise UserError("moat classify train needs --data: a folder with train/ and val/, or one with --split")

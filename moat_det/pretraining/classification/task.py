@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,16 +14,17 @@ from torch.nn import functional as F
 
 from moat_det.backbones.timm.names import is_timm
 from moat_det.backbones.weights import load_pretrained
-from moat_det.data.loader.loader import default_workers
 from moat_det.data.seeds import image_seed
 from moat_det.errors import UserError
+from moat_det.pretraining.backbone import backbone_arguments
+from moat_det.pretraining.batches import count_batches, load_batches, shuffled_batches, worker_count
 from moat_det.pretraining.classification.augment import AugmentationOptions, BatchAugmentation, PictureAugmentation
-from moat_det.pretraining.classification.batches import PictureDataset, load_batches, shuffled_batches
+from moat_det.pretraining.classification.dataset import PictureDataset, collate
 from moat_det.pretraining.classification.folders import ClassData
 from moat_det.pretraining.classification.metrics import ClassMetrics
-from moat_det.pretraining.classification.model import backbone_arguments, build_classifier
+from moat_det.pretraining.classification.model import build_classifier
 from moat_det.pretraining.classification.options import ClassifierOptions
-from moat_det.pretraining.classification.validation import validate
+from moat_det.pretraining.classification.validation import table, validate, write_validation
 from moat_det.pretraining.classification.views import view_tensor
 from moat_det.pretraining.loop import seed_all
 from moat_det.pretraining.options import LoopOptions, RunPlace
@@ -66,9 +68,12 @@ class ClassificationTask:
     ) -> None:
         self.names = data.names
         self.training: dict[str, Any] = {}
-        self._options, self._loop, self._workers = options, loop, place.workers
+        self._options, self._loop, self._place = options, loop, place
         self._arguments = backbone_arguments(options.backbone, options.drop_path)
-        if is_timm(self._arguments["name"]) and options.imgsz % 32:
+        if not is_timm(self._arguments["name"]):
+            # MOAT's pooling in the shortcuts is another one for classification than for detection, without weights.
+            self._arguments.setdefault("pool_size", 2)
+        elif options.imgsz % 32:
             raise UserError(f"--imgsz {options.imgsz}: {options.backbone} takes multiples of 32")
         seed_all(loop.seed)
         self.model = build_classifier(self._arguments, len(data.names))
@@ -84,13 +89,13 @@ class ClassificationTask:
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
-        return len(self._learnt) // min(self._loop.batch, len(self._learnt))
+        return count_batches(len(self._learnt), self._loop.batch)
 
     def batches(self, epoch: int, skip: int, device: torch.device) -> Iterator[Batch]:
         """Give images, mixed, and the probabilities of their classes."""
         pictures, seed = len(self._learnt), self._loop.seed
         drawn = shuffled_batches(pictures, self._loop.batch, seed, epoch)[skip:]
-        loader = load_batches(self._learnt, drawn, self._worker_count(device), device)
+        loader = load_batches(self._learnt, drawn, worker_count(self._place, device), device, collate)
         for number, (images, classes) in enumerate(loader, start=skip):
             if not len(images):
                 raise UserError(f"no picture of a batch of {self._loop.batch} can be read")
@@ -105,12 +110,17 @@ class ClassificationTask:
 
     def measure(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Measure top-1 and top-5 on the pictures of the validation."""
-        found = self.validate(model, device)
+        found = self._validate(model, device)
         return {"top1": found.top1, "top5": found.top5}
 
-    def validate(self, model: nn.Module, device: torch.device) -> ClassMetrics:
-        """Measure all figures on the pictures of the validation."""
-        return validate(model, self._measured, self._loop.batch, self._worker_count(device), device)
+    def finish(self, model: nn.Module, folder: Path, device: torch.device) -> None:
+        """Write and print what the best epoch is worth."""
+        metrics = self._validate(model, device)
+        write_validation(folder, metrics, self.names)
+        print(table(metrics, self.names))
+
+    def _validate(self, model: nn.Module, device: torch.device) -> ClassMetrics:
+        return validate(model, self._measured, self._loop.batch, worker_count(self._place, device), device)
 
     def about(self) -> Mapping[str, Any]:
         """Say what the model is, for its checkpoint."""
@@ -123,6 +133,3 @@ class ClassificationTask:
             "intensity": self._intensity.to_dict(),
             "settings": {"names": self.names, "view": self._options.view},
         }
-
-    def _worker_count(self, device: torch.device) -> int:
-        return default_workers(device) if self._workers is None else self._workers

@@ -10,13 +10,11 @@ from typing import Any
 from moat_det.engine.device import choose_device
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_json
-from moat_det.pretraining.checkpoint import BackboneCheckpoint, load_backbone_checkpoint
+from moat_det.pretraining.checkpoint import BackboneCheckpoint, load_unfinished
 from moat_det.pretraining.classification.augment import AugmentationOptions
 from moat_det.pretraining.classification.folders import ClassData, find_classes
 from moat_det.pretraining.classification.options import ClassifierOptions
 from moat_det.pretraining.classification.task import NAME, ClassificationTask
-from moat_det.pretraining.classification.trained import of_checkpoint
-from moat_det.pretraining.classification.validation import table, write_validation
 from moat_det.pretraining.loop import Loop
 from moat_det.pretraining.options import LoopOptions, RunPlace
 
@@ -63,10 +61,7 @@ def resume_classifier(last: Path, place: RunPlace, data: str | None = None) -> P
     Raises:
         UserError: It is none, its training has ended, or its pictures are others than before.
     """
-    checkpoint = load_backbone_checkpoint(last, NAME)
-    if checkpoint.training is None:
-        raise UserError(f"{last} is of a finished training: start a new one from it with --weights {last}")
-    kept: dict[str, Any] = checkpoint.training["task"]
+    checkpoint, kept = load_unfinished(last, NAME)
     options = ClassifierOptions(**{**kept["classifier"], **({"data": data} if data else {})})
     loop = LoopOptions(**kept["loop"])
     found = find_classes(options.data, options.split, loop.seed)
@@ -84,14 +79,9 @@ def _check_same(data: ClassData, identity: dict[str, Any], checkpoint: BackboneC
 def _run(
     task: ClassificationTask, loop: LoopOptions, place: RunPlace, resumed: tuple[Path, BackboneCheckpoint] | None
 ) -> Path:
-    device = choose_device(place.device or "")
-    run = Loop(task, loop, place, device, resumed)
+    run = Loop(task, loop, place, choose_device(place.device or ""), resumed)
     if resumed is None:
         atomic_write_json(run.folder / "options.json", task.training, indent=2)
     run.run()
-    best = of_checkpoint(load_backbone_checkpoint(run.best, NAME), run.best).model.to(device)
-    metrics = task.validate(best, device)
-    write_validation(run.folder, metrics, task.names)
-    print(table(metrics, task.names))
     logger.info(f"written to {run.folder}; a detector starts from it with --weights {run.best}")
     return run.folder

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.models import ResNet50_Weights
 
 from moat_det.backbones.moat.create import create_moat
-from moat_det.backbones.weights.files import is_pretraining, open_weights
+from moat_det.backbones.weights.files import HEAD, is_pretraining, open_weights
 from moat_det.backbones.weights.find import find_weights
 from moat_det.backbones.weights.identify import classes_of, has_tables, identify
 from moat_det.backbones.weights.load import load
@@ -27,8 +27,6 @@ from moat_det.pretraining.classification.views import view_tensor
 
 IMAGENET_PART = 224 / 256
 """Part of the shorter side that the square in the middle takes, the usual one of ImageNet's evaluation."""
-
-_HEAD = ("final_layer_norm.", "logits_head.")
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def _load_released(weights: str, backbone: str | None) -> TrainedClassifier:
         load(whole, file)
     model = Classifier(create_moat(variant, pool_size=2, position_embedding=tables), classes)
     model.load_state_dict(
-        {name if name.startswith(_HEAD) else f"backbone.{name}": each for name, each in whole.state_dict().items()}
+        {name if name.startswith(HEAD) else f"backbone.{name}": each for name, each in whole.state_dict().items()}
     )
     # ImageNet has 8 bits.
     return TrainedClassifier(model.eval(), _imagenet_names(classes), whole.variant.native, IMAGENET_PART, Intensity())

@@ -6,11 +6,12 @@ import logging
 from pathlib import Path
 
 from moat_det.data.images.depth import intensity_of_run
-from moat_det.data.loader.loader import default_workers, killed_workers_explained
+from moat_det.data.loader.loader import killed_workers_explained
 from moat_det.engine.device import choose_device
 from moat_det.files import claim_folder
 from moat_det.paths import PROJECT
-from moat_det.pretraining.classification.batches import PictureDataset
+from moat_det.pretraining.batches import worker_count
+from moat_det.pretraining.classification.dataset import PictureDataset
 from moat_det.pretraining.classification.folders import find_measured
 from moat_det.pretraining.classification.trained import TrainedClassifier
 from moat_det.pretraining.classification.validation import table, validate, write_validation
@@ -37,9 +38,8 @@ def validate_classifier(classifier: TrainedClassifier, data: str, batch: int, pl
     pictures = find_measured(data, list(classifier.names))
     device = choose_device(place.device or "")
     dataset = PictureDataset(pictures, intensity_of_run(classifier.intensity), classifier.look)
-    workers = default_workers(device) if place.workers is None else place.workers
     with killed_workers_explained():
-        metrics = validate(classifier.model.to(device), dataset, batch, workers, device)
+        metrics = validate(classifier.model.to(device), dataset, batch, worker_count(place, device), device)
     folder = claim_folder(Path(place.project or PROJECT, place.name or "classify-val"), place.exist_ok)
     write_validation(folder, metrics, classifier.names)
     print(table(metrics, classifier.names))

@@ -12,7 +12,8 @@ from torch import nn
 from moat_det.errors import UserError
 from moat_det.evaluation.plots import plot_class_confusion
 from moat_det.files import atomic_write_json
-from moat_det.pretraining.classification.batches import PictureDataset, load_batches, ordered_batches
+from moat_det.pretraining.batches import load_batches, ordered_batches
+from moat_det.pretraining.classification.dataset import PictureDataset, collate
 from moat_det.pretraining.classification.metrics import ClassMetrics, measure
 from moat_det.progress import progress
 
@@ -24,7 +25,8 @@ def validate(model: nn.Module, dataset: PictureDataset, batch: int, workers: int
         UserError: Not one picture could be read.
     """
     scores, classes = [], []
-    loader = load_batches(dataset, ordered_batches(len(dataset), batch), workers, device)
+    drawn = ordered_batches([(0, number) for number in range(len(dataset))], batch)
+    loader = load_batches(dataset, drawn, workers, device, collate)
     for images, labels in progress(loader, text="validating", unit="batch", leave=False):
         if len(images):
             with torch.inference_mode():

@@ -11,6 +11,7 @@ from moat_det.data.images.read import read_input
 from moat_det.data.loader.broken import BrokenImages
 from moat_det.data.seeds import image_seed
 from moat_det.errors import UserError
+from moat_det.pretraining.batches import Draw
 from moat_det.pretraining.masked.masks import PATCH, draw_mask
 from moat_det.pretraining.masked.pictures import Pictures
 
@@ -26,27 +27,27 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         size: Side of the squares in pixels, a multiple of `PATCH`.
         ratio: Share of the patches that are hidden.
         seed: Of the training.
-
-    Attributes:
-        epoch: From 0; whoever begins one sets it.
     """
 
     def __init__(self, pictures: Pictures, size: int, ratio: float, seed: int) -> None:
         self.pictures, self.size, self.ratio, self.seed = pictures, size, ratio, seed
-        self.epoch = 0
         self.broken = BrokenImages(len(pictures.paths))
 
     def __len__(self) -> int:
         """Pictures."""
         return len(self.pictures.paths)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
         """Give a square (C, size, size) uint8, RGB where C is 3, and its mask (size / PATCH, size / PATCH) bool.
+
+        Args:
+            draw: Epoch and number of the picture.
 
         Raises:
             UserError: So many pictures can no longer be read that it would be a training on something else.
         """
-        rng = np.random.default_rng(image_seed(self.seed, self.epoch, index))
+        epoch, index = draw
+        rng = np.random.default_rng(image_seed(self.seed, epoch, index))
         square = _turn(cut(self._read(index), self.size, rng), rng)
         patches = self.size // PATCH
         mask = draw_mask(rng, patches, patches, self.ratio)

@@ -30,7 +30,7 @@ class MaskedModel(nn.Module):
     any. Those of each patch (He et al., arXiv 2111.06377) would take away what can be predicted of steel, how light and
     dark go on, and leave its grain, which cannot: in 100 steps on it the error fell by 2 % instead of 25 %.
 
-    Batch norms see pictures with flat patches meanwhile; `MaskedTask.settle` takes their statistics anew at the end.
+    Batch norms see pictures with flat patches meanwhile; `MaskedTask.finish` takes their statistics anew at the end.
 
     Args:
         backbone: To train; it gives maps of strides 8, 16 and 32.

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from moat_det.data.images.intensity import Intensity
-from moat_det.data.loader.loader import default_workers
-from moat_det.detector.build import find_config
-from moat_det.detector.config import parse_config
-from moat_det.detector.peers import is_peer
 from moat_det.engine.device import choose_device
 from moat_det.errors import UserError
-from moat_det.pretraining.checkpoint import load_backbone_checkpoint
+from moat_det.pretraining.backbone import backbone_arguments
+from moat_det.pretraining.checkpoint import load_unfinished
 from moat_det.pretraining.loop import Loop, seed_all
 from moat_det.pretraining.masked.options import MaskedOptions
 from moat_det.pretraining.masked.pictures import find_pictures
@@ -38,13 +31,13 @@ def pretrain(options: MaskedOptions, loop: LoopOptions, place: RunPlace) -> Path
     Raises:
         UserError: The pictures, the backbone or an option are not in order.
     """
-    backbone, device = _backbone(options.backbone), choose_device(place.device or "")
+    backbone = backbone_arguments(options.backbone)
     intensity = Intensity.parse(options.intensity, "--intensity")
     pictures = find_pictures(str(options.source), options.channels, intensity, options.imgsz)
     tell_results(place.project, str(options.source), pictures.paths)
     seed_all(loop.seed)
-    task = MaskedTask(backbone, pictures, options, loop, _workers(place, device))
-    return _run(task, Loop(task, loop, place, device), device)
+    task = MaskedTask(backbone, pictures, options, loop, place)
+    return _run(task, Loop(task, loop, place, choose_device(place.device or "")))
 
 
 def resume_pretraining(last: Path, place: RunPlace, source: str | None = None) -> Path:
@@ -61,12 +54,9 @@ def resume_pretraining(last: Path, place: RunPlace, source: str | None = None) -
     Raises:
         UserError: It is none, its training has ended, or its pictures are not there any more.
     """
-    checkpoint = load_backbone_checkpoint(last, NAME)
-    if checkpoint.training is None:
-        raise UserError(f"{last} is of a finished training: start a new one from it with --weights {last}")
-    kept = checkpoint.training["task"]
+    checkpoint, kept = load_unfinished(last, NAME)
     options = MaskedOptions(**{**kept["masked"], **({"source": source} if source else {})})
-    loop, device = LoopOptions(**kept["loop"]), choose_device(place.device or "")
+    loop = LoopOptions(**kept["loop"])
     intensity = Intensity.from_dict(checkpoint.intensity)
     pictures = find_pictures(str(options.source), options.channels, intensity, options.imgsz)
     if len(pictures.paths) != kept["pictures"]:
@@ -74,27 +64,11 @@ def resume_pretraining(last: Path, place: RunPlace, source: str | None = None) -
             f"--resume {last}: {options.source} holds {len(pictures.paths)} readable pictures, and held "
             f"{kept['pictures']} when the run began: bring them back, or start a new run with --weights {last}"
         )
-    task = MaskedTask(checkpoint.backbone, pictures, options, loop, _workers(place, device), starts=False)
-    return _run(task, Loop(task, loop, place, device, (last, checkpoint)), device)
+    task = MaskedTask(checkpoint.backbone, pictures, options, loop, place, starts=False)
+    return _run(task, Loop(task, loop, place, choose_device(place.device or ""), (last, checkpoint)))
 
 
-def _run(task: MaskedTask, loop: Loop, device: torch.device) -> Path:
+def _run(task: MaskedTask, loop: Loop) -> Path:
     task.folder = loop.folder
     loop.run()
-    done = load_backbone_checkpoint(loop.last, NAME)
-    task.model.load_state_dict(done.weights)
-    task.settle(device)
-    for path in (loop.last, loop.best):
-        replace(done, weights=task.model.state_dict()).save(path)
     return loop.last
-
-
-def _workers(place: RunPlace, device: torch.device) -> int:
-    return default_workers(device) if place.workers is None else place.workers
-
-
-def _backbone(name: str) -> dict[str, Any]:
-    mapping = find_config(name)
-    if is_peer(mapping):
-        raise UserError(f"--backbone {name}: is one of the engine's models, which have no backbone of their own")
-    return dict(parse_config(mapping, name).backbone)

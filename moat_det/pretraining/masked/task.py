@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,24 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from moat_det.backbones.create import create_backbone
 from moat_det.backbones.weights import load_pretrained
-from moat_det.data.loader.loader import start_worker
-from moat_det.data.seeds import image_seed
 from moat_det.errors import UserError
+from moat_det.pretraining.batches import (
+    Draw,
+    count_batches,
+    load_batches,
+    ordered_batches,
+    shuffled_batches,
+    worker_count,
+)
 from moat_det.pretraining.masked.crops import Crops
 from moat_det.pretraining.masked.model import STRIDES, MaskedModel, losses, targets
 from moat_det.pretraining.masked.options import MaskedOptions
 from moat_det.pretraining.masked.pictures import Pictures
 from moat_det.pretraining.masked.reconstructions import draw_reconstructions
-from moat_det.pretraining.options import LoopOptions
+from moat_det.pretraining.options import LoopOptions, RunPlace
 from moat_det.pretraining.task import Batch
 
 logger = logging.getLogger(__name__)
@@ -44,7 +49,7 @@ class MaskedTask:
         pictures: What to learn from.
         options: What learns.
         loop: How.
-        workers: Processes that read pictures.
+        place: Of this, the processes that read pictures.
         starts: Load the weights that a new training starts from; a run that goes on has its own.
 
     Attributes:
@@ -65,11 +70,11 @@ class MaskedTask:
         pictures: Pictures,
         options: MaskedOptions,
         loop: LoopOptions,
-        workers: int,
+        place: RunPlace,
         starts: bool = True,
     ) -> None:
         self._backbone, self._pictures, self._options, self._loop = dict(backbone), pictures, options, loop
-        self._workers = workers
+        self._place = place
         self._epoch = 0
         self.training = {
             "masked": {**asdict(options), "source": os.path.abspath(str(options.source))},
@@ -86,29 +91,19 @@ class MaskedTask:
         self.model = MaskedModel(network, pictures.channels)
         self._crops = Crops(pictures, options.imgsz, options.mask_ratio, loop.seed)
         chosen = np.linspace(0, len(pictures.paths) - 1, min(_MEASURED, len(pictures.paths))).round().astype(int)
-        self._measured = [int(index) for index in chosen]
+        self._measured = [(_NO_EPOCH, int(index)) for index in chosen]
 
     def __len__(self) -> int:
         """Count the batches of an epoch; a last one that is not full is left out, as each epoch leaves out others."""
-        return max(len(self._crops) // self._loop.batch, 1)
+        return count_batches(len(self._crops), self._loop.batch)
 
     def batches(self, epoch: int, skip: int, device: torch.device) -> Iterator[Batch]:
         """Give squares and masks, from batch `skip` of an epoch on."""
-        self._epoch = self._crops.epoch = epoch
-        seed = image_seed(self._loop.seed, epoch, len(self._crops))  # no picture has this number
-        order = torch.randperm(len(self._crops), generator=torch.Generator().manual_seed(seed)).tolist()
-        size = self._loop.batch
-        return self._load([order[number * size : (number + 1) * size] for number in range(skip, len(self))], device)
+        self._epoch = epoch
+        return self._load(shuffled_batches(len(self._crops), self._loop.batch, self._loop.seed, epoch)[skip:], device)
 
-    def _load(self, batches: list[list[int]], device: torch.device) -> Iterator[Batch]:
-        loader: Iterable[Any] = DataLoader(
-            self._crops,
-            batch_sampler=batches,
-            num_workers=min(self._workers, len(batches)),
-            worker_init_fn=start_worker,
-            pin_memory=device.type == "cuda",
-            generator=torch.Generator(),  # else starting workers draws from the training's
-        )
+    def _load(self, batches: list[list[Draw]], device: torch.device) -> Iterator[Batch]:
+        loader = load_batches(self._crops, batches, worker_count(self._place, device), device)
         try:
             for images, masks in loader:
                 yield images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
@@ -126,11 +121,8 @@ class MaskedTask:
         Returns:
             `stride8`, `stride16` and `stride32`; and `mean_gray`, the error of who says the mean of each picture.
         """
-        self._crops.epoch = _NO_EPOCH
         sums, count = torch.zeros(len(STRIDES) + 1), 0
-        size = self._loop.batch
-        groups = [self._measured[start : start + size] for start in range(0, len(self._measured), size)]
-        for images, masks in self._load(groups, device):
+        for images, masks in self._load(ordered_batches(self._measured, self._loop.batch), device):
             found = losses([*model(images, masks), torch.zeros_like(targets(images)[0])], images, masks)
             sums, count = sums + found.cpu() * len(images), count + len(images)
         self._draw(model, device)
@@ -147,10 +139,11 @@ class MaskedTask:
         draw_reconstructions(model, images, masks, self.folder / "reconstructions" / f"epoch{self._epoch + 1:04}.jpg")
 
     @torch.no_grad()
-    def settle(self, device: torch.device) -> None:
+    def finish(self, model: nn.Module, folder: Path, device: torch.device) -> None:
         """Take the batch norms' statistics anew, from pictures that nothing is hidden of, as a detector gets them."""
-        whole = nn.Sequential(self.model.normalize, self.model.backbone).to(device)
+        assert isinstance(model, MaskedModel)
         torch.manual_seed(self._loop.seed)
+        whole = nn.Sequential(model.normalize, model.backbone)
         torch.optim.swa_utils.update_bn((images for images, _ in self.batches(_NO_EPOCH, 0, device)), whole)
 
     def about(self) -> Mapping[str, Any]:

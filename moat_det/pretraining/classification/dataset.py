@@ -1,4 +1,4 @@
-"""Batches of pictures; what is random in them depends on seed, epoch and picture alone."""
+"""The pictures of a classifier and their classes, as the model gets them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
-from moat_det.data.loader.loader import start_worker
 from moat_det.data.seeds import image_seed, seeded
 from moat_det.errors import UserError
+from moat_det.pretraining.batches import Draw
 from moat_det.pretraining.classification.folders import Pictures
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class PictureDataset(Dataset[Any]):
         """Pictures."""
         return len(self.pictures)
 
-    def __getitem__(self, draw: tuple[int, int]) -> tuple[Tensor, int] | None:
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, int] | None:
         """Give input and class of a picture in an epoch; None where it is broken, which is said."""
         epoch, number = draw
         file, label = self.pictures[number]
@@ -53,42 +53,8 @@ class PictureDataset(Dataset[Any]):
             return self._transform(picture), label
 
 
-def load_batches(
-    dataset: PictureDataset, batches: list[list[tuple[int, int]]], workers: int, device: torch.device
-) -> DataLoader[Any]:
-    """Read batches, each a list of (epoch, number).
-
-    Returns:
-        Images (B, 3, S, S), uint8, and classes (B,) of each; fewer where some are broken, and maybe none.
-    """
-    return DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=min(workers, len(batches)),
-        worker_init_fn=start_worker,
-        pin_memory=device.type == "cuda",
-        collate_fn=_collate,
-        generator=torch.Generator(),  # of its own: starting workers draws from it
-    )
-
-
-def shuffled_batches(pictures: int, batch: int, seed: int, epoch: int) -> list[list[tuple[int, int]]]:
-    """Draw the batches of an epoch of training; a last one that is smaller is left out, unless it is the only one."""
-    # No picture has this number, so that the order has a seed of its own.
-    generator = torch.Generator().manual_seed(image_seed(seed, epoch, pictures))
-    order = [(epoch, number) for number in torch.randperm(pictures, generator=generator).tolist()]
-    batch = min(batch, pictures)
-    return [order[start : start + batch] for start in range(0, pictures - batch + 1, batch)]
-
-
-def ordered_batches(pictures: int, batch: int) -> list[list[tuple[int, int]]]:
-    """Give all pictures in their order."""
-    return [
-        [(0, number) for number in range(start, min(start + batch, pictures))] for start in range(0, pictures, batch)
-    ]
-
-
-def _collate(samples: list[tuple[Tensor, int] | None]) -> tuple[Tensor, Tensor]:
+def collate(samples: list[tuple[Tensor, int] | None]) -> tuple[Tensor, Tensor]:
+    """Give images (B, 3, S, S), uint8, and classes (B,); fewer where some are broken, and maybe none."""
     whole = [sample for sample in samples if sample is not None]
     images = torch.stack([image for image, _ in whole]) if whole else torch.empty(0, 3, 0, 0, dtype=torch.uint8)
     return images, torch.tensor([label for _, label in whole], dtype=torch.int64)
