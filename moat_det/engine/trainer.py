@@ -7,6 +7,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from moat_det.engine.distributed.batches import ShareOfBatches
 from moat_det.engine.distributed.gradients import share_gradients
 from moat_det.engine.distributed.group import ALONE, Group
 from moat_det.engine.distributed.loss import share_loss
+from moat_det.engine.fastest_format import WORTH_IT, trains_faster_reduced
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.loggers import Loggers
@@ -67,6 +69,7 @@ from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
+from moat_det.memory import keep_freed_memory
 from moat_det.run_folder import LOCK, claim_run, hold_run
 
 logger = logging.getLogger(__name__)
@@ -133,6 +136,7 @@ class Trainer(DetectionTrainer):
         self.add_callback("on_train_batch_end", lambda _: self._end_batch())
         self.add_callback("on_train_epoch_end", lambda _: self._end_batches())
         use_all_cores()
+        keep_freed_memory()
         # The engine has set none for a CPU, whatever was asked for.
         workers = overrides.get("workers")
         self.args.workers = default_workers(self.device) // self.group.local_size if workers is None else workers
@@ -341,6 +345,7 @@ class Trainer(DetectionTrainer):
         self.data_identity = {split: index.identity() for split, index in indices.items()}
         if fresh:
             self._follow_objects()
+            self._choose_format()
         if self._checkpoint is not None:
             check_same_data(self._checkpoint, self.data_identity, self.data["yaml_file"])
         self._say_good_parts()
@@ -375,6 +380,21 @@ class Trainer(DetectionTrainer):
         images = len(dataset) if dataset.good_parts is None else len(dataset.good_parts)
         objects = expected_objects(dataset.labels, len(self.data["names"]), images)
         unwrap_model(self.model).initialize_prior(self._shape, objects)
+
+    def _choose_format(self) -> None:
+        """Go on in float32 where a CPU trains this model faster so; a resumed run keeps what was chosen."""
+        model, images = unwrap_model(self.model), len(self.train_loader.dataset) * self.epochs
+        reduced = not model.engine_recipe and model.dtype != torch.float32
+        if not reduced or self.device.type != "cpu" or images < WORTH_IT:
+            return
+        shape = (self.data["channels"], *self._shape)
+        keeps, words = self.group.share(
+            trains_faster_reduced(model, shape, self.batch_size) if self.group.leads else (True, "")
+        )
+        logger.info(words)
+        if not keeps:
+            self._options = replace(self._options, mixed=False)
+            model.prepare(self.device, mixed=False, training=True)
 
     def _say_good_parts(self) -> None:
         """Say what an epoch takes where it does not take every image."""

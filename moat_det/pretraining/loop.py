@@ -30,6 +30,7 @@ from moat_det.engine.recovery.signals import Signals
 from moat_det.engine.recovery.steps import IN_A_ROW, gradients_are_numbers, mend_statistics
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_csv, claim_folder
+from moat_det.memory import keep_freed_memory
 from moat_det.paths import PROJECT
 from moat_det.pretraining.checkpoint import BackboneCheckpoint, load_backbone_checkpoint
 from moat_det.pretraining.options import LoopOptions, RunPlace
@@ -73,6 +74,7 @@ class Loop:
         device: torch.device,
         resumed: tuple[Path, BackboneCheckpoint] | None = None,
     ) -> None:
+        keep_freed_memory()
         self._task, self._options, self._place, self._device = task, options, place, device
         model: Any = task.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._model: nn.Module = model

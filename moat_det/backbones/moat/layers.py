@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
+from moat_det.backbones.strided_depthwise import strided_conv2d
+
 
 def is_exporting() -> bool:
     """Whether the model is being traced into a file for another runtime."""
@@ -30,7 +32,8 @@ class SameConv2d(nn.Conv2d):
         odd_h, odd_w = x.shape[2] % 2, x.shape[3] % 2
         if torch.is_grad_enabled() or torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting():
             x = F.pad(x, (odd_w, 1, odd_h, 1))
-            return F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
+            stride = self.stride[0], self.stride[1]
+            return strided_conv2d(x, self.weight, self.bias, stride, (0, 0), self.groups)
         return F.conv2d(x, self.kernel(x), self.bias, self.stride, 1, groups=self.groups)
 
     def kernel(self, x: Tensor) -> Tensor:

@@ -1,0 +1,63 @@
+"""Which number format a model trains fastest in, measured on the model itself."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+WORTH_IT = 2000
+"""Images that a training takes altogether, from which on the measurement costs it less than a fiftieth."""
+
+_IMAGES = 4  # of a step that is timed
+_ROUNDS = 3
+# float32 is faster only by more than what two measurements of one thing differ by.
+_NOISE = 1.05
+
+
+def trains_faster_reduced(model: Any, shape: tuple[int, int, int], images: int) -> tuple[bool, str]:
+    """Time training steps of a copy of a model in its reduced format and in float32, in turns.
+
+    The processor's time counts, so that work beside it, which comes and goes, does not choose.
+
+    Args:
+        model: On the CPU, with a reduced `dtype`.
+        shape: Bands, height and width of the images; the sides are multiples of its largest stride.
+        images: Of a batch; a step is timed with four of them at most.
+
+    Returns:
+        Whether to keep the format, and the words for it.
+    """
+    reduced, timed = model.dtype, copy.deepcopy(model).train()
+    taken: dict[torch.dtype, list[float]] = {reduced: [], torch.float32: []}
+    with torch.random.fork_rng(devices=[]):  # the training draws what it would have drawn
+        x = torch.rand(min(images, _IMAGES), *shape)
+        for turn in range(_ROUNDS + 1):
+            for dtype, seconds in taken.items():
+                timed.dtype = dtype
+                start = time.process_time()
+                _step(timed, x)
+                if turn:  # the first compiles kernels
+                    seconds.append(time.process_time() - start)
+    few, many = min(taken[reduced]), min(taken[torch.float32])
+    keeps = few < many * _NOISE
+    name = str(reduced).removeprefix("torch.")
+    return keeps, (
+        f"trained in {name if keeps else 'float32'}: {len(x)} images forward and backward took {few:.2g} s of "
+        f"processor time in {name}, {many:.2g} s in float32"
+    )
+
+
+def _step(model: Any, x: Tensor) -> None:
+    outputs = [output for output in _outputs(model(x)) if output.requires_grad]
+    sum(output.float().square().mean() for output in outputs).backward()  # type: ignore[union-attr]
+    model.zero_grad(set_to_none=True)
+
+
+def _outputs(result: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
