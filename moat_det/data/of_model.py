@@ -10,7 +10,6 @@ from pathlib import Path
 from moat_det.data.config import DatasetConfig, check_channels, load_dataset
 from moat_det.data.images.choose_intensity import check_intensity
 from moat_det.data.images.intensity import Intensity
-from moat_det.data.index.split import SplitIndex
 from moat_det.errors import UserError
 from moat_det.messages import as_given, some
 
@@ -61,12 +60,15 @@ def load_for_model(
     return data
 
 
-def settle_intensity(intensity: Intensity, index: SplitIndex, channels: int, prefix: str = "") -> Intensity:
+def settle_intensity(
+    intensity: Intensity, files: Sequence[str], deep: int, channels: int = 3, prefix: str = ""
+) -> Intensity:
     """Take the full range of the sample type where the training saw 8 bits alone, and say so.
 
     Args:
         intensity: That of the training.
-        index: Of the split.
+        files: The images.
+        deep: How many of them have more than 8 bits.
         channels: Bands that the model takes.
         prefix: Put before each message.
 
@@ -74,10 +76,10 @@ def settle_intensity(intensity: Intensity, index: SplitIndex, channels: int, pre
         UserError: The samples have no full range.
     """
     settled = intensity.settled
-    check_intensity(settled, index.paths, index.report.deep, channels)
-    if settled != intensity and index.report.deep:
+    check_intensity(settled, files, deep, channels)
+    if settled != intensity and deep:
         logger.warning(
-            f"{prefix}{index.report.deep} images have more than 8 bits per sample, those of the training "
+            f"{prefix}{deep} images have more than 8 bits per sample, those of the training "
             "had 8: the full range of the sample type becomes 0 to 255"
         )
     return settled

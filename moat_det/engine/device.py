@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from ultralytics.utils.torch_utils import attempt_compile, parse_device, select_device
 
+from moat_det.engine.distributed.devices import named_devices
 from moat_det.errors import UserError
 
 
@@ -32,6 +33,17 @@ def choose_device(device: object = None) -> torch.device:
         raise UserError(f"--device {device}: this machine has no such device; it has {', '.join(available)}") from None
     use_all_cores()
     return chosen
+
+
+def choose_one_device(device: str | None) -> torch.device:
+    """Resolve the device of a command that computes on one alone.
+
+    Raises:
+        UserError: This machine has no such device, or several are named.
+    """
+    if len(names := named_devices(device)) > 1:
+        raise UserError(f"--device {device}: this command computes on one device; give one, such as {names[0]}")
+    return choose_device(device or "")
 
 
 def is_mixed(amp: bool | str, quantize: int | None = None) -> bool:

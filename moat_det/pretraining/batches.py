@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from moat_det.data.loader.loader import default_workers, start_worker
 from moat_det.data.seeds import image_seed
+from moat_det.errors import UserError
 from moat_det.pretraining.options import RunPlace
 
 Draw = tuple[int, int]
@@ -22,7 +23,7 @@ def load_batches(
     workers: int,
     device: torch.device,
     collate: Callable[[list[Any]], Any] | None = None,
-) -> DataLoader[Any]:
+) -> Iterator[Any]:
     """Read batches.
 
     Args:
@@ -31,8 +32,11 @@ def load_batches(
         workers: Processes that read.
         device: Where they will go.
         collate: Makes a batch of samples; None for torch's own.
+
+    Raises:
+        UserError: That of the dataset.
     """
-    return DataLoader(
+    loader = DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=min(workers, len(batches)),
@@ -41,6 +45,10 @@ def load_batches(
         collate_fn=collate,
         generator=torch.Generator(),  # of its own: starting workers draws from it
     )
+    try:
+        yield from loader
+    except UserError as error:  # of a worker's error torch gives the traceback's text
+        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
 
 
 def shuffled_batches(pictures: int, batch: int, seed: int, epoch: int) -> list[list[Draw]]:

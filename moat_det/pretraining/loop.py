@@ -34,6 +34,7 @@ from moat_det.memory import keep_freed_memory
 from moat_det.paths import PROJECT
 from moat_det.pretraining.checkpoint import BackboneCheckpoint, load_backbone_checkpoint
 from moat_det.pretraining.options import LoopOptions, RunPlace
+from moat_det.pretraining.passes import Passes
 from moat_det.pretraining.task import Batch, Task
 from moat_det.progress import progress
 from moat_det.run_folder import LOCK, hold_run
@@ -86,6 +87,7 @@ class Loop:
         self._average = ModelEMA(self._model, decay=options.ema or 0.9999)
         self._dtype = compute_dtype(device, options.amp, training=True)
         self._signals = Signals()
+        self._passes = Passes(options.batch)
         self._steps_of_epoch = math.ceil(len(task) / options.accumulate)
         self._epoch, self._batch = 0, 0  # the next batch
         self._sum, self._summed = 0.0, 0  # of the losses of the epoch
@@ -186,13 +188,7 @@ class Loop:
         number = self._epoch * self._steps_of_epoch + self._batch // self._options.accumulate
         for group in self._optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self._rate(number)
-        losses = []
-        for batch in batches:
-            follow_steps(self._norms, len(batch[0]), () if self._task.fresh else self._norms)
-            with self._autocast():
-                loss = self._task.loss(self._model, batch)
-            (loss / len(batches)).backward()
-            losses.append(float(loss.detach()))
+        losses = self._passes.fit(lambda images: self._compute_gradients(batches, images))
         if not gradients_are_numbers(self._model) or not all(map(math.isfinite, losses)):
             self._leave_out()
             return
@@ -204,6 +200,22 @@ class Loop:
         self._optimizer.zero_grad()
         if self._options.ema:
             self._average.update(self._model)
+
+    def _compute_gradients(self, batches: list[Batch], images: int) -> list[float]:
+        """Compute the gradients of a step, with at most so many images a pass; gives the loss of each batch."""
+        self._optimizer.zero_grad()
+        losses = []
+        for batch in batches:
+            count = len(batch[0])
+            losses.append(0.0)
+            for part in zip(*(tensor.tensor_split(math.ceil(count / images)) for tensor in batch), strict=True):
+                share = len(part[0]) / count
+                follow_steps(self._norms, len(part[0]), () if self._task.fresh else self._norms)
+                with self._autocast():
+                    loss = self._task.loss(self._model, part) * share
+                (loss / len(batches)).backward()
+                losses[-1] += float(loss.detach())
+        return losses
 
     def _autocast(self) -> AbstractContextManager[object]:
         reduced = self._dtype != torch.float32
@@ -240,7 +252,8 @@ class Loop:
         rate = max(group["lr"] for group in self._optimizer.param_groups)
         row: dict[str, float] = {"epoch": self._epoch + 1, "loss": self._mean_loss(), "lr": rate}
         with torch.inference_mode(), self._autocast():
-            self._metrics = self._task.measure(self._average.ema.eval(), self._device)
+            model = self._average.ema.eval()
+            self._metrics = self._passes.fit(lambda images: self._task.measure(model, self._device, images))
         self._signals.hold()  # until rows and files say the same
         fitness = self._metrics.get(self._task.fitness, math.inf)
         better = fitness > self._best or not self._task.fitness
@@ -265,7 +278,7 @@ class Loop:
         best, last = (load_backbone_checkpoint(path, self._task.name) for path in (self.best, self.last))
         model = self._average.ema.eval()
         model.load_state_dict(best.weights)
-        self._task.finish(model, self.folder, self._device)
+        self._passes.fit(lambda images: self._task.finish(model, self.folder, self._device, images))
         best = replace(best, weights=model.state_dict(), training=None)
         self._write(best, self.best)
         self._write(replace(last, training=None) if self._task.fitness else best, self.last)
@@ -297,6 +310,7 @@ class Loop:
                 "weights": self._model.state_dict(),
                 "optimizer": self._optimizer.state_dict(),
                 "updates": self._average.updates,
+                "pass": self._passes.images,
             },
         )
 
@@ -309,5 +323,6 @@ class Loop:
         self._optimizer.load_state_dict(state["optimizer"])
         self._epoch, self._batch, self._random = state["epoch"], state["batch"], state["random"]
         (self._sum, self._summed), self._left_out = state["loss"], state["left_out"]
+        self._passes = Passes(state.get("pass", self._options.batch))
         self._best, self._rows, self._metrics = state["best"], list(state["rows"]), checkpoint.metrics
         logger.info(f"Resuming {self.folder} in epoch {self._epoch + 1} of {self._options.epochs}")

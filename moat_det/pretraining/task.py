@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 Batch = tuple[Tensor, ...]
-"""Tensors of which the first holds the images, (B, C, H, W)."""
+"""Tensors with a row for each image, of which the first holds the images, (B, C, H, W)."""
 
 
 class Task(Protocol):
@@ -40,18 +40,25 @@ class Task(Protocol):
         """Give the batches of an epoch but the first `skip`; they depend on epoch and number alone."""
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Compute the loss of a batch on its device, float32; it is called under autocast."""
+        """Compute the loss of a batch or a part of one, the mean over its images, float32; called under autocast."""
 
-    def measure(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Measure the averaged model after an epoch, in evaluation mode; empty where there is nothing to measure."""
+    def measure(self, model: nn.Module, device: torch.device, images: int) -> dict[str, float]:
+        """Measure the averaged model after an epoch; empty where there is nothing to measure.
 
-    def finish(self, model: nn.Module, folder: Path, device: torch.device) -> None:
+        Args:
+            model: In evaluation mode.
+            device: Of the model.
+            images: Of a pass, at most.
+        """
+
+    def finish(self, model: nn.Module, folder: Path, device: torch.device, images: int) -> None:
         """Do what is left after the last epoch; a run that is stopped in it does all of it again.
 
         Args:
             model: The averaged one of the best epoch, in evaluation mode; what is changed in it, `best.pt` gets.
             folder: Of the run.
             device: Of the model.
+            images: Of a pass, at most.
         """
 
     def about(self) -> Mapping[str, Any]:

@@ -77,7 +77,9 @@ class ValidationRun:
         names = None if options.single_cls else data["names"]
         self._index = open_index(split_paths(data, options.split), names, prefix=prefix, **reading(data))
         self._index.report.log(prefix, facts.channels)
-        self._intensity = settle_intensity(data["intensity"], self._index, facts.channels, prefix)
+        self._intensity = settle_intensity(
+            data["intensity"], self._index.paths, self._index.report.deep, facts.channels, prefix
+        )
         self._labels = self._index.labels()
         for label in self._labels:
             keep_classes(label, options.classes, options.single_cls)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from helpers.classes import write_pictures
+from moat_det.data.images.intensity import Intensity
 from moat_det.errors import UserError
 from moat_det.pretraining.classification.folders import find_classes, find_measured
 
@@ -39,7 +40,8 @@ def test_a_yaml_orders_the_classes(pictures: Path) -> None:
     assert data.names == ["dark", "bright"]
     assert all(Path(path).parts[-2] == data.names[label] for path, label in data.train)
     assert data.intensity.kind == "full"
-    assert find_measured(file, ["bright", "dark"]) == sorted((path, 1 - label) for path, label in data.val)
+    measured, _ = find_measured(file, ["bright", "dark"], data.intensity)
+    assert measured == sorted((path, 1 - label) for path, label in data.val)
 
 
 def test_the_range_of_deep_pictures_is_chosen(tmp_path: Path) -> None:
@@ -117,4 +119,30 @@ def test_a_class_of_one_picture_cannot_be_divided(tmp_path: Path) -> None:
 
 def test_a_validation_needs_the_classifiers_classes(pictures: Path) -> None:
     with pytest.raises(UserError, match="only here: dark; not here: dim"):
-        find_measured(pictures, ["bright", "dim"])
+        find_measured(pictures, ["bright", "dim"], Intensity())
+
+
+def test_deep_pictures_of_the_validation_alone_take_the_full_range_of_their_type(
+    tmp_path: Path, log: list[str]
+) -> None:
+    write_pictures(tmp_path / "train", 3)
+    write_pictures(tmp_path / "val", 3, deep=True)
+    data = find_classes(tmp_path)
+    assert data.val_intensity.kind == "full"
+    assert find_measured(tmp_path, data.names, data.intensity) == (data.val, data.val_intensity)
+    assert sum("6 images have more than 8 bits per sample" in line for line in log) == 2
+
+
+def test_floating_samples_have_no_full_range(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "train", 3)
+    write_pictures(tmp_path / "val", 3)
+    cv2.imwrite(str(tmp_path / "val" / "dark" / "f.tif"), np.random.default_rng(0).random((9, 9), np.float32))
+    with pytest.raises(UserError, match=r"f\.tif: intensity: full has no meaning for floating samples"):
+        find_classes(tmp_path)
+
+
+def test_further_pictures_of_a_file_are_told(pictures: Path, log: list[str]) -> None:
+    page = np.zeros((9, 9), np.uint8)
+    cv2.imwritemulti(str(pictures / "train" / "dark" / "pages.tif"), [page, page])
+    find_classes(pictures)
+    assert any("1 hold several pictures, of which the first is taken" in line and "pages.tif" in line for line in log)

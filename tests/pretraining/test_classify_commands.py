@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from helpers.classes import write_pictures
 from moat_det.backbones import create_backbone
 from moat_det.backbones.weights import load_pretrained
 from moat_det.cli.main import main, run
@@ -18,6 +19,7 @@ from moat_det.detector.build import build_model, find_config
 from moat_det.engine.fine_tuning import load_weights
 from moat_det.pretraining.backbone import backbone_arguments
 from moat_det.pretraining.classification.task import ClassificationTask
+from moat_det.pretraining.loop import Loop
 
 
 def train(*words: object) -> int:
@@ -72,6 +74,47 @@ def test_from_pictures_to_names(
     assert "neck and head left at random" in said
     backbone = dict(model.backbone.named_parameters())
     assert all(torch.equal(parameter, content["weights"][f"backbone.{name}"]) for name, parameter in backbone.items())
+
+
+def test_deep_pictures_are_read_alike_in_training_and_use(
+    usual: list[object], pictures: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """Of 16 bits in the validation alone, and everywhere: what the training measures, the other commands measure."""
+    for name, deep in (("half", False), ("whole", True)):
+        folder = tmp_path / name
+        write_pictures(folder / "train", 12, deep=deep)
+        write_pictures(folder / "val", 4, deep=True)
+        words = [folder if word == pictures else word for word in usual]
+        assert train(*words, "--name", f"{name}-run") == 0
+        run_folder = tmp_path / "runs" / f"{name}-run"
+        figures = json.loads((run_folder / "metrics.json").read_text())
+        assert figures["top1"] == 1
+        best = str(run_folder / "weights" / "best.pt")
+        val = ["--weights", best, "--data", str(folder), "--device", "cpu", "--project", str(tmp_path), "--name", name]
+        assert run("classify val", [*val, "--exist-ok"]) == 0
+        assert json.loads((folder / "metrics.json").read_text()) == figures
+        capsys.readouterr()
+        assert run("classify predict", ["--weights", best, "--source", str(folder / "val"), "--top", "1"]) == 0
+        shown = [line for line in capsys.readouterr().out.splitlines() if ".png: " in line]
+        assert len(shown) == 8
+        assert all(Path(line.partition(": ")[0]).parent.name in line.partition(": ")[2] for line in shown)
+
+
+def test_a_picture_that_breaks_is_told_once_in_a_run(
+    usual: list[object], pictures: Path, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [pictures / split / "dark" / "00.png" for split in ("train", "val")]
+    run_loop = Loop.run
+
+    def cut_files(self: Loop) -> None:
+        for file in broken:  # after the pictures were looked at
+            file.write_bytes(file.read_bytes()[:60])
+        run_loop(self)
+
+    monkeypatch.setattr(Loop, "run", cut_files)
+    assert train(*usual) == 0
+    for file in broken:
+        assert sum(f"{file}: left out" in line for line in log) == 1
 
 
 def test_a_classifier_of_timms(usual: list[object], tmp_path: Path) -> None:
@@ -156,6 +199,16 @@ def test_help_without_an_action_lists_them(capsys: Any) -> None:
         (["classify", "train", "--data", "PICTURES", "--weights", "absent.pt"], "no weights at absent.pt"),
         (["classify", "train", "--data", "PICTURES", "--optimizer", "lion"], "there is no such optimizer"),
         (["classify", "train", "--resume", "absent.pt"], "no weights at absent.pt"),
+        (
+            ["classify", "train", "--data", "PICTURES", "--device", "cpu,cpu"],
+            "--device cpu,cpu: this command computes on",
+        ),
+        (["classify", "train", "--resume", "a.pt", "--device", "0,1"], "on one device; give one, such as 0"),
+        (
+            ["classify", "predict", "--weights", "a.pt", "--source", "PICTURES", "--device", "0,1"],
+            "give one, such as 0",
+        ),
+        (["pretrain", "--source", "PICTURES", "--device", "0,1"], "--device 0,1: this command computes on one device"),
         (["classify", "val", "--weights", "absent.pt", "--data", "PICTURES"], "no weights at absent.pt"),
     ],
 )

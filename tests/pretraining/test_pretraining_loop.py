@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from ultralytics.utils.torch_utils import ModelEMA
 
 from helpers.classes import SMALL
 from moat_det.backbones import create_backbone
@@ -57,20 +58,20 @@ class Noise:
             yield (
                 torch.randn(4, 3, 32, 32, generator=generator),
                 torch.tensor([0, 1, 0, 1]),
-                torch.tensor([epoch, number]),
+                torch.tensor([[epoch, number]] * 4),
             )
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-        epoch, number = batch[2].tolist()
+        epoch, number = batch[2][0].tolist()
         return F.cross_entropy(model(batch[0]).float(), batch[1]) * self._before(epoch, number)
 
-    def measure(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+    def measure(self, model: nn.Module, device: torch.device, images: int) -> dict[str, float]:
         assert not model.training
         self.measured += 1
         self._before(self.measured - 1, -1)
         return {"score": float(model(torch.ones(1, 3, 32, 32)).sum())}
 
-    def finish(self, model: nn.Module, folder: Path, device: torch.device) -> None:
+    def finish(self, model: nn.Module, folder: Path, device: torch.device, images: int) -> None:
         assert not model.training
         with torch.no_grad():
             model.head.bias.fill_(7)
@@ -149,6 +150,94 @@ def test_a_step_without_numbers_is_left_out(tmp_path: Path, log: list[str]) -> N
 def test_several_in_a_row_end_the_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no number in 5 steps in a row, in epoch 3: lower --lr0"):
         train(tmp_path / "run", Noise(lambda epoch, batch: math.nan if epoch else 1.0))
+
+
+FULL = "CUDA out of memory. Tried to allocate 2 GiB"
+
+
+class Greedy(Noise):
+    """Has memory for so many images of a pass, from one batch on."""
+
+    def __init__(self, room: int, since: tuple[int, int] = (0, 0)) -> None:
+        super().__init__()
+        self.room, self.since = room, since
+        self.seen: list[tuple[tuple[int, int], int]] = []
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        place = tuple(batch[2][0].tolist())
+        self._take(place, len(batch[0]))
+        return super().loss(model, batch)
+
+    def measure(self, model: nn.Module, device: torch.device, images: int) -> dict[str, float]:
+        self._take((self.measured, -1), images)
+        return super().measure(model, device, images)
+
+    def _take(self, place: tuple[int, int], images: int) -> None:
+        if images > self.room and place >= self.since:
+            raise RuntimeError(FULL)
+        self.seen.append((place, images))
+
+
+def test_where_the_memory_is_full_passes_halve_and_a_step_stays(
+    tmp_path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = replace(OPTIONS, batch=4)
+    steps: list[int] = []
+    task = Greedy(room=2, since=(1, 1))
+    update = ModelEMA.update
+
+    def count(self: ModelEMA, model: nn.Module) -> None:
+        steps.append(len(task.seen))
+        update(self, model)
+
+    monkeypatch.setattr(ModelEMA, "update", count)
+    folder = train(tmp_path / "run", task, options=options)
+    assert len(steps) == 3 * 3
+    assert [each for each in task.seen if each[0] == (1, 0)] == [((1, 0), 4), ((1, 0), 2), ((1, 0), 2)]
+    assert [each for each in task.seen if each[0] == (1, 1)] == [((1, 1), 2)] * 2
+    assert [images for place, images in task.seen if place > (1, 1) and place[1] >= 0] == [2] * (3 + 5) * 2
+    assert sum("Out of memory with passes of 4 images: from here on they are of 2" in line for line in log) == 1
+    assert len((folder / "results.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_two_halves_have_the_gradient_of_the_whole(tmp_path: Path) -> None:
+    def gradients(room: int) -> list[Tensor]:
+        task = Greedy(room)
+        loop = Loop(task, replace(OPTIONS, batch=4, amp=False), RunPlace(project=str(tmp_path)), CPU)
+        loop._model.eval()  # so that statistics of batches make no difference
+        loop._norms = []
+        loop._passes.fit(lambda images: loop._compute_gradients(list(task.batches(0, 0, CPU))[:2], images))
+        loop._lock.release()
+        return [each.grad.double() for each in task.model.parameters() if each.grad is not None]
+
+    whole, halves = gradients(4), gradients(2)
+    assert len(whole) == len(halves) > 20
+    for one, other in zip(whole, halves, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+def test_a_run_that_goes_on_keeps_the_passes_that_fitted(tmp_path: Path, log: list[str]) -> None:
+    task = Greedy(room=2)
+    measure = task.measure
+
+    def stop(*words: Any) -> dict[str, float]:
+        signal.raise_signal(signal.SIGINT)
+        return measure(*words)
+
+    task.measure = stop  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", task, options=replace(OPTIONS, batch=4))
+    log.clear()
+    resumed = Greedy(room=2)
+    train(tmp_path / "run", resumed, tmp_path / "run" / "weights" / "last.pt", replace(OPTIONS, batch=4))
+    assert {images for _, images in resumed.seen} == {2}
+    assert not [line for line in log if "Out of memory" in line]
+
+
+def test_a_single_image_that_does_not_fit_ends_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not even one image at a time fits into the memory"):
+        train(tmp_path / "run", Greedy(room=0))
+    assert not (tmp_path / "run").exists()
 
 
 def test_two_runs_share_no_folder(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ class ClassificationOptions:
 
 def _run(arguments: Arguments) -> None:
     from moat_det.detection.source_files import list_pictures
-    from moat_det.engine.device import choose_device
+    from moat_det.engine.device import choose_one_device
     from moat_det.files import atomic_write_json
     from moat_det.pretraining.classification.predict import classify
     from moat_det.pretraining.classification.trained import load_classifier
@@ -37,10 +37,9 @@ def _run(arguments: Arguments) -> None:
     options = arguments.take(ClassificationOptions)
     if options.top < 1:
         raise UserError(f"--top {options.top}: give 1 or more")
+    device = choose_one_device(options.device)
     paths = list_pictures(options.source)
-    results = classify(
-        load_classifier(options.weights, options.backbone), paths, options.top, choose_device(options.device or "")
-    )
+    results = classify(load_classifier(options.weights, options.backbone), paths, options.top, device)
     if options.save_json:
         atomic_write_json(options.save_json, results, indent=2)
 

@@ -134,7 +134,9 @@ class DetectionDataset(Dataset[dict[str, Any]]):
             files = [Path(file) for file in self.index.paths]
             self.intensity = choose_intensity(self.intensity, files, self.channels, self.prefix)
         elif not training:
-            self.intensity = settle_intensity(self.intensity, self.index, self.channels, self.prefix)
+            self.intensity = settle_intensity(
+                self.intensity, self.index.paths, self.index.report.deep, self.channels, self.prefix
+            )
         labels = self.index.labels()
         for label in labels:
             keep_classes(label, options.classes, options.single_cls)

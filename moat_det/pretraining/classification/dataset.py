@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +12,11 @@ from torch.utils.data import Dataset
 
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
+from moat_det.data.loader.broken import BrokenImages
 from moat_det.data.seeds import image_seed, seeded
 from moat_det.errors import UserError
 from moat_det.pretraining.batches import Draw
 from moat_det.pretraining.classification.folders import Pictures
-
-logger = logging.getLogger(__name__)
 
 
 class PictureDataset(Dataset[Any]):
@@ -35,19 +33,24 @@ class PictureDataset(Dataset[Any]):
         self, pictures: Pictures, intensity: Intensity, transform: Callable[[np.ndarray], Tensor], seed: int = 0
     ) -> None:
         self.pictures, self._intensity, self._transform, self._seed = pictures, intensity, transform, seed
+        self._broken = BrokenImages(len(pictures))
 
     def __len__(self) -> int:
         """Pictures."""
         return len(self.pictures)
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, int] | None:
-        """Give input and class of a picture in an epoch; None where it is broken, which is said."""
+        """Give input and class of a picture in an epoch; None where it is broken, which is said the first time.
+
+        Raises:
+            UserError: So many are broken that what is left would be something else.
+        """
         epoch, number = draw
         file, label = self.pictures[number]
         try:
             picture = read_input(file, self._intensity)
         except (OSError, UserError) as error:
-            logger.warning(f"{file}: left out: {str(error).removeprefix(f'{file}: ')}")
+            self._broken.add(number, f"{file}: left out: {str(error).removeprefix(f'{file}: ')}")
             return None
         with seeded(image_seed(self._seed, epoch, number)):
             return self._transform(picture), label

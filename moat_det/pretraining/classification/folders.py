@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from moat_det.data.images.choose_intensity import choose_intensity
+from moat_det.data.images.choose_intensity import check_intensity, choose_intensity
 from moat_det.data.images.find import count_suffixes, is_image, walk
-from moat_det.data.images.header import large_images, read_header
+from moat_det.data.images.header import ImageHeader, large_images, read_header
 from moat_det.data.images.intensity import Intensity
+from moat_det.data.of_model import settle_intensity
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
 from moat_det.messages import some
@@ -39,12 +40,14 @@ class ClassData:
         train: Sorted by class and path.
         val: Likewise.
         intensity: How more than 8 bits become 8.
+        val_intensity: Likewise in validation, as in every use of the classifier.
     """
 
     names: list[str]
     train: Pictures
     val: Pictures
     intensity: Intensity
+    val_intensity: Intensity
 
     def identity(self) -> dict[str, Any]:
         """Give what tells the pictures of the training from others: their number, their names, their classes."""
@@ -65,20 +68,21 @@ def find_classes(data: str | Path, share: float | None = None, seed: int = 0) ->
         seed: Of the choice.
 
     Raises:
-        UserError: A folder is missing, a class has no pictures, there is but one class, or those of training and
-            validation differ.
+        UserError: A folder is missing, a class has no pictures, there is but one class, those of training and
+            validation differ, or pictures cannot be brought to 8 bits.
     """
     root, train, val, names, intensity = _places(Path(data))
     if val is None:
         if share is None:
             raise UserError(f"{root}: it has no folders train and val: give --split 0.2 to keep a fifth for validation")
-        found, pictures = _read_classes(train, names)
+        found, pictures, deep = _read_classes(train, names)
         parts = _divide(pictures, len(found), share, seed)
     else:
         if share is not None:
             raise UserError(f"--split {share}: leave it out, {root} has pictures for validation of its own")
-        found, learnt = _read_classes(train, names)
-        others, measured = _read_classes(val, names)
+        found, learnt, deep = _read_classes(train, names)
+        others, measured, also_deep = _read_classes(val, names)
+        deep |= also_deep
         if found != others:
             raise UserError(
                 f"{root}: training and validation have other classes: only in {train.name}: "
@@ -88,30 +92,39 @@ def find_classes(data: str | Path, share: float | None = None, seed: int = 0) ->
         parts = learnt, measured
     if len(found) < 2:
         raise UserError(f"{root}: there is one class alone, {found[0]}: a classifier needs two or more")
-    chosen = choose_intensity(intensity, [Path(file) for file, _ in parts[0]])
-    return ClassData(found, parts[0], parts[1], chosen)
+    learning, measuring = ([file for file, _ in part] for part in parts)
+    chosen = choose_intensity(intensity, [Path(file) for file in learning])
+    check_intensity(chosen, learning, len(deep.intersection(learning)))
+    settled = settle_intensity(chosen, measuring, len(deep.intersection(measuring)))
+    return ClassData(found, parts[0], parts[1], chosen, settled)
 
 
-def find_measured(data: str | Path, names: list[str]) -> Pictures:
+def find_measured(data: str | Path, names: Sequence[str], intensity: Intensity) -> tuple[Pictures, Intensity]:
     """Find the pictures to measure a classifier on: `val` of a folder or YAML, else the folder of classes itself.
 
     Args:
         data: As in `find_classes`, or a folder with the folders of the classes.
         names: The classifier's classes.
+        intensity: That of its training.
+
+    Returns:
+        The pictures, and how more than 8 bits become 8.
 
     Raises:
-        UserError: A folder is missing, or its classes are others than the classifier's.
+        UserError: A folder is missing, its classes are others than the classifier's, or pictures cannot be brought to
+            8 bits.
     """
     _, train, val, order, _ = _places(Path(data))
     place = val or train
-    found, pictures = _read_classes(place, order)
+    found, pictures, deep = _read_classes(place, order)
     if set(found) != set(names):
         raise UserError(
             f"{place}: it has other classes than the classifier: only here: "
             f"{some(sorted(set(found) - set(names)), _LISTED) or 'none'}; not here: "
             f"{some(sorted(set(names) - set(found)), _LISTED) or 'none'}"
         )
-    return sorted((file, names.index(found[label])) for file, label in pictures)
+    settled = settle_intensity(intensity, [file for file, _ in pictures], len(deep))
+    return sorted((file, names.index(found[label])) for file, label in pictures), settled
 
 
 def _places(data: Path) -> tuple[Path, Path, Path | None, list[str] | None, Intensity]:
@@ -152,8 +165,12 @@ def _of_yaml(file: Path) -> tuple[Path, Path, Path | None, list[str] | None, Int
     )
 
 
-def _read_classes(folder: Path, order: list[str] | None) -> tuple[list[str], Pictures]:
-    """Give the names of the classes, and the pictures of a folder that has one for each; tell what is left out."""
+def _read_classes(folder: Path, order: list[str] | None) -> tuple[list[str], Pictures, set[str]]:
+    """Read a folder that has one for each class, and tell what is left out.
+
+    Returns:
+        The names of the classes, the pictures, and which of them have more than 8 bits.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder")
     entries = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
@@ -168,23 +185,28 @@ def _read_classes(folder: Path, order: list[str] | None) -> tuple[list[str], Pic
         names = order
     pictures: Pictures = []
     unreadable: list[str] = []
+    headers: dict[str, ImageHeader] = {}
     with large_images():
         for label, name in progress(list(enumerate(names)), text=f"{folder.name}: classes", unit="class", leave=False):
             files = sorted(walk(folder / name))
             if others := [file for file in files if not is_image(file)]:
                 logger.warning(f"{folder / name}: left out, since they are no images: {count_suffixes(others)}")
-            whole = [file for file in files if is_image(file) and _is_readable(file, unreadable)]
+            whole = [file for file in files if is_image(file) and _is_readable(file, headers, unreadable)]
             if not whole:
                 raise UserError(f"{folder / name}: the class has no picture that can be read: add some, or remove it")
             pictures += [(file, label) for file in whole]
     if unreadable:
         logger.warning(f"{folder}: {len(unreadable)} cannot be read and are left out: {some(unreadable, _LISTED)}")
-    return names, pictures
+    if several := [file for file, header in headers.items() if header.pictures > 1]:
+        logger.warning(
+            f"{folder}: {len(several)} hold several pictures, of which the first is taken: {some(several, _LISTED)}"
+        )
+    return names, pictures, {file for file, header in headers.items() if header.deep}
 
 
-def _is_readable(file: str, unreadable: list[str]) -> bool:
+def _is_readable(file: str, headers: dict[str, ImageHeader], unreadable: list[str]) -> bool:
     try:
-        read_header(file)
+        headers[file] = read_header(file)
     except OSError as error:
         unreadable.append(f"{file} ({error.strerror or error})")
         return False

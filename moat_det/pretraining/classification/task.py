@@ -84,7 +84,8 @@ class ClassificationTask:
         self._intensity = data.intensity
         change = PictureAugmentation(augmentation, options.imgsz, options.view, self.model.backbone.mean)
         self._learnt = PictureDataset(data.train, data.intensity, change, loop.seed)
-        self._measured = PictureDataset(data.val, data.intensity, partial(view_tensor, options.imgsz, options.view))
+        look = partial(view_tensor, options.imgsz, options.view)
+        self._measured = PictureDataset(data.val, data.val_intensity, look)
         self._mix = BatchAugmentation(augmentation, len(data.names))
 
     def __len__(self) -> int:
@@ -108,19 +109,19 @@ class ClassificationTask:
         images, targets = batch
         return F.cross_entropy(model(images), targets)
 
-    def measure(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+    def measure(self, model: nn.Module, device: torch.device, images: int) -> dict[str, float]:
         """Measure top-1 and top-5 on the pictures of the validation."""
-        found = self._validate(model, device)
+        found = self._validate(model, device, images)
         return {"top1": found.top1, "top5": found.top5}
 
-    def finish(self, model: nn.Module, folder: Path, device: torch.device) -> None:
+    def finish(self, model: nn.Module, folder: Path, device: torch.device, images: int) -> None:
         """Write and print what the best epoch is worth."""
-        metrics = self._validate(model, device)
+        metrics = self._validate(model, device, images)
         write_validation(folder, metrics, self.names)
         print(table(metrics, self.names))
 
-    def _validate(self, model: nn.Module, device: torch.device) -> ClassMetrics:
-        return validate(model, self._measured, self._loop.batch, worker_count(self._place, device), device)
+    def _validate(self, model: nn.Module, device: torch.device, images: int) -> ClassMetrics:
+        return validate(model, self._measured, images, worker_count(self._place, device), device)
 
     def about(self) -> Mapping[str, Any]:
         """Say what the model is, for its checkpoint."""

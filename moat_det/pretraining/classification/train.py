@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from moat_det.engine.device import choose_device
+from moat_det.engine.device import choose_one_device
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_json
 from moat_det.pretraining.checkpoint import BackboneCheckpoint, load_unfinished
@@ -40,11 +40,13 @@ def train_classifier(training: ClassifierTraining, place: RunPlace) -> Path:
     Raises:
         UserError: An option or the data is not in order.
     """
-    options = training.classifier
+    options, device = training.classifier, choose_one_device(place.device)
     data = find_classes(options.data, options.split, training.loop.seed)
     task = ClassificationTask(data, options, training.augmentation, training.loop, place)
     task.training = {**asdict(training), "data": data.identity()}
-    return _run(task, training.loop, place, None)
+    run = Loop(task, training.loop, place, device)
+    atomic_write_json(run.folder / "options.json", task.training, indent=2)
+    return _run(run)
 
 
 def resume_classifier(last: Path, place: RunPlace, data: str | None = None) -> Path:
@@ -61,6 +63,7 @@ def resume_classifier(last: Path, place: RunPlace, data: str | None = None) -> P
     Raises:
         UserError: It is none, its training has ended, or its pictures are others than before.
     """
+    device = choose_one_device(place.device)
     checkpoint, kept = load_unfinished(last, NAME)
     options = ClassifierOptions(**{**kept["classifier"], **({"data": data} if data else {})})
     loop = LoopOptions(**kept["loop"])
@@ -68,7 +71,7 @@ def resume_classifier(last: Path, place: RunPlace, data: str | None = None) -> P
     _check_same(found, kept["data"], checkpoint, options.data)
     task = ClassificationTask(found, options, AugmentationOptions(**kept["augmentation"]), loop, place, starts=False)
     task.training = kept
-    return _run(task, loop, place, (last, checkpoint))
+    return _run(Loop(task, loop, place, device, (last, checkpoint)))
 
 
 def _check_same(data: ClassData, identity: dict[str, Any], checkpoint: BackboneCheckpoint, source: str) -> None:
@@ -76,12 +79,7 @@ def _check_same(data: ClassData, identity: dict[str, Any], checkpoint: BackboneC
         raise UserError(f"{source}: its pictures are others than those the run to resume was started with")
 
 
-def _run(
-    task: ClassificationTask, loop: LoopOptions, place: RunPlace, resumed: tuple[Path, BackboneCheckpoint] | None
-) -> Path:
-    run = Loop(task, loop, place, choose_device(place.device or ""), resumed)
-    if resumed is None:
-        atomic_write_json(run.folder / "options.json", task.training, indent=2)
+def _run(run: Loop) -> Path:
     run.run()
     logger.info(f"written to {run.folder}; a detector starts from it with --weights {run.best}")
     return run.folder

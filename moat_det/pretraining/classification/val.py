@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from moat_det.data.images.depth import intensity_of_run
 from moat_det.data.loader.loader import killed_workers_explained
-from moat_det.engine.device import choose_device
+from moat_det.engine.device import choose_one_device
 from moat_det.files import claim_folder
 from moat_det.paths import PROJECT
 from moat_det.pretraining.batches import worker_count
@@ -35,9 +34,9 @@ def validate_classifier(classifier: TrainedClassifier, data: str, batch: int, pl
     Raises:
         UserError: The pictures' classes are others than the classifier's, or none can be read.
     """
-    pictures = find_measured(data, list(classifier.names))
-    device = choose_device(place.device or "")
-    dataset = PictureDataset(pictures, intensity_of_run(classifier.intensity), classifier.look)
+    device = choose_one_device(place.device)
+    pictures, intensity = find_measured(data, classifier.names, classifier.intensity)
+    dataset = PictureDataset(pictures, intensity, classifier.look)
     with killed_workers_explained():
         metrics = validate(classifier.model.to(device), dataset, batch, worker_count(place, device), device)
     folder = claim_folder(Path(place.project or PROJECT, place.name or "classify-val"), place.exist_ok)

@@ -27,7 +27,7 @@ def validate(model: nn.Module, dataset: PictureDataset, batch: int, workers: int
     scores, classes = [], []
     drawn = ordered_batches([(0, number) for number in range(len(dataset))], batch)
     loader = load_batches(dataset, drawn, workers, device, collate)
-    for images, labels in progress(loader, text="validating", unit="batch", leave=False):
+    for images, labels in progress(loader, total=len(drawn), text="validating", unit="batch", leave=False):
         if len(images):
             with torch.inference_mode():
                 scores.append(model(images.to(device)).float().cpu().numpy())

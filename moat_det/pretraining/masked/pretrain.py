@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from moat_det.data.images.intensity import Intensity
-from moat_det.engine.device import choose_device
+from moat_det.engine.device import choose_one_device
 from moat_det.errors import UserError
 from moat_det.pretraining.backbone import backbone_arguments
 from moat_det.pretraining.checkpoint import load_unfinished
@@ -31,13 +31,14 @@ def pretrain(options: MaskedOptions, loop: LoopOptions, place: RunPlace) -> Path
     Raises:
         UserError: The pictures, the backbone or an option are not in order.
     """
+    device = choose_one_device(place.device)
     backbone = backbone_arguments(options.backbone)
     intensity = Intensity.parse(options.intensity, "--intensity")
     pictures = find_pictures(str(options.source), options.channels, intensity, options.imgsz)
     tell_results(place.project, str(options.source), pictures.paths)
     seed_all(loop.seed)
     task = MaskedTask(backbone, pictures, options, loop, place)
-    return _run(task, Loop(task, loop, place, choose_device(place.device or "")))
+    return _run(task, Loop(task, loop, place, device))
 
 
 def resume_pretraining(last: Path, place: RunPlace, source: str | None = None) -> Path:
@@ -54,6 +55,7 @@ def resume_pretraining(last: Path, place: RunPlace, source: str | None = None) -
     Raises:
         UserError: It is none, its training has ended, or its pictures are not there any more.
     """
+    device = choose_one_device(place.device)
     checkpoint, kept = load_unfinished(last, NAME)
     options = MaskedOptions(**{**kept["masked"], **({"source": source} if source else {})})
     loop = LoopOptions(**kept["loop"])
@@ -65,7 +67,7 @@ def resume_pretraining(last: Path, place: RunPlace, source: str | None = None) -
             f"{kept['pictures']} when the run began: bring them back, or start a new run with --weights {last}"
         )
     task = MaskedTask(checkpoint.backbone, pictures, options, loop, place, starts=False)
-    return _run(task, Loop(task, loop, place, choose_device(place.device or ""), (last, checkpoint)))
+    return _run(task, Loop(task, loop, place, device, (last, checkpoint)))
 
 
 def _run(task: MaskedTask, loop: Loop) -> Path:

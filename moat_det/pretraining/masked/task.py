@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from moat_det.backbones.create import create_backbone
 from moat_det.backbones.weights import load_pretrained
-from moat_det.errors import UserError
 from moat_det.pretraining.batches import (
     Draw,
     count_batches,
@@ -103,28 +102,24 @@ class MaskedTask:
         return self._load(shuffled_batches(len(self._crops), self._loop.batch, self._loop.seed, epoch)[skip:], device)
 
     def _load(self, batches: list[list[Draw]], device: torch.device) -> Iterator[Batch]:
-        loader = load_batches(self._crops, batches, worker_count(self._place, device), device)
-        try:
-            for images, masks in loader:
-                yield images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
-        except UserError as error:  # of a worker's error torch gives the traceback's text
-            raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
+        for images, masks in load_batches(self._crops, batches, worker_count(self._place, device), device):
+            yield images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Give the mean error over the three maps."""
         images, masks = batch
         return losses(model(images, masks), images, masks).mean()
 
-    def measure(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+    def measure(self, model: nn.Module, device: torch.device, images: int) -> dict[str, float]:
         """Give the error of each map on the same squares after each epoch, and draw some of them now and then.
 
         Returns:
             `stride8`, `stride16` and `stride32`; and `mean_gray`, the error of who says the mean of each picture.
         """
         sums, count = torch.zeros(len(STRIDES) + 1), 0
-        for images, masks in self._load(ordered_batches(self._measured, self._loop.batch), device):
-            found = losses([*model(images, masks), torch.zeros_like(targets(images)[0])], images, masks)
-            sums, count = sums + found.cpu() * len(images), count + len(images)
+        for squares, masks in self._load(ordered_batches(self._measured, images), device):
+            found = losses([*model(squares, masks), torch.zeros_like(targets(squares)[0])], squares, masks)
+            sums, count = sums + found.cpu() * len(squares), count + len(squares)
         self._draw(model, device)
         names = [*(f"stride{stride}" for stride in STRIDES), "mean_gray"]
         return dict(zip(names, (sums / count).tolist(), strict=True))
@@ -139,12 +134,13 @@ class MaskedTask:
         draw_reconstructions(model, images, masks, self.folder / "reconstructions" / f"epoch{self._epoch + 1:04}.jpg")
 
     @torch.no_grad()
-    def finish(self, model: nn.Module, folder: Path, device: torch.device) -> None:
+    def finish(self, model: nn.Module, folder: Path, device: torch.device, images: int) -> None:
         """Take the batch norms' statistics anew, from pictures that nothing is hidden of, as a detector gets them."""
         assert isinstance(model, MaskedModel)
         torch.manual_seed(self._loop.seed)
         whole = nn.Sequential(model.normalize, model.backbone)
-        torch.optim.swa_utils.update_bn((images for images, _ in self.batches(_NO_EPOCH, 0, device)), whole)
+        batches = shuffled_batches(len(self._crops), images, self._loop.seed, _NO_EPOCH)
+        torch.optim.swa_utils.update_bn((squares for squares, _ in self._load(batches, device)), whole)
 
     def about(self) -> Mapping[str, Any]:
         """Say what the model is."""
