@@ -24,7 +24,7 @@ from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "moat_det bank 1"
+FORMAT = "moat_det bank 2"
 SUFFIX = ".npz"
 FILE = f"bank{SUFFIX}"
 
@@ -188,7 +188,8 @@ def read_bank(path: Path, settings: Mapping[str, Any]) -> Bank:
         if bank.settings.get(name) != value:
             is_digest = name == "weights"
             told = "" if is_digest else f", {bank.settings.get(name)}, and not {value}"
-            raise UserError(f"--good-parts {path}: made with other {name}{told}; {again}")
+            kept = "give --amp false, or " if name == "precision" and bank.settings.get(name) == "float32" else ""
+            raise UserError(f"--good-parts {path}: made with other {name}{told}; {kept}{again}")
     return bank
 
 

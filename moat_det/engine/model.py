@@ -287,7 +287,9 @@ class MOAT(Model):
         with self._predicting:
             stream_before = None if self._stream is None else self._stream()
             unread = stream_before is not None and getgeneratorstate(stream_before) != GEN_CLOSED
-            if options != self._inference or unread:
+            # The engine makes a new predictor for another device, and keeps it for another number format.
+            amp = args.amp if (args := getattr(self.predictor, "args", None)) else None
+            if options != self._inference or unread or amp != kwargs.get("amp", DEFAULT_CFG.amp):
                 self._inference, self.predictor = options, None
             results = super().predict(source, stream, predictor, **{**kwargs, **self._place(kwargs)})
             self._stream = ref(results) if stream else None

@@ -260,6 +260,7 @@ class Predictor(DetectionPredictor):
             "intensity": self._trained.intensity.settled.to_dict(),
             "window": None if self.options.window is None else str(self.options.window),
             "position": self.options.position,
+            "precision": str(self.model.model.dtype).removeprefix("torch."),
         }
         heatmaps.prepare(settings, self._look, intensity, self.model.channels)
         if isinstance(self.dataset, ImageFiles):

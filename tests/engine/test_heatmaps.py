@@ -15,6 +15,7 @@ import pytest
 
 from helpers.squares import GROUND, Learnt
 from moat_det.cli import main as cli
+from moat_det.detector import precision
 from moat_det.engine import MOAT, memory_check
 from moat_det.errors import UserError
 
@@ -161,6 +162,28 @@ def test_a_kept_bank_gives_the_same_without_the_good_parts(
         look(MOAT(learnt.weights), bank, str(source), imgsz=96)
     with pytest.raises(UserError, match=r"bank.npz: made with other weights"):
         look(MOAT(trained / "weights" / "best.pt"), bank, str(source))
+
+
+def test_a_bank_of_another_number_format_is_refused(
+    learnt: Learnt, found: Path, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores of the same part differ by up to a hundredth then, and the threshold is where parts lie."""
+    monkeypatch.setattr(precision, "cpu_computes_bfloat16", lambda: True)
+    model, source = MOAT(learnt.weights), [part(101, (64, 96), (60, 20))]
+    with pytest.raises(
+        UserError, match=r"other precision, float32, and not bfloat16; give --amp false, or make it anew"
+    ):
+        look(model, found / "bank.npz", source, amp=True)
+    (exact,) = look(model, found / "bank.npz", source, amp=False)
+    assert exact.heatmap.anomaly.looks == "unlike"
+    look(model, good, source, amp=True, save=True, project=str(tmp_path))
+    with pytest.raises(UserError, match="other precision, bfloat16, and not float32; make it anew"):
+        look(model, tmp_path / "predict" / "bank.npz", source, amp=False)
+
+
+def test_a_bank_of_other_windows_is_refused(learnt: Learnt, found: Path) -> None:
+    with pytest.raises(UserError, match=r"bank.npz: made with other window, None, and not 2"):
+        look(MOAT(learnt.weights), found / "bank.npz", [part(0, (64, 64))], window=2)
 
 
 def test_sixteen_bits_and_gray_are_the_same_part(learnt: Learnt, good: Path, tmp_path: Path) -> None:
