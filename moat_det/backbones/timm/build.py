@@ -14,7 +14,7 @@ import torch
 from moat_det.backbones.base import FeatureInfo
 from moat_det.backbones.timm.any_size import take_any_size
 from moat_det.backbones.timm.names import model_name
-from moat_det.backbones.timm.strided import train_fast
+from moat_det.backbones.timm.strided import take_strides
 from moat_det.errors import UserError
 from moat_det.messages import as_given, one_line
 
@@ -110,7 +110,7 @@ def _cut(name: str, net: Any) -> Net:
     indices = [by_stride[stride] for stride in _TAKEN if stride in by_stride]
     net.prune_intermediate_layers(indices, prune_norm=True, prune_head=True)
     take_any_size(net)
-    train_fast(net)
+    take_strides(net)
     return Net(net, indices, [all_info[index] for index in indices])
 
 

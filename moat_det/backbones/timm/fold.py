@@ -12,10 +12,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from moat_det.backbones.fold import fold_behind
-from moat_det.backbones.timm.strided import StridedConv2d, StridedConv2dSame
+from moat_det.backbones.timm.strided import STRIDED
 
 # Whose kernel is what the convolution multiplies with: in others it is made anew in each pass.
-_PLAIN = (nn.Conv2d, Conv2dSame, StridedConv2d, StridedConv2dSame)
+_PLAIN = (nn.Conv2d, Conv2dSame, *STRIDED)
 _NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 
 
