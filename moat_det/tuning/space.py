@@ -72,7 +72,7 @@ def read_space(file: Path, given: Mapping[str, Any], refused: Mapping[str, str])
     content = read_yaml(file)
     if not isinstance(content, dict) or not content:
         raise UserError(f"{file}: must name arguments of moat train, such as 'lr0: {{low: 0.0002, high: 0.005}}'")
-    defaults = _defaults(given)
+    defaults = default_values(given)
     for name in content:
         if name in refused:
             raise UserError(f"{file}: {name} cannot be searched: {refused[name]}")
@@ -84,7 +84,7 @@ def read_space(file: Path, given: Mapping[str, Any], refused: Mapping[str, str])
     return found
 
 
-def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+def default_values(given: Mapping[str, Any]) -> dict[str, Any]:
     """Give what each argument of a training is where the user says nothing of it."""
     own = {name: option.default for name, option in options_of(TrainOptions).items()}
     engine = {name: option.default for name, option in engine_options().items()}
@@ -112,7 +112,7 @@ def _parameter(file: Path, name: str, content: Any, default: Any) -> Parameter:
     else:
         raise UserError(f"{place}: write {{low: A, high: B}}, perhaps with 'log: true', or {{choices: [A, B]}}")
     for value in found.choices or (low, high):
-        _check(place, name, value)
+        check_value(place, name, value)
     if not holds:
         raise UserError(
             f"{place}: must hold the default, {'null' if default is None else default}: it is the first trial"
@@ -120,8 +120,17 @@ def _parameter(file: Path, name: str, content: Any, default: Any) -> Parameter:
     return found
 
 
-def _check(place: str, name: str, value: Any) -> None:
-    """Refuse a value that a training would refuse."""
+def check_value(place: str, name: str, value: Any) -> None:
+    """Refuse a value of an argument that a training would refuse; None leaves the argument out.
+
+    Args:
+        place: What the message begins with.
+        name: Of the argument.
+        value: To be checked.
+
+    Raises:
+        UserError: A training would refuse it.
+    """
     try:
         if value is None:
             return

@@ -75,7 +75,7 @@ def train(run: Run, goes_on: Callable[[], bool]) -> End:
 
 
 def _wait_for_another(run: Run) -> None:
-    """Wait for a training that has outlived the search that began it."""
+    """Wait for a training that has outlived the process that began it."""
     if not run.folder.exists():
         return
     lock, said = FileLock(run.folder / LOCK), False
@@ -85,7 +85,7 @@ def _wait_for_another(run: Run) -> None:
                 return
         except Timeout:
             if not said:
-                logger.warning(f"{run.folder}: an earlier search left this training at work: waiting for its end")
+                logger.warning(f"{run.folder}: an earlier call left this training at work: waiting for its end")
             said = True
             time.sleep(_LOOK_EVERY)
 

@@ -9,7 +9,7 @@ import yaml
 
 from helpers.annotation_files import write_coco, write_images, write_voc, write_yolo
 from helpers.dataset_files import noise
-from moat_det.benchmark.accuracy.sets import BenchSet, make_sets, split_training
+from moat_det.benchmark.accuracy.sets import BenchSet, make_sets, split_training, take_shares
 from moat_det.data.config import load_dataset, reading, split_paths
 from moat_det.data.index import open_index
 from moat_det.errors import UserError
@@ -109,3 +109,28 @@ def test_a_part_of_train_chooses_though_the_data_has_a_test(
     assert len(groups["val"]) == 2
     assert not groups["train"] & groups["val"]
     assert load_dataset(made.yaml_file, "test")["test"] == [str(data.parent / "images/val")]
+
+
+def test_a_share_of_train_trains_and_val_is_all_else(
+    make_set: Callable[[dict[str, str | None]], Path], tmp_path: Path
+) -> None:
+    data = str(make_set(boards(10, 3)))
+    made, twin = take_shares([data, data], tmp_path / "out", 0.5, r"^(board\d+)_")
+    assert made.images == {"train": 15, "val": 30, "test": 30}
+    assert len({name[:7] for name in files_of(made, "train")}) == 5
+    assert (twin.identity, twin.name == made.name) == (made.identity, False)
+    (whole,) = take_shares([data], tmp_path / "whole", 1)
+    assert files_of(whole, "train") == set(boards(10, 3))
+
+
+def test_a_share_of_a_coco_json_keeps_the_places_of_its_images(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_images(tmp_path / "set/images" / split)
+        write_coco(tmp_path / f"set/{split}.json")
+    roots = "images: {train: images/train, val: images/val}"
+    (tmp_path / "set/data.yaml").write_text(
+        f"train: train.json\nval: val.json\n{roots}\nnames: [scratch, pit, stain]\nintensity: [10, 200]\n"
+    )
+    (made,) = take_shares([str(tmp_path / "set/data.yaml")], tmp_path / "out", 0.7)
+    assert made.images == {"train": 2, "val": 3, "test": 3}
+    assert files_of(made, "val") == files_of(made, "test")

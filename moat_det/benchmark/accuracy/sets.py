@@ -104,6 +104,30 @@ def split_training(source: str, folder: Path, share: float, group: str | None = 
     return _split(name, load_dataset(dataset_source(source)), folder / name, group, seed, share)
 
 
+def take_shares(
+    sources: Sequence[str], out: Path, share: float, group: str | None = None, seed: int = 0
+) -> list[BenchSet]:
+    """Take a part of each dataset's `train` to train on; its `val` is both `val` and test, so it shall choose nothing.
+
+    Args:
+        sources: Dataset YAMLs, or the word for the demo set.
+        out: Where lists of the parts and YAMLs are written.
+        share: Of the training images, above 0 and at most 1.
+        group: As in `make_sets`.
+        seed: Of the choice.
+
+    Raises:
+        UserError: A dataset is not in order, or cannot be split.
+    """
+    found = []
+    for source, name in zip(sources, distinct_names([_name(source) for source in sources]), strict=True):
+        data = load_dataset(dataset_source(source))
+        images, chosen = _choose(data, share, group, seed)
+        part = [image for image, is_in in zip(images, chosen, strict=True) if is_in]
+        found.append(_write(name, data, out / name, {"train": part}, ["val", "test"]))
+    return found
+
+
 def _name(source: str) -> str:
     path = Path(os.path.abspath(os.path.expanduser(source)))
     return DEMO if source == DEMO else path.parent.name if path.stem in _GENERIC else path.stem
@@ -111,19 +135,35 @@ def _name(source: str) -> str:
 
 def _split(name: str, data: DatasetConfig, folder: Path, group: str | None, seed: int, share: float) -> BenchSet:
     """Cut the choosing part off `train`, and write lists of the two parts and a YAML."""
-    index = _index(data, "train")
-    index.report.log("train: ")
-    images = list(index.images())
-    names = [image.path if group is None else os.path.basename(image.path) for image in images]
-    chosen = choose_train(names, 1 - share, group, seed)
+    images, chosen = _choose(data, 1 - share, group, seed)
     parts = {
         "train": [image for image, is_train in zip(images, chosen, strict=True) if is_train],
         "val": [image for image, is_train in zip(images, chosen, strict=True) if not is_train],
     }
-    content = _lists(folder, parts) if index.formats == ["yolo"] else _jsons(folder, parts, data["names"])
-    content["test"] = split_paths(data, "val")
-    if roots := [root for path in content["test"] if (root := data.get("image_roots", {}).get(path))]:
-        content.setdefault("images", {})["test"] = roots[0]
+    return _write(name, data, folder, parts, ["test"])
+
+
+def _choose(data: DatasetConfig, share: float, group: str | None, seed: int) -> tuple[list[LabelledImage], list[bool]]:
+    """Give the training images, and which of them are in a share of them."""
+    index = _index(data, "train")
+    index.report.log("train: ")
+    images = list(index.images())
+    if share == 1:
+        return images, [True] * len(images)
+    names = [image.path if group is None else os.path.basename(image.path) for image in images]
+    return images, choose_train(names, share, group, seed)
+
+
+def _write(
+    name: str, data: DatasetConfig, folder: Path, parts: Mapping[str, Sequence[LabelledImage]], own: Sequence[str]
+) -> BenchSet:
+    """Write lists of parts of `train`, and a YAML; the splits named in `own` are the data's `val`."""
+    yolo = _index(data, "train").formats == ["yolo"]
+    content = _lists(folder, parts) if yolo else _jsons(folder, parts, data["names"])
+    paths = split_paths(data, "val")
+    content |= {split: list(paths) for split in own}
+    if roots := [root for path in paths if (root := data.get("image_roots", {}).get(path))]:
+        content.setdefault("images", {}).update(dict.fromkeys(own, roots[0]))
     kept = {key: value for key, value in read_yaml(Path(data["yaml_file"])).items() if key in _KEPT}
     content |= {**kept, "names": data["names"]}
     file = folder / "data.yaml"
