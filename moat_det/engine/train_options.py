@@ -41,6 +41,10 @@ class TrainOptions:
         sync_bn: Take the batch norms' statistics of the whole batch where several processes share it.
         save_minutes: Also write `last.pt` amid an epoch, where it is older than so many minutes; 0 is off.
         log: Loggers by name (see `engine.loggers`).
+        progressive: The share of height and width that images have in the first epoch, in (0, 1]; it grows to the whole
+            by the middle of the training (see `progressive_shape`).
+        ema: Decay of the average of the weights, in [0, 1); 0 is off.
+        ema_tau: Steps over which the decay rises to `ema`, above 0: after as many it is at 63 % of it.
         good_parts: The share of images without objects in an epoch, in [0, 1); None for that of the data, at most a
             half (see `GoodParts`).
 
@@ -79,7 +83,11 @@ class TrainOptions:
         "sent anywhere unless your environment says so)",
         metavar="NAME ...",
     )
-
+    progressive: float = option(
+        1.0, "share of --imgsz that images have at the beginning, growing to the whole by half of the epochs; 1 is off"
+    )
+    ema: float = option(0.9999, "decay of the average of the weights that is measured and saved; 0 is off")
+    ema_tau: float = option(2000.0, "steps over which that decay rises: after as many it is at 63 % of --ema")
     good_parts: float | None = option(
         None, "share of good parts, images without a box, in an epoch, 0 to below 1 (default: the data's, at most 0.5)"
     )
@@ -88,6 +96,12 @@ class TrainOptions:
         """Check the values."""
         if self.good_parts is not None and not 0 <= self.good_parts < 1:
             raise UserError(f"--good-parts {self.good_parts}: must be a share, from 0 to below 1")
+        if not isinstance(self.progressive, (int, float)) or not 0 < self.progressive <= 1:
+            raise UserError(f"--progressive {self.progressive}: must be a share, above 0 and at most 1, which is off")
+        if not isinstance(self.ema, (int, float)) or not 0 <= self.ema < 1:
+            raise UserError(f"--ema {self.ema}: must be a decay, from 0 (off) to below 1")
+        if not isinstance(self.ema_tau, (int, float)) or not 0 < self.ema_tau < math.inf:
+            raise UserError(f"--ema-tau {self.ema_tau}: must be a number of steps above 0")
         if self.drop_path is not None and not 0 <= self.drop_path < 1:
             raise UserError(f"--drop-path {self.drop_path}: must be a rate, from 0 to below 1")
         if type(self.freeze_backbone) is not int or self.freeze_backbone < 0:

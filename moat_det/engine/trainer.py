@@ -29,10 +29,12 @@ from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.loader.good_parts import expected_objects
 from moat_det.data.loader.loader import Loader, default_workers, make_loader
 from moat_det.data.sizes.policy import size_policy
+from moat_det.data.sizes.progressive import progressive_shape
 from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
 from moat_det.engine.accumulation import Accumulation
+from moat_det.engine.average import set_decay
 from moat_det.engine.batch_plots import plot_batch
 from moat_det.engine.batch_statistics import MIN_IMAGES_FOR_BATCH_STATISTICS, follow_steps
 from moat_det.engine.checkpoint import Checkpoint, is_checkpoint, load_checkpoint
@@ -154,6 +156,11 @@ class Trainer(DetectionTrainer):
         """Height and width that images are scaled to fit into."""
         return self._options.shape or (self.args.imgsz, self.args.imgsz)
 
+    @property
+    def _largest_stride(self) -> int:
+        """Of which the sides of images are multiples."""
+        return max(int(unwrap_model(self.model).stride.max()), 32)
+
     def _put_back_arguments(self) -> None:
         """Leave the arguments of a run to resume as they were until it goes on: it may yet be refused."""
         if self._arguments is not None:
@@ -244,7 +251,7 @@ class Trainer(DetectionTrainer):
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> DetectionDataset:
         """Index the images and labels of a split: of "train", or in validation of the one asked for."""
-        stride = max(int(unwrap_model(self.model).stride.max()), 32)
+        stride = self._largest_stride
         imgsz, batch = self._options.shape or self.args.imgsz, batch or self.args.batch
         if mode == "val":
             sizes = size_policy(imgsz, stride, rect=True)
@@ -418,6 +425,7 @@ class Trainer(DetectionTrainer):
         A resumed run then draws what the uninterrupted one would have drawn.
         """
         super()._model_train()
+        set_decay(self.ema, self._options.ema, self._options.ema_tau)
         model = unwrap_model(self.model)
         if self._options.freeze_backbone:
             set_backbone_training(model.backbone, self.optimizer, self.epoch >= self._options.freeze_backbone)
@@ -444,10 +452,20 @@ class Trainer(DetectionTrainer):
             self.accumulate = self.accumulation.leave_out(self.accumulate)
             return batch
         batch = super().preprocess_batch(batch)
+        batch["img"] = self._grown(batch["img"])
         self.accumulate = self.accumulation.count(self.accumulate)
         follow_steps(self._batch_norms, batch["share"].total, self._given)
         self._share.set(batch["share"])
         return batch
+
+    def _grown(self, images: torch.Tensor) -> torch.Tensor:
+        """Give images at the size that they have in this epoch; boxes are shares of it."""
+        height, width = images.shape[2:]
+        start, stride = self._options.progressive, self._largest_stride
+        shape = progressive_shape((height, width), start, self.epoch, self.epochs, stride)
+        if shape == (height, width):
+            return images
+        return nn.functional.interpolate(images, shape, mode="bilinear", antialias=True)
 
     def _agree(self) -> None:
         """Let all processes go on from the first one's batch statistics and decisions."""

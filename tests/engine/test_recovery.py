@@ -199,6 +199,7 @@ def test_what_waiting_does_not_help_ends(code: int, free: int, tmp_path: Path, m
 
 
 MORE = ("--nbs", "16", "--multi-scale", "0.5", "--rect")
+GROWING = ("--progressive", "0.5", "--ema", "0.99", "--ema-tau", "3")
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +225,8 @@ def check_equal(whole: Path, cut: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize(
     ("stop", "more"),
-    [(1, ()), (BATCHES, MORE), (2 * BATCHES, MORE)],
-    ids=["in the first epoch", "in the second", "in its validation"],
+    [(1, ()), (1, GROWING), (BATCHES, MORE), (2 * BATCHES, MORE)],
+    ids=["in the first epoch", "where images are small", "in the second", "in its validation"],
 )
 def test_a_run_that_is_stopped_amid_an_epoch_ends_as_the_uncut_one(
     stop: int, more: tuple[str, ...], words: list[str], whole: Callable[..., Path], at_batch: Any, tmp_path: Path
