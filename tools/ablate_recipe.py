@@ -40,6 +40,7 @@ FACTORS = (
     *("mosaic=0", "close_mosaic=0", "copy_paste=0.3"),
     *("neck.channels=[64, 128, 192]", "neck.channels=[128, 256, 384]", "neck.depth=2", "head.reach=null"),
     *("ema=0", "ema_tau=200", "progressive=0.5"),
+    *("assigner.topk=5", "assigner.topk=13", "assigner.alpha=1.0", "assigner.beta=3.0"),
     *("window=7", "backbone.position_embedding=false"),
 )
 """What is changed unless the user names others; the values suit the default recipe of a tiny backbone."""

@@ -45,12 +45,28 @@ class HeadConfig:
 
 
 @dataclass(frozen=True)
+class AssignerConfig:
+    """Which anchor points learn an object: the `topk` in it that are best by score ** `alpha` * IoU ** `beta`.
+
+    Source: Feng et al., TOOD: Task-aligned One-stage Object Detection, arXiv 2108.07755.
+    """
+
+    topk: int = 10
+    alpha: float = 0.5
+    beta: float = 6.0
+
+
+@dataclass(frozen=True)
 class DetectorConfig:
-    """All that shapes a detector. `backbone` holds the arguments of `create_backbone`, `name` among them."""
+    """All that shapes a detector, and what its points learn.
+
+    `backbone` holds the arguments of `create_backbone`, `name` among them.
+    """
 
     backbone: Mapping[str, Any]
     neck: NeckConfig
     head: HeadConfig = field(default_factory=HeadConfig)
+    assigner: AssignerConfig = field(default_factory=AssignerConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain types, as in the YAML; `parse_config` reads them back."""
@@ -99,13 +115,14 @@ def parse_config(mapping: Mapping[str, Any], source: str | Path = "the model con
     """Check a mapping and make it a `DetectorConfig`.
 
     Args:
-        mapping: `backbone` (a name or the arguments of `create_backbone`), `neck`, and optionally `head`.
+        mapping: `backbone` (a name or the arguments of `create_backbone`), `neck`, and optionally `head` and
+            `assigner`.
         source: What to call the mapping in an error, its file for example.
 
     Raises:
         UserError: A key is unknown or missing, or a value has the wrong type or range.
     """
-    _check_keys(mapping, {"backbone", "neck", "head"}, f"{source}")
+    _check_keys(mapping, {f.name for f in fields(DetectorConfig)}, f"{source}")
     for key in ("backbone", "neck"):
         if key not in mapping:
             raise UserError(f"{source}: '{key}' is missing; see {_EXAMPLE}")
@@ -115,12 +132,18 @@ def parse_config(mapping: Mapping[str, Any], source: str | Path = "the model con
         raise UserError(f"{source}: 'backbone' must be a backbone's name, or a mapping with 'name' among its keys")
     if not is_timm(backbone["name"]):  # those of timm's models are checked by timm, when one is built
         _check_keys(backbone, _MOAT_KEYS, f"{source}: backbone")
-    neck, head = mapping["neck"], mapping.get("head") or {}
-    for key, part, kind in (("neck", neck, NeckConfig), ("head", head, HeadConfig)):
+    neck, head, assigner = mapping["neck"], mapping.get("head") or {}, mapping.get("assigner") or {}
+    kinds = (("neck", neck, NeckConfig), ("head", head, HeadConfig), ("assigner", assigner, AssignerConfig))
+    for key, part, kind in kinds:
         if not isinstance(part, Mapping):
             raise UserError(f"{source}: '{key}' must be a mapping; see {_EXAMPLE}")
         _check_keys(part, {f.name for f in fields(kind)}, f"{source}: {key}")
-    return DetectorConfig(dict(backbone), _parse_neck(neck, f"{source}: neck"), _parse_head(head, f"{source}: head"))
+    return DetectorConfig(
+        dict(backbone),
+        _parse_neck(neck, f"{source}: neck"),
+        _parse_head(head, f"{source}: head"),
+        _parse_assigner(assigner, f"{source}: assigner"),
+    )
 
 
 def _parse_neck(neck: Mapping[str, Any], where: str) -> NeckConfig:
@@ -153,13 +176,26 @@ def _parse_head(head: Mapping[str, Any], where: str) -> HeadConfig:
         return HeadConfig(reg_max)
     if reg_max == 1:
         raise UserError(f"{where}.reach: a single bin (reg_max 1) reaches any distance; leave reach out")
-    number = isinstance(reach, (int, float)) and not isinstance(reach, bool) and math.isfinite(reach)
-    if not (number and reach > reg_max - 1):
+    if not (_is_number(reach) and reach > reg_max - 1):
         raise UserError(
             f"{where}.reach must be a number of strides above reg_max - 1 = {reg_max - 1}, "
             f"or null for bins of one stride each, not {reach!r}"
         )
     return HeadConfig(reg_max, float(reach))
+
+
+def _parse_assigner(assigner: Mapping[str, Any], where: str) -> AssignerConfig:
+    found = {**asdict(AssignerConfig()), **assigner}
+    if not _is_count(found["topk"], 1):
+        raise UserError(f"{where}.topk must be a whole number >= 1, not {found['topk']!r}")
+    for name in ("alpha", "beta"):
+        if not _is_number(found[name]) or found[name] < 0:
+            raise UserError(f"{where}.{name} must be a number >= 0, not {found[name]!r}")
+    return AssignerConfig(found["topk"], float(found["alpha"]), float(found["beta"]))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_count(value: object, least: int) -> bool:

@@ -57,6 +57,7 @@ class Detector(BaseDetector):
     Attributes:
         yaml: The configuration as plain types, and `nc` and `channels`.
         dtype: See `precision.compute_dtype`; what comes out is float32.
+        assigner: Which anchor points learn an object.
 
     Args:
         config: What shapes the model.
@@ -86,6 +87,7 @@ class Detector(BaseDetector):
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = 1e-3
         self.stride = head.stride
+        self.assigner = config.assigner
         self.yaml = {**config.to_dict(), "nc": nc, "channels": channels}
         self.names = names or {i: str(i) for i in range(nc)}
         self.nc = nc

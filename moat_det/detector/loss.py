@@ -78,7 +78,8 @@ class DetectionLoss(v8DetectionLoss):
     """
 
     def __init__(self, model: DetectionModel) -> None:
-        super().__init__(model)
+        super().__init__(model, tal_topk=model.assigner.topk)
+        self.assigner.alpha, self.assigner.beta = model.assigner.alpha, model.assigner.beta
         self.scale: DistanceScale = model.head.scale
         self.bbox_loss = BoxLoss(self.reg_max, self.scale).to(self.device)
 

@@ -141,6 +141,17 @@ def test_a_model_is_prepared_for_its_device(detector: Detector) -> None:
 def test_a_configuration_survives_the_round_trip() -> None:
     config = parse_config({"backbone": {"name": "tiny_moat1", "window": 7}, "neck": {"channels": [8, 16, 24]}})
     assert parse_config(config.to_dict()) == config
+    other = parse_config({**config.to_dict(), "assigner": {"topk": 4, "beta": 2}})
+    assert parse_config(other.to_dict()) == other
+    assert (other.assigner.topk, other.assigner.alpha, other.assigner.beta) == (4, 0.5, 2.0)
+
+
+@pytest.mark.parametrize(("name", "value"), [("topk", 0), ("topk", 2.5), ("alpha", -1), ("beta", "six"), ("gamma", 1)])
+def test_an_assigner_that_cannot_be_is_refused(name: str, value: object) -> None:
+    with pytest.raises(UserError, match=f"mine.yaml: assigner.*{name}"):
+        parse_config(
+            {"backbone": "tiny_moat0", "neck": {"channels": [8, 16, 24]}, "assigner": {name: value}}, "mine.yaml"
+        )
 
 
 @pytest.mark.parametrize(

@@ -133,3 +133,21 @@ def test_the_first_boxes_are_of_the_size_of_objects(reach: float | None) -> None
     start = head.scale.to_strides(head.dfl(head.cv2[0][-1].bias.detach().view(1, -1, 1)))
     assert start.min() == start.max()
     assert 2 < start[0, 0, 0] <= 7.5 + 1e-5
+
+
+def test_as_many_points_learn_an_object_as_the_configuration_says() -> None:
+    """A lone object that covers 8 x 8 points of the finest map: `topk` of them learn it."""
+    torch.manual_seed(0)
+    preds = raw_outputs(1, 64, 64)
+    counts = {}
+    for topk in (3, 10):
+        config = {"backbone": "tiny_moat0", "neck": {"channels": [16, 16, 16]}, "assigner": {"topk": topk, "beta": 1}}
+        model = build_model(config, nc=2)
+        model.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
+        criterion = model.init_criterion()
+        assert (criterion.assigner.alpha, criterion.assigner.beta) == (0.5, 1)
+        masks: list[Tensor] = []
+        criterion.assigner.register_forward_hook(lambda module, inputs, found, masks=masks: masks.append(found[3]))
+        criterion(preds, one_box(64, 64, (0, 0, 64, 64)))
+        counts[topk] = int(masks[0].sum())
+    assert counts == {3: 3, 10: 10}
