@@ -47,6 +47,8 @@ class TrainOptions:
         ema_tau: Steps over which the decay rises to `ema`, above 0: after as many it is at 63 % of it.
         good_parts: The share of images without objects in an epoch, in [0, 1); None for that of the data, at most a
             half (see `GoodParts`).
+        rare_classes: The share of the images with objects below which a class is rare, in [0, 1]: images that have it
+            come more than once in an epoch (see `repeat_factors`). 0 is off.
 
     Raises:
         UserError: A value is out of its range.
@@ -91,11 +93,16 @@ class TrainOptions:
     good_parts: float | None = option(
         None, "share of good parts, images without a box, in an epoch, 0 to below 1 (default: the data's, at most 0.5)"
     )
+    rare_classes: float = option(
+        0.0, "repeat images of classes that fewer than this share of the images with boxes has, 0 to 1; 0 is off"
+    )
 
     def __post_init__(self) -> None:
         """Check the values."""
         if self.good_parts is not None and not 0 <= self.good_parts < 1:
             raise UserError(f"--good-parts {self.good_parts}: must be a share, from 0 to below 1")
+        if not isinstance(self.rare_classes, (int, float)) or not 0 <= self.rare_classes <= 1:
+            raise UserError(f"--rare-classes {self.rare_classes}: must be a share, from 0 (off) to 1")
         if not isinstance(self.progressive, (int, float)) or not 0 < self.progressive <= 1:
             raise UserError(f"--progressive {self.progressive}: must be a share, above 0 and at most 1, which is off")
         if not isinstance(self.ema, (int, float)) or not 0 <= self.ema < 1:

@@ -257,7 +257,8 @@ class Trainer(DetectionTrainer):
             sizes = size_policy(imgsz, stride, rect=True)
             return DetectionDataset(self.data, self.args.split, sizes, DatasetOptions.of(self.args, batch, "gray"))
         sizes = size_policy(imgsz, stride, rect=self.args.rect, training=True)
-        options = DatasetOptions.of(self.args, batch, "replace", self._options.good_parts)
+        chosen = (self._options.good_parts, self._options.rare_classes)
+        options = DatasetOptions.of(self.args, batch, "replace", *chosen)
         preset = Preset(**self._options.augmentation) if self._options.augmentation else None
         dataset = DetectionDataset(self.data, "train", sizes, options, self.args, preset)
         self.data["intensity"] = dataset.intensity  # the validation's and the checkpoint's from here on
@@ -384,8 +385,9 @@ class Trainer(DetectionTrainer):
         if self._checkpoint is not None or (weights is not None and is_checkpoint(weights)):
             return
         dataset = self.train_loader.dataset
-        images = len(dataset) if dataset.good_parts is None else len(dataset.good_parts)
-        objects = expected_objects(dataset.labels, len(self.data["names"]), images)
+        chosen = dataset.good_parts
+        images, repeats = (len(dataset), None) if chosen is None else (len(chosen), chosen.repeats)
+        objects = expected_objects(dataset.labels, len(self.data["names"]), images, repeats)
         unwrap_model(self.model).initialize_prior(self._shape, objects)
 
     def _choose_format(self) -> None:
@@ -406,10 +408,17 @@ class Trainer(DetectionTrainer):
     def _say_good_parts(self) -> None:
         """Say what an epoch takes where it does not take every image."""
         chosen = self.train_loader.dataset.good_parts
-        if chosen is not None:
+        if chosen is None:
+            return
+        if chosen.drawn < chosen.good:
             logger.info(
-                f"an epoch takes {len(chosen) - chosen.drawn} images with objects and {chosen.drawn} of the "
-                f"{chosen.good} good parts, others each time (--good-parts SHARE)"
+                f"an epoch takes {chosen.with_objects} images with objects and {chosen.drawn} of the {chosen.good} "
+                "good parts, others each time (--good-parts SHARE)"
+            )
+        if chosen.repeats is not None:
+            logger.info(
+                f"{int((chosen.repeats > 1).sum())} images with rare classes come up to "
+                f"{math.ceil(chosen.repeats.max())} times in an epoch (--rare-classes SHARE)"
             )
 
     # One epoch

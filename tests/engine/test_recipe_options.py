@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from moat_det import MOAT
+from moat_det.cli import main as cli
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trainer import Trainer
@@ -69,6 +70,7 @@ def test_without_an_average_the_weights_are_measured_as_they_are(
     [
         ("progressive", 0, "above 0 and at most 1"),
         ("progressive", 1.5, "above 0 and at most 1"),
+        ("rare_classes", 1.5, "to 1"),
         ("ema", 1, "to below 1"),
         ("ema_tau", 0, "steps above 0"),
     ],
@@ -76,3 +78,29 @@ def test_without_an_average_the_weights_are_measured_as_they_are(
 def test_values_out_of_their_range_are_refused(name: str, value: float, message: str) -> None:
     with pytest.raises(UserError, match=f"--{name.replace('_', '-')} {value}: .*{message}"):
         TrainOptions({}, **{name: value})
+
+
+def test_repeated_images_are_the_same_ones_after_a_stop(
+    demo: Path, model_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    words = ["--data", str(demo), "--model", str(model_yaml), "--epochs", "2", "--rare-classes", "0.9", "--imgsz", "64"]
+    words += ["--batch", "8", "--plots", "false", "--workers", "0", "--project", str(tmp_path), "--debug"]
+    cli.train([*words, "--name", "whole"])
+    assert any("images with rare classes come up to" in line for line in log)
+    end, ended = Trainer._end_batch, []
+
+    def stop(self: Trainer) -> None:
+        end(self)
+        ended.append(self.epoch)
+        if len(ended) == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_end_batch", stop)
+        with pytest.raises(SystemExit):
+            cli.train([*words, "--name", "cut"])
+    assert ended[-1] == 1, "amid the second epoch"
+    last = tmp_path / "cut/weights/last.pt"
+    cli.train(["--resume", str(last), "--debug"])
+    resumed, whole = (load_checkpoint(tmp_path / name / "weights/last.pt").weights for name in ("cut", "whole"))
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())

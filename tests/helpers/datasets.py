@@ -26,6 +26,7 @@ def open_dataset(
     preset: Preset | None = None,
     on_broken: OnBroken = "refuse",
     good_parts: float | None = None,
+    rare_classes: float = 0.0,
     **settings: Any,
 ) -> DetectionDataset:
     """Open "train" to train, another split to evaluate, in one shape, or else in squares, or else in rectangles.
@@ -40,6 +41,7 @@ def open_dataset(
         preset: The training's.
         on_broken: What stands in for a broken image.
         good_parts: Their share in an epoch.
+        rare_classes: The share of images below which a class is rare.
         **settings: Arguments of the engine.
     """
     data = source if isinstance(source, dict) else load_dataset(source)
@@ -48,4 +50,5 @@ def open_dataset(
     rectangles = TrainingRectangles if training else Rectangles
     sizes = rectangles(imgsz) if rect and shape is None else FixedSize(shape or (imgsz, imgsz))
     hyp = args if training else None
-    return DetectionDataset(data, split, sizes, DatasetOptions.of(args, batch, on_broken, good_parts), hyp, preset)
+    options = DatasetOptions.of(args, batch, on_broken, good_parts=good_parts, rare_classes=rare_classes)
+    return DetectionDataset(data, split, sizes, options, hyp, preset)

@@ -54,6 +54,7 @@ class DatasetOptions:
         seed: Of the random choices; with the epoch and the image it decides each.
         on_broken: What stands in for an image that can no longer be read.
         good_parts: The share of images without objects in an epoch of training, as `GoodParts` takes it.
+        rare_classes: The share of images below which a class is rare, as `GoodParts` takes it; 0 is off.
     """
 
     batch: int
@@ -64,6 +65,7 @@ class DatasetOptions:
     seed: int = 0
     on_broken: OnBroken = "refuse"
     good_parts: float | None = None
+    rare_classes: float = 0.0
 
     @classmethod
     def of(
@@ -72,10 +74,11 @@ class DatasetOptions:
         batch: int,
         on_broken: OnBroken = "refuse",
         good_parts: float | None = None,
+        rare_classes: float = 0.0,
     ) -> DatasetOptions:
         """Take them from the engine's arguments."""
-        cache = _CACHES.get(str(args.cache).lower())
-        return cls(batch, args.fraction, args.classes, bool(args.single_cls), cache, args.seed, on_broken, good_parts)
+        cache, own = _CACHES.get(str(args.cache).lower()), (on_broken, good_parts, rare_classes)
+        return cls(batch, args.fraction, args.classes, bool(args.single_cls), cache, args.seed, *own)
 
 
 class DetectionDataset(Dataset[dict[str, Any]]):
@@ -102,7 +105,8 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         batches: The images of each batch in their order, and its shape.
         epoch: Whose random choices are drawn; its setting reaches the workers, between two epochs.
         images: The images.
-        good_parts: Which images an epoch takes; None for all: in evaluation, and where each batch has its own shape.
+        good_parts: Which images an epoch takes; None for all, once: in evaluation, and where each batch has its own
+            shape.
         index: What the split's files say.
         intensity: How images of more than 8 bits become the model's input.
         shapes: Height and width of each sample.
@@ -163,10 +167,11 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         )
         self.good_parts: GoodParts | None = None
         if training and not isinstance(sizes, TrainingRectangles):
-            chosen = GoodParts(self.labels, options.good_parts, options.seed)
-            self.good_parts = chosen if chosen.drawn < chosen.good else None
-        elif options.good_parts is not None:
-            raise UserError("--good-parts: with --rect an epoch takes every image; leave one of the two out")
+            chosen = GoodParts(self.labels, options.good_parts, options.seed, options.rare_classes)
+            self.good_parts = None if chosen.takes_all_once else chosen
+        elif options.good_parts is not None or options.rare_classes:
+            given = "--rare-classes" if options.good_parts is None else "--good-parts"
+            raise UserError(f"{given}: with --rect an epoch takes every image once; leave one of the two out")
         self.copy_paste: CopyPaste | None = None
         self.transforms = self.build_transforms(copy(hyp))
 
@@ -175,9 +180,9 @@ class DetectionDataset(Dataset[dict[str, Any]]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Give a sample; each draws from (seed, epoch, index)."""
+        """Give a sample; each draws from (seed, epoch, index). Past the last one they begin again, with other draws."""
         with seeded(image_seed(self.seed, self.epoch, index)):
-            sample = self.transforms(self.get_image_and_label(index))
+            sample = self.transforms(self.get_image_and_label(index % len(self)))
         del sample["rect_shape"]
         return sample
 
