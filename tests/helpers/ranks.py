@@ -13,7 +13,7 @@ import torch
 import moat_det.offline  # noqa: F401
 from moat_det.engine import model as facade
 from moat_det.engine.model import MOAT
-from moat_det.engine.trainer import Trainer
+from tools.measure_ranks import DoubleTrainer
 
 SETTINGS: dict[str, Any] = {
     "epochs": 3,
@@ -25,19 +25,6 @@ SETTINGS: dict[str, Any] = {
     "sync_bn": True,
     "device": "cpu",
 }
-
-
-class DoubleTrainer(Trainer):
-    """Computes in float64, where sums in another order differ by less than 1e-12."""
-
-    def setup_model(self) -> Any:
-        checkpoint = super().setup_model()
-        self.model.double()
-        return checkpoint
-
-    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        batch = super().preprocess_batch(batch)
-        return batch | {key: batch[key].double() for key in ("img", "cls", "bboxes")}
 
 
 class Ended(Exception):
