@@ -34,6 +34,8 @@ def _run(arguments: Arguments) -> None:
     named = {name: find_config(name)["backbone"]["name"] for name in config_names()}
     known = {**named, **{name: name for name in list_timm()}}
     names = list(named) if pattern is None else [name for name in known if fnmatch(name, pattern)]
+    if not names and not is_installed():
+        raise UserError(f"--filter {pattern}: no backbone is called so without timm, which is not installed: {INSTALL}")
     if not names:
         raise UserError(f"--filter {pattern}: no backbone is called so; try '*{(pattern or '').strip('*')}*'")
     lacking = [] if is_installed() else [name for name in names if is_timm(known[name])]

@@ -98,7 +98,8 @@ def _naming(source: str | Path) -> Iterator[None]:
     try:
         yield
     except (UserError, TypeError) as error:
-        raise UserError(f"{source}: backbone: {error}") from None
+        own_name = str(error).startswith(str(source))  # of a backbone that is called by its name alone
+        raise UserError(str(error) if own_name else f"{source}: backbone: {error}") from None
 
 
 def build_model(

@@ -13,7 +13,7 @@ import yaml
 
 from moat_det.backbones.moat.create import create_moat
 from moat_det.backbones.moat.overrides import SETTINGS
-from moat_det.backbones.timm.names import is_timm
+from moat_det.backbones.timm.names import as_timm, is_timm
 from moat_det.errors import UserError
 from moat_det.messages import suggest
 from moat_det.paths import cfg_dir
@@ -95,9 +95,9 @@ def load_config(name_or_path: str | Path) -> dict[str, Any]:
     else:
         path = Path(name_or_path)
         if path.suffix not in {".yaml", ".yml"}:
-            raise UserError(
-                f"no model is named '{name_or_path}'{suggest(str(name_or_path), names)}; there are {', '.join(names)}"
-            )
+            other = as_timm(name_or_path)
+            near = f" (did you mean '{other}'?)" if other else suggest(str(name_or_path), names)
+            raise UserError(f"no model is named '{name_or_path}'{near}; there are {', '.join(names)}")
     try:
         mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -130,8 +130,12 @@ def parse_config(mapping: Mapping[str, Any], source: str | Path = "the model con
     backbone = {"name": backbone} if isinstance(backbone, str) else backbone
     if not isinstance(backbone, Mapping) or "name" not in backbone:
         raise UserError(f"{source}: 'backbone' must be a backbone's name, or a mapping with 'name' among its keys")
-    if not is_timm(backbone["name"]):  # those of timm's models are checked by timm, when one is built
+    if not is_timm(backbone["name"]):
         _check_keys(backbone, _MOAT_KEYS, f"{source}: backbone")
+    for key in ("pretrained", "in_channels"):  # else those of timm's models are checked by timm, when one is built
+        if key in backbone:
+            way = "weights are given by --weights" if key == "pretrained" else "the bands are those of the data"
+            raise UserError(f"{source}: backbone: '{key}' is no setting of a backbone here: leave it out, {way}")
     neck, head, assigner = mapping["neck"], mapping.get("head") or {}, mapping.get("assigner") or {}
     kinds = (("neck", neck, NeckConfig), ("head", head, HeadConfig), ("assigner", assigner, AssignerConfig))
     for key, part, kind in kinds:

@@ -30,3 +30,5 @@ def test_without_timm_it_says_how_to_get_it(
     monkeypatch.setattr(names, "find_spec", lambda name: None)
     assert run("backbones", ["--filter", "*t_xxs"]) == 0
     assert "mobilevit_xxs need timm: pip install 'moat_det[timm]'" in capsys.readouterr().out
+    assert run("backbones", ["--filter", "timm/*"]) == 2
+    assert "called so without timm, which is not installed: pip install 'moat_det[timm]'" in capsys.readouterr().err

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +108,25 @@ def test_every_model_yaml_is_a_name(tmp_path: Path, capsys: pytest.CaptureFixtur
         error = capsys.readouterr().err
         assert ("no model is named 'tiny_moat0-p3' (did you mean" in error) == (model == "tiny_moat0-p3")
         assert ("absent.yaml" in error) == (model == "tiny_moat0-p6")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("resnet18", "no model is named 'resnet18' (did you mean 'timm/resnet18'?)"),
+        ("Timm/ResNet18", "(did you mean 'timm/resnet18'?)"),
+        ("timm/vit_tiny_patch16_224", "train: timm/vit_tiny_patch16_224: its maps are of stride 16"),
+        ({"name": "timm/resnet18", "pretrained": True}, "my.yaml: backbone: 'pretrained' is no setting of a backbone"),
+        ({"name": "timm/resnet18", "in_channels": 4}, "my.yaml: backbone: 'in_channels' is no setting of a backbone"),
+        ({"name": "timm/resnet18", "widht": 1}, "my.yaml: backbone: timm/resnet18 cannot be built with widht: 1"),
+    ],
+)
+def test_backbones_that_are_none(model: Any, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not isinstance(model, str):
+        (tmp_path / "my.yaml").write_text(json.dumps({"backbone": model, "neck": {}}))
+        model = str(tmp_path / "my.yaml")
+    assert run("train", ["--data", "demo", "--model", model]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_no_option_is_declared_twice() -> None:

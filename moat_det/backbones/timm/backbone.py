@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from moat_det.backbones.base import Backbone, GroupMatcher, per_band
 from moat_det.backbones.timm.build import build_net
 from moat_det.backbones.timm.fold import fold_norms
+from moat_det.errors import UserError
 
 _START = re.compile(r"(?<![\[\\])\^")  # of a name; not the ^ of a set of characters
 
@@ -34,16 +35,18 @@ class TimmBackbone(Backbone):
         first_convs: Names of the convolutions that take the image; a few networks have two.
 
     Raises:
-        UserError: As `build_net` does.
+        UserError: As `build_net` does, or timm does not say what takes the image.
     """
 
     def __init__(self, name: str, in_channels: int = 3, **arguments: Any) -> None:
         super().__init__()
-        self.name, self.arguments = name, arguments
+        self.name, self.arguments, self._in_channels = name, arguments, in_channels
         self.net, self._indices, self.feature_info = build_net(name, in_channels, arguments)
         settings = self.net.pretrained_cfg
         self.mean, self.std = (per_band(settings[key], in_channels) for key in ("mean", "std"))
         first = settings["first_conv"]
+        if not first:
+            raise UserError(f"{name}: timm does not say which of its convolutions takes the image: choose another")
         self.first_convs = tuple(f"net.{name}" for name in ((first,) if isinstance(first, str) else first))
         self.first_conv = self.first_convs[0]
 
@@ -69,7 +72,7 @@ class TimmBackbone(Backbone):
     def fold(self) -> None:
         """Fold the batch norms that stand behind a convolution; their activations stay."""
         kernel = self.get_parameter(f"{self.first_conv}.weight")
-        fold_norms(self, kernel.new_zeros(1, kernel.shape[1], _FOLDING_SIDE, _FOLDING_SIDE))
+        fold_norms(self, kernel.new_zeros(1, self._in_channels, _FOLDING_SIDE, _FOLDING_SIDE))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Compute the maps of a normalised image (B, C, H, W), H and W multiples of 32."""

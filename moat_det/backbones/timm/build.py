@@ -74,7 +74,7 @@ def _to_take_any_size(name: str, bare: str, in_channels: int, arguments: str) ->
         if _ANY_SIZE in inspect.signature(type(net)).parameters:
             more = {_ANY_SIZE: False}
             net = _create(name, bare, in_channels, {**more, **given})
-        _check(name, _cut(name, net), in_channels)
+        _check(name, _cut(name, net), in_channels, given)
     return more
 
 
@@ -93,8 +93,16 @@ def _create(name: str, bare: str, in_channels: int, arguments: Mapping[str, Any]
     try:
         return timm.create_model(bare, pretrained=False, in_chans=in_channels, num_classes=classes, **plain)
     except Exception as error:  # what a wrong argument makes timm raise is of every kind
-        said = ", ".join(f"{key}: {as_given(value)}" for key, value in arguments.items())
-        raise UserError(f"{name} cannot be built{f' with {said}' if said else ''}: {one_line(error)}") from None
+        raise UserError(f"{name} cannot be built{_with(arguments)}: {_reason(error)}") from None
+
+
+def _with(arguments: Mapping[str, Any]) -> str:
+    said = ", ".join(f"{key}: {as_given(value)}" for key, value in arguments.items())
+    return f" with {said}" if said else ""
+
+
+def _reason(error: Exception) -> str:
+    return one_line(error) or type(error).__name__  # of an assertion there may be no text
 
 
 def _cut(name: str, net: Any) -> Net:
@@ -119,17 +127,25 @@ def _strides(infos: Sequence[FeatureInfo]) -> str:
     return f"stride{'s' if len(strides) > 1 else ''} {', '.join(map(str, strides))}"
 
 
-def _check(name: str, net: Net, in_channels: int) -> None:
+@torch.no_grad()
+def _check(name: str, net: Net, in_channels: int, arguments: Mapping[str, Any]) -> None:
     """See on tensors without content whether it takes images of any size and gives the maps it says."""
     module = net.module.eval()
-    for height, width in _PROBES:
+
+    def run(height: int, width: int) -> list[torch.Tensor]:
         image = torch.empty(1, in_channels, height, width)
+        return list(module.forward_intermediates(image, indices=net.indices, intermediates_only=True))
+
+    for height, width in _PROBES:
         try:
-            with torch.no_grad():
-                maps = module.forward_intermediates(image, indices=net.indices, intermediates_only=True)
+            maps = run(height, width)
         except Exception as error:
+            try:
+                run(*module.pretrained_cfg["input_size"][1:])
+            except Exception as other:  # so it is not the size
+                raise UserError(f"{name} cannot be computed{_with(arguments)}: {_reason(other)}") from None
             raise UserError(
-                f"{name} takes images of one size alone (at {height} x {width} px timm says: {one_line(error)}): "
+                f"{name} takes images of one size alone (at {height} x {width} px timm says: {_reason(error)}): "
                 "choose another"
             ) from None
         for info, found in zip(net.info, maps, strict=True):

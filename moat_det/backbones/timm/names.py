@@ -42,6 +42,16 @@ def model_name(name: str) -> str:
     return bare
 
 
+def as_timm(word: object) -> str | None:
+    """Give the backbone, `timm/NAME`, that a word is but for prefix or capital letters; None if there is none."""
+    if not is_installed():
+        return None
+    import timm
+
+    bare = str(word).lower().removeprefix(PREFIX)
+    return PREFIX + bare if timm.is_model(bare) else None
+
+
 def list_timm(pattern: str = "*") -> list[str]:
     """Give the names of timm's models, `timm/NAME`, that match a pattern of the shell's; none without timm."""
     if not is_installed():

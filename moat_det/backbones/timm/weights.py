@@ -100,7 +100,8 @@ def load_timm(backbone: TimmBackbone, file: WeightFile, *, by_order: bool = Fals
     ready = {}
     for key, target in own.items():
         tensor = tensors[key]
-        if key in firsts and target.shape[1] != tensor.shape[1] and tensor.ndim == 4:
+        of_bands = key in firsts and tensor.ndim == 4 and whole[key].shape[1] == 3  # a few networks rearrange them
+        if of_bands and target.shape[1] != tensor.shape[1]:
             tensor = tensor.float().mean(1, keepdim=True).repeat(1, target.shape[1], 1, 1) * tensor.shape[1]
             tensor = tensor / target.shape[1]
             notes.append(f"the first kernel's bands averaged for {target.shape[1]} band(s)")
@@ -135,7 +136,7 @@ def _by_order(
                 f"{file.path} does not fit by order: tensor {number}, {name} {file.shapes[name]}, would become {place}"
             )
     notes = [f"matched by order, names not looked at: {names[0]} is {order[0]}, {names[-1]} is {order[len(names) - 1]}"]
-    return {key: file.read(name) for name, key in zip(names, order, strict=False)}, notes
+    return {key: file.read_numbers(name) for name, key in zip(names, order, strict=False)}, notes
 
 
 def _by_name(
@@ -143,7 +144,7 @@ def _by_name(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Give the tensors by timm's names, and from which names these were made."""
     stripped = unwrap(names, order)
-    tensors = {new: file.read(name) for name, new in stripped.items()}
+    tensors = {new: file.read_numbers(name) for name, new in stripped.items()}
     family = find_family(tensors)
     if family is not None:
         if family.same_padding and not backbone.name.startswith(f"{PREFIX}tf_"):

@@ -47,6 +47,15 @@ class WeightFile:
     shapes: Mapping[str, tuple[int, ...]]
     read: Callable[[str], Tensor]
 
+    def read_numbers(self, name: str) -> Tensor:
+        """Give the tensor of a name; raises `UserError` where not all in it are numbers."""
+        tensor = self.read(name)
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError(
+                f"{self.path}: {name} holds NaN or infinity: the training of these weights failed; give others"
+            )
+        return tensor
+
     def name(self, key: str) -> str:
         """Give the name in the file of a weight of ours; the file need not hold it."""
         return key

@@ -63,7 +63,7 @@ def load(backbone: MOATBackbone, file: WeightFile) -> LoadReport:
 
     _check_shapes(names, targets, file)
     for key, target in targets.items():
-        tensor = file.read(names[key])
+        tensor = file.read_numbers(names[key])
         if not tensor.is_floating_point():
             raise UserError(f"{file.path}: {names[key]} holds {tensor.dtype}, not floating-point numbers")
         file.view(key, target).copy_(tensor)

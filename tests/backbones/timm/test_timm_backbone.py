@@ -97,6 +97,15 @@ def test_its_own_settings_are_passed_on() -> None:
         ("resnet18", {"in_chans": 3}, "'in_chans' is no setting"),
         ("resnet18", {"widht": 3}, "cannot be built with widht: 3: .*widht"),
         ("coatnet_nano_rw_224", {"depths": [1, 1]}, "cannot be built"),
+        ("coatnet_nano_rw_224", {"block_type": ["C", "C", "X", "T"]}, r"with block_type: .*: AssertionError"),
+        (
+            "coatnet_nano_rw_224",
+            {"depths": [1] * 4, "embed_dim": [16, 32, 64, 80]},
+            r"cannot be computed with .*80\]: shape",
+        ),
+        ("efficientformer_l1", {}, "takes images of one size alone"),
+        ("botnet26t_256", {}, r"one size alone \(at 96 x 160 px timm says: \w+\)"),
+        ("csatv2", {}, "timm does not say which of its convolutions takes the image"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(name: str, arguments: dict[str, Any], message: str) -> None:

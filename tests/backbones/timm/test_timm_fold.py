@@ -44,6 +44,16 @@ def test_the_maps_stay(name: str, left: int) -> None:
         assert torch.allclose(before, after, atol=1e-4 * before.abs().max())
 
 
+@torch.no_grad()
+def test_a_stem_that_rearranges_the_bands_folds() -> None:
+    backbone = shake(create_backbone("timm/tresnet_m", in_channels=4))
+    folded, image = deepcopy(backbone), torch.randn(1, 4, 64, 64)
+    folded.fold()
+    assert norms(folded) < norms(backbone)
+    for before, after in zip(backbone(image).values(), folded(image).values(), strict=True):
+        assert torch.allclose(before, after, atol=1e-4 * before.abs().max())
+
+
 class Mixed(nn.Module):
     """What folds, and what must not."""
 

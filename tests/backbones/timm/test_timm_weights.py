@@ -173,6 +173,15 @@ def test_what_does_not_fit_is_said_and_nothing_is_written(tmp_path: Path) -> Non
         load(tmp_path / "none.pth")
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    weights = whole()
+    weights["conv_stem.weight"][0, 0, 0, 0] = float("nan")
+    torch.save(weights, tmp_path / "w.pth")
+    for by_order in (False, True):
+        with pytest.raises(UserError, match=r"w.pth: conv_stem.weight holds NaN or infinity"):
+            load(tmp_path / "w.pth", by_order=by_order)
+
+
 def test_the_backbone_of_a_detector_of_ours(tmp_path: Path) -> None:
     config = find_config(f"timm/{SMALL}")
     model = build_model(config, 2)

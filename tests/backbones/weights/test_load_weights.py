@@ -185,6 +185,12 @@ def test_whole_numbers_are_no_weights(variables: dict[str, Tensor]) -> None:
     assert "moat/stem/conv_0/bias holds torch.int64" in refusal(variables)
 
 
+def test_weights_that_are_no_numbers_are_refused(variables: dict[str, Tensor]) -> None:
+    name = variable_name("stem.conv_0.weight")
+    variables[name] = torch.full_like(variables[name], torch.inf)
+    assert f"{name} holds NaN or infinity" in refusal(variables)
+
+
 @pytest.mark.parametrize("other", ["tiny_moat1", "moat1"])
 def test_another_variant_is_named(other: str) -> None:
     with torch.device("meta"):
