@@ -33,6 +33,7 @@ from moat_det.data.sizes.progressive import progressive_shape
 from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
+from moat_det.detector.memory import give_back_freed_memory
 from moat_det.engine.accumulation import Accumulation
 from moat_det.engine.average import set_decay
 from moat_det.engine.batch_plots import plot_batch
@@ -226,6 +227,7 @@ class Trainer(DetectionTrainer):
         for loader in (self.train_loader, self.test_loader):
             loader.close()
         self._clear_memory()
+        give_back_freed_memory()
         if self._saved:
             self._checkpoint = load_checkpoint(self.last)
         init_seeds(self.args.seed, deterministic=self.args.deterministic)

@@ -9,8 +9,10 @@ from typing import TypeVar
 
 import torch
 
+from moat_det.detector.memory import give_back_freed_memory
 from moat_det.engine.recovery.memory import is_out_of_memory
 from moat_det.errors import UserError
+from moat_det.messages import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,8 @@ class Passes:
                     raise
                 if self.images < 2:
                     raise UserError(
-                        "not even one image at a time fits into the memory: give a smaller --imgsz or --backbone"
+                        f"not even one image at a time fits into the memory ({one_line(error) or 'full'}): give a "
+                        "smaller --imgsz or --backbone"
                     ) from error
             # Out of the handler, since the error holds the tensors of the pass.
             self._halve()
@@ -55,6 +58,7 @@ class Passes:
     def _halve(self) -> None:
         before, self.images = self.images, self.images // 2
         gc.collect()
+        give_back_freed_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         logger.warning(

@@ -165,6 +165,7 @@ def test_what_is_no_lack_of_memory_ends_the_training(words: list[str], at_batch:
     with pytest.raises(RuntimeError, match="shapes differ"):
         cli.train([*words, "--debug"])
     assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))
     assert not is_out_of_memory(ValueError("out of memory"))
 
 

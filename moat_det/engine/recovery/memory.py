@@ -7,6 +7,7 @@ _SIGNS = (
     "can't allocate memory",  # torch's on the CPU
     "not enough memory",  # the same on Windows
     "could not create a memory object",  # oneDNN's
+    "could not create a primitive",  # the same, where the kernel itself found no room
 )
 
 
