@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import platform
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import psutil
 
 USABLE = 0.9
 """The share of it that a pass may need: the rest is for pictures that are read and drawn, and for other processes."""
-
-# Of `mallopt`, in glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGEST_KEPT = 2**30  # bytes of a block
 
 
 def free_memory() -> int:
@@ -28,23 +20,6 @@ def free_memory() -> int:
 def gigabytes(size: float) -> str:
     """Say a number of bytes."""
     return f"{size / 1e9:.3g} GB"
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Let this process keep the large blocks that it frees, for the next ones: until it ends they are its own.
-
-    glibc takes a block of more than 32 MB from the system each time, and the system clears its pages one by one as they
-    are written: with maps of that size a quarter of a training step in float32. It is for processes that train, as a
-    twentieth more memory may be taken. Nothing is changed with another C library, nor where the user has settled how
-    memory is allocated.
-    """
-    settled = "malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(name.startswith("MALLOC_") for name in os.environ)
-    if settled or platform.libc_ver()[0] != "glibc":
-        return
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)  # refused, and without effect, before glibc 2.35
-    mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 class ProcessMemory:

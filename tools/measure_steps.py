@@ -25,9 +25,9 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
 from moat_det import MOAT
+from moat_det.allocator import keep_freed_memory
 from moat_det.backbones.moat import layers
 from moat_det.backbones.timm import strided
-from moat_det.memory import keep_freed_memory
 from moat_det.progress import progress
 from tools.command import command, make_parser
 from tools.measuring import medians, run_tool

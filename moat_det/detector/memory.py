@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import weakref
 from copy import deepcopy
 from itertools import chain
@@ -21,14 +19,6 @@ from moat_det.memory import free_memory
 # tiny_moat0-p2 at 640 and 1280 px, in float32 and in bfloat16, over six passes.
 OVERHEAD = 12 * 2**20
 
-# Blocks of this many bytes go back to the system when they are freed (`give_back_freed_memory`).
-_GIVEN_BACK = 2**20
-
-# Of glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-
-_LIBC = ctypes.CDLL(None) if os.name == "posix" else None
-
 # Strides and the like, whose values decide what is computed.
 _SMALL = 64
 
@@ -38,7 +28,7 @@ def predict_memory(model: nn.Module, shape: tuple[int, int, int, int], dtype: to
 
     The model runs on tensors without content (torch's fake tensors), while the bytes of all that are alive are counted:
     whatever the backbone, its windows, its number format and its levels. It takes about half a second at any size.
-    On a CPU it holds where freed memory goes back to the system (see `give_back_freed_memory`). Images of less than
+    On a CPU it holds where freed memory goes back to the system (see `moat_det.allocator`). Images of less than
     about 500 x 500 pixels are predicted too high, by up to the `OVERHEAD`.
 
     Args:
@@ -56,20 +46,6 @@ def predict_memory(model: nn.Module, shape: tuple[int, int, int, int], dtype: to
     with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True), _LiveBytes() as count:
         model(torch.empty(shape, dtype=dtype, device=device))
     return count.peak + OVERHEAD
-
-
-def give_back_freed_memory() -> None:
-    """Have this process's allocator give large freed blocks back to the system at once, as far as it can be told.
-
-    glibc keeps freed blocks of up to 32 MiB for later ones; as those of a pass differ in size, many fit nowhere, and up
-    to twice the live memory stays taken. The system then clears every block anew, which made passes at 640 px
-    a quarter slower: so it is done only where memory is short.
-    """
-    if _LIBC is None or not hasattr(_LIBC, "gnu_get_libc_version"):
-        return
-    _LIBC.mallopt(_M_MMAP_THRESHOLD, _GIVEN_BACK)
-    _LIBC.mallopt(_M_TRIM_THRESHOLD, _GIVEN_BACK)
-    _LIBC.malloc_trim(0)
 
 
 class _LiveBytes(TorchDispatchMode):

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from moat_det.allocator import give_back_freed_memory
 from moat_det.data.sizes.policy import SizePolicy
 from moat_det.data.sizes.shape import round_up
 from moat_det.detector.base import BaseDetector
-from moat_det.detector.memory import available_memory, give_back_freed_memory, predict_memory
+from moat_det.detector.memory import available_memory, predict_memory
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
 from moat_det.memory import USABLE, gigabytes

@@ -20,6 +20,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.patches import override_configs
 from ultralytics.utils.torch_utils import init_seeds, unwrap_model
 
+from moat_det.allocator import give_back_freed_memory, keep_freed_memory
 from moat_det.checks.quick import quick_check
 from moat_det.data.augment import Preset
 from moat_det.data.config import DatasetConfig, check_channels, load_dataset
@@ -33,7 +34,6 @@ from moat_det.data.sizes.progressive import progressive_shape
 from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
-from moat_det.detector.memory import give_back_freed_memory
 from moat_det.engine.accumulation import Accumulation
 from moat_det.engine.average import set_decay
 from moat_det.engine.batch_plots import plot_batch
@@ -72,7 +72,6 @@ from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
-from moat_det.memory import keep_freed_memory
 from moat_det.run_folder import LOCK, claim_run, hold_run
 
 logger = logging.getLogger(__name__)

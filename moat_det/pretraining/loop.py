@@ -18,6 +18,7 @@ from torch import nn
 from tqdm import tqdm
 from ultralytics.utils.torch_utils import ModelEMA, init_seeds
 
+from moat_det.allocator import keep_freed_memory
 from moat_det.data.loader.loader import killed_workers_explained
 from moat_det.data.seeds import image_seed
 from moat_det.detector.precision import compute_dtype
@@ -30,7 +31,6 @@ from moat_det.engine.recovery.signals import Signals
 from moat_det.engine.recovery.steps import IN_A_ROW, gradients_are_numbers, mend_statistics
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_csv, claim_folder
-from moat_det.memory import keep_freed_memory
 from moat_det.paths import PROJECT
 from moat_det.pretraining.checkpoint import BackboneCheckpoint, load_backbone_checkpoint
 from moat_det.pretraining.options import LoopOptions, RunPlace

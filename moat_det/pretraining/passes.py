@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from moat_det.detector.memory import give_back_freed_memory
+from moat_det.allocator import give_back_freed_memory
 from moat_det.engine.recovery.memory import is_out_of_memory
 from moat_det.errors import UserError
 from moat_det.messages import one_line

@@ -21,7 +21,8 @@ MEASURE = """
 import torch
 import moat_det.offline
 from moat_det.detector.build import build_model, find_config
-from moat_det.detector.memory import give_back_freed_memory, predict_memory
+from moat_det.allocator import give_back_freed_memory
+from moat_det.detector.memory import predict_memory
 
 def status(name):
     return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1]) * 1024

@@ -12,7 +12,7 @@ import pytest
 _COUNT = """
 import resource, sys
 import torch
-from moat_det.memory import keep_freed_memory
+from moat_det.allocator import keep_freed_memory
 
 if sys.argv[1] == "keep":
     keep_freed_memory()
