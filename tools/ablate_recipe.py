@@ -35,7 +35,7 @@ from tools.paired import Effect, records, spread, table
 
 FACTORS = (
     *("lr0=0.002", "lr0=0.0005", "augmentation=surface", "augmentation=light", "augmentation=none", "mosaic=0"),
-    *("close_mosaic=0", "copy_paste=0.3", "loss_normalizer_momentum=0.9", "progressive=0.5", "ema=0", "ema_tau=200"),
+    *("close_mosaic=0", "copy_paste=0.3", "progressive=0.5", "ema=0", "ema_tau=200"),
     *("window=7", "backbone.position_embedding=false"),
     *("neck.channels=[64, 128, 192]", "neck.channels=[128, 256, 384]", "neck.depth=2", "head.reach=null"),
     *("assigner.topk=5", "assigner.topk=13", "assigner.alpha=1.0", "assigner.beta=3.0"),

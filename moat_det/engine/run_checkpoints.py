@@ -93,7 +93,6 @@ def _checkpoint(
             "updates": trainer.ema.updates,
             "optimizer": trainer.optimizer.state_dict(),
             "accumulation": trainer.accumulation.state(model),
-            "loss_normalizer": trainer.normalizer.state(),
             "best_fitness": trainer.best_fitness,
             "stopper": {
                 "best_fitness": trainer.stopper.best_fitness,
@@ -207,7 +206,6 @@ def restore(trainer: BaseTrainer, checkpoint: Checkpoint) -> None:
     assert state is not None
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.accumulation.resume(state.get("accumulation", {}))
-    trainer.normalizer.resume(state.get("loss_normalizer"))
     trainer.ema = ModelEMA(trainer.model)  # the old one holds tensors made for inference
     trainer.ema.ema.load_state_dict(checkpoint.weights)
     trainer.ema.updates = state["updates"]

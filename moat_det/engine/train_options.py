@@ -45,8 +45,6 @@ class TrainOptions:
             by the middle of the training (see `progressive_shape`).
         ema: Decay of the average of the weights, in [0, 1); 0 is off.
         ema_tau: Steps over which the decay rises to `ema`, above 0: after as many it is at 63 % of it.
-        loss_normalizer_momentum: Share that a running mean of the target scores keeps at a batch, in [0, 1), by which
-            its losses are divided; 0 divides by the batch's own (see `LossNormalizer`).
         good_parts: The share of images without objects in an epoch, in [0, 1); None for that of the data, at most a
             half (see `GoodParts`).
         rare_classes: The share of the images with objects below which a class is rare, in [0, 1]: images that have it
@@ -92,9 +90,6 @@ class TrainOptions:
     )
     ema: float = option(0.9999, "decay of the average of the weights that is measured and saved; 0 is off")
     ema_tau: float = option(2000.0, "steps over which that decay rises: after as many it is at 63 % of --ema")
-    loss_normalizer_momentum: float = option(
-        0.0, "divide a batch's loss by a running mean of the batches' target scores, e.g. 0.9; 0: by its own"
-    )
     good_parts: float | None = option(
         None, "share of good parts, images without a box, in an epoch, 0 to below 1 (default: the data's, at most 0.5)"
     )
@@ -106,9 +101,6 @@ class TrainOptions:
         """Check the values."""
         if self.good_parts is not None and not 0 <= self.good_parts < 1:
             raise UserError(f"--good-parts {self.good_parts}: must be a share, from 0 to below 1")
-        momentum = self.loss_normalizer_momentum
-        if not isinstance(momentum, (int, float)) or not 0 <= momentum < 1:
-            raise UserError(f"--loss-normalizer-momentum {momentum}: must be a share, from 0 (off) to below 1")
         if not isinstance(self.rare_classes, (int, float)) or not 0 <= self.rare_classes <= 1:
             raise UserError(f"--rare-classes {self.rare_classes}: must be a share, from 0 (off) to 1")
         if not isinstance(self.progressive, (int, float)) or not 0 < self.progressive <= 1:

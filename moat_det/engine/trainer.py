@@ -49,7 +49,6 @@ from moat_det.engine.fastest_format import WORTH_IT, trains_faster_reduced
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.loggers import Loggers
-from moat_det.engine.loss_normalizer import LossNormalizer
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.quiet import will_draw
 from moat_det.engine.recovery.disk import when_there_is_room
@@ -87,7 +86,6 @@ class Trainer(DetectionTrainer):
         resume: Whether a run goes on.
         accumulation: After which batches the optimizer steps.
         position: How far the epoch is.
-        normalizer: What a batch's losses are divided by, where that is a running mean.
         data_identity: What tells the data from other data, by split, as `SplitIndex.identity` gives it.
         group: The processes that train together.
 
@@ -148,7 +146,6 @@ class Trainer(DetectionTrainer):
             options = options_of(self._checkpoint)
         assert options is not None, "a new training needs options"
         self._options = options
-        self.normalizer = LossNormalizer(options.loss_normalizer_momentum)
         if not self.resume and self.group.leads:
             options.save(self.save_dir / "options.yaml")
         self._loggers = Loggers(self, options.log if self.group.leads else [])
@@ -450,9 +447,6 @@ class Trainer(DetectionTrainer):
         self._share = ShareOfBatches(model)
         if self.group.size > 1 and getattr(model, "criterion", None) is None:  # after the class weights are known
             model.criterion = share_loss(model.init_criterion(), self.group)
-        if self._options.loss_normalizer_momentum and not model.engine_recipe:
-            model.criterion = getattr(model, "criterion", None) or model.init_criterion()
-            self.normalizer.attach(model.criterion, self.group)
         seed = int(np.random.SeedSequence([self.args.seed, self.epoch]).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)

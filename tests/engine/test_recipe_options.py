@@ -71,7 +71,6 @@ def test_without_an_average_the_weights_are_measured_as_they_are(
         ("progressive", 0, "above 0 and at most 1"),
         ("progressive", 1.5, "above 0 and at most 1"),
         ("rare_classes", 1.5, "to 1"),
-        ("loss_normalizer_momentum", 1, "to below 1"),
         ("ema", 1, "to below 1"),
         ("ema_tau", 0, "steps above 0"),
     ],

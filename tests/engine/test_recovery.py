@@ -200,7 +200,7 @@ def test_what_waiting_does_not_help_ends(code: int, free: int, tmp_path: Path, m
 
 
 MORE = ("--nbs", "16", "--multi-scale", "0.5", "--rect")
-GROWING = ("--progressive", "0.5", "--ema", "0.99", "--ema-tau", "3", "--loss-normalizer-momentum", "0.9")
+GROWING = ("--progressive", "0.5", "--ema", "0.99", "--ema-tau", "3")
 
 
 @pytest.fixture(scope="module")
