@@ -25,8 +25,8 @@ def keep_freed_memory() -> None:
     settled = "malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(name.startswith("MALLOC_") for name in os.environ)
     if _LIBC is None or not hasattr(_LIBC, "gnu_get_libc_version") or settled:
         return
-    _LIBC.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)  # refused, and without effect, before glibc 2.35
-    _LIBC.mallopt(_M_TRIM_THRESHOLD, -1)
+    if _LIBC.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT):  # refused before glibc 2.35
+        _LIBC.mallopt(_M_TRIM_THRESHOLD, -1)  # alone it would hold the other threshold where it is
 
 
 def give_back_freed_memory() -> None:

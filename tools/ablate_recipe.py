@@ -44,7 +44,8 @@ FACTORS = (
 )
 """What is changed unless the user names others, in this order; the values suit a tiny backbone."""
 
-_LAST_EPOCH = {"val": False, "patience": 0, "plots": False, "verbose": False}
+# No epoch is chosen, and no format by the clock: what is compared differs in one thing.
+_LAST_EPOCH = {"val": False, "patience": 0, "plots": False, "verbose": False, "amp": "bf16"}
 
 
 @dataclass(frozen=True)

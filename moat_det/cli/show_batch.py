@@ -58,7 +58,7 @@ COMMAND = Command(
     check=train.COMMAND.check,
     options=(PictureOptions, *train.COMMAND.options),
     about="It takes the options of moat train, and draws the batch that the training with these options begins an "
-    "epoch with. (--multi-scale, which resizes whole batches later, is not drawn.)",
+    "epoch with. (--multi-scale and --progressive, which resize whole batches later, are not drawn.)",
     usage="--data DATA --out FILE [--epoch 0,1,99] [--columns N] [--augmentation surface --copy-paste 0.5 ...]",
     examples=("show-batch --data defects.yaml --augmentation surface --copy-paste 0.5 --out batch.jpg",),
     engine=replace(train.ENGINE, without="resume"),

@@ -97,7 +97,8 @@ def _run(arguments: Arguments) -> int:
     model = take_model(arguments) or DEFAULT_BACKBONE
     if is_peer(find_config(model)):
         raise UserError(f"--model {model}: moat tune is for models on a backbone, not for the engine's own")
-    given = {**arguments.engine, **arguments.own}
+    # No format by the clock: trials differ in what is searched alone.
+    given = {"amp": "bf16", **arguments.engine, **arguments.own}
     parameters = read_space(options.space or default_space(), given, _NOT_SEARCHED)
     options.out.mkdir(parents=True, exist_ok=True)
     out = options.out.resolve()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import BboxLoss, v8DetectionLoss
 from ultralytics.utils.metrics import bbox_iou
@@ -80,8 +80,14 @@ class DetectionLoss(v8DetectionLoss):
     def __init__(self, model: DetectionModel) -> None:
         super().__init__(model, tal_topk=model.assigner.topk)
         self.assigner.alpha, self.assigner.beta = model.assigner.alpha, model.assigner.beta
+        self.assigner.register_forward_pre_hook(self._take_at_most_all)
+        self._topk: int = model.assigner.topk
         self.scale: DistanceScale = model.head.scale
         self.bbox_loss = BoxLoss(self.reg_max, self.scale).to(self.device)
+
+    def _take_at_most_all(self, assigner: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Let the assigner take all points where a small image has fewer than its `topk`; scores are (B, A, nc)."""
+        self.assigner.topk = self.assigner.topk2 = min(self._topk, inputs[0].shape[1])
 
     def bbox_decode(self, anchor_points: Tensor, pred_dist: Tensor) -> Tensor:
         """Make boxes (B, A, 4), x1, y1, x2, y2 in strides, of raw outputs (B, A, 4 * reg_max)."""

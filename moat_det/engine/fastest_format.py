@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
+
+from moat_det.engine.batch_statistics import follow_steps
 
 WORTH_IT = 2000
 """Images that a training takes altogether, from which on the measurement costs it less than a fiftieth."""
@@ -28,12 +30,14 @@ def trains_faster_reduced(model: Any, shape: tuple[int, int, int], images: int) 
     Args:
         model: On the CPU, with a reduced `dtype`.
         shape: Bands, height and width of the images; the sides are multiples of its largest stride.
-        images: Of a batch; a step is timed with four of them at most.
+        images: Of a batch, in this process; a step is timed with four of them at most.
 
     Returns:
         Whether to keep the format, and the words for it.
     """
     reduced, timed = model.dtype, copy.deepcopy(model).train()
+    norms = [module for module in timed.modules() if isinstance(module, nn.BatchNorm2d)]
+    follow_steps(norms, min(images, _IMAGES), norms)  # too few images have no statistics
     taken: dict[torch.dtype, list[float]] = {reduced: [], torch.float32: []}
     with torch.random.fork_rng(devices=[]):  # the training draws what it would have drawn
         x = torch.rand(min(images, _IMAGES), *shape)

@@ -70,6 +70,7 @@ class MemoryCheck:
             needed = self._predict(shape, dtype)
             if needed * MOST_KEPT > free and self._device.type == "cpu":
                 give_back_freed_memory()
+                free = int(USABLE * available_memory(self._device))
             if needed > free:
                 window = self._windows.window
                 ways = " or ".join(self._ways_out(shape, dtype, needed, free, sizes))

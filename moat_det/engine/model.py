@@ -178,7 +178,8 @@ class MOAT(Model):
             overrides["data"] = lasting_source(overrides["data"], data)
             check_classes(overrides.get("classes"), data["names"])
             own["shape"] = take_training_shape(overrides, data, stride=max(int(self.model.stride.max()), 32))
-            own["mixed"] = is_mixed(overrides.get("amp", DEFAULT_CFG.amp))
+            amp = overrides.get("amp", DEFAULT_CFG.amp)
+            own |= {"mixed": is_mixed(amp), "choose_format": amp is True}
         options = None if resume else self._train_options(own, nbs_given="nbs" in kwargs)
         if resume and own:
             logger.warning(f"a resumed run keeps its own {', '.join(own)}; start a new run to change them")

@@ -38,6 +38,7 @@ class TrainOptions:
             engine's augmentations alone.
         mixed: Compute in 16 bits where the device does so in hardware. The engine's own mixed precision is float16,
             with a downloaded model as its test, and stays off; ours lives in the detector.
+        choose_format: Measure at the start whether a CPU trains the model faster in 16 bits; in float32 where not.
         sync_bn: Take the batch norms' statistics of the whole batch where several processes share it.
         save_minutes: Also write `last.pt` amid an epoch, where it is older than so many minutes; 0 is off.
         log: Loggers by name (see `engine.loggers`).
@@ -75,6 +76,7 @@ class TrainOptions:
         None, "what is done to training images: none, light, surface, board, or a YAML", takes="str"
     )
     mixed: bool = True
+    choose_format: bool = False
     sync_bn: bool = option(False, "take batch statistics of the images of all processes, where several train")
     save_minutes: float = option(
         15.0, "also write last.pt amid an epoch, where it is older than so many minutes; 0 is off"

@@ -395,12 +395,11 @@ class Trainer(DetectionTrainer):
         """Go on in float32 where a CPU trains this model faster so; a resumed run keeps what was chosen."""
         model, images = unwrap_model(self.model), len(self.train_loader.dataset) * self.epochs
         reduced = not model.engine_recipe and model.dtype != torch.float32
-        if not reduced or self.device.type != "cpu" or images < WORTH_IT:
+        if not (reduced and self._options.choose_format) or self.device.type != "cpu" or images < WORTH_IT:
             return
         shape = (self.data["channels"], *self._shape)
-        keeps, words = self.group.share(
-            trains_faster_reduced(model, shape, self.batch_size) if self.group.leads else (True, "")
-        )
+        # Each process measures, since norms that share their statistics wait for one another; the first one's counts.
+        keeps, words = self.group.share(trains_faster_reduced(model, shape, self.batch_size // self.group.size))
         logger.info(words)
         if not keeps:
             self._options = replace(self._options, mixed=False)

@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 
 from moat_det.allocator import give_back_freed_memory
+from moat_det.engine.batch_statistics import MIN_IMAGES_FOR_BATCH_STATISTICS
 from moat_det.engine.recovery.memory import is_out_of_memory
 from moat_det.errors import UserError
 from moat_det.messages import one_line
@@ -64,4 +65,9 @@ class Passes:
         logger.warning(
             f"Out of memory with passes of {before} images: from here on they are of {self.images}, and a step comes "
             "after as many images as before"
+            + (
+                ""
+                if self.images >= MIN_IMAGES_FOR_BATCH_STATISTICS
+                else "; so few have no batch statistics of their own, those that the norms have by now are kept"
+            )
         )

@@ -140,7 +140,7 @@ def test_as_many_points_learn_an_object_as_the_configuration_says() -> None:
     torch.manual_seed(0)
     preds = raw_outputs(1, 64, 64)
     counts = {}
-    for topk in (3, 10):
+    for topk in (3, 10, 1000):  # of 64 points in it and 84 in all
         config = {"backbone": "tiny_moat0", "neck": {"channels": [16, 16, 16]}, "assigner": {"topk": topk, "beta": 1}}
         model = build_model(config, nc=2)
         model.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
@@ -150,4 +150,4 @@ def test_as_many_points_learn_an_object_as_the_configuration_says() -> None:
         criterion.assigner.register_forward_hook(lambda module, inputs, found, masks=masks: masks.append(found[3]))
         criterion(preds, one_box(64, 64, (0, 0, 64, 64)))
         counts[topk] = int(masks[0].sum())
-    assert counts == {3: 3, 10: 10}
+    assert counts == {3: 3, 10: 10, 1000: 64 + 16 + 4}

@@ -15,6 +15,7 @@ from moat_det import MOAT
 from moat_det.detector import precision
 from moat_det.engine import trainer
 from moat_det.engine.checkpoint import load_checkpoint
+from moat_det.engine.device import is_mixed
 from moat_det.engine.fastest_format import trains_faster_reduced
 
 
@@ -94,3 +95,20 @@ def test_a_short_training_is_not_measured(
     MOAT(str(model_yaml)).train(
         data=str(demo), imgsz=64, epochs=1, batch=8, project=str(tmp_path), plots=False, workers=0
     )
+
+
+def test_a_format_that_is_asked_for_is_not_measured(
+    demo: Path, model_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "cpu_computes_bfloat16", lambda: True)
+    monkeypatch.setattr(trainer, "WORTH_IT", 1)
+    monkeypatch.setattr(trainer, "trains_faster_reduced", lambda *_: pytest.fail("measured"))
+    words = {"data": str(demo), "imgsz": 64, "epochs": 1, "batch": 8, "plots": False, "workers": 0, "val": False}
+    MOAT(str(model_yaml)).train(**words, project=str(tmp_path), amp="bf16")
+    assert is_mixed(load_checkpoint(tmp_path / "train" / "weights" / "last.pt").args["amp"])
+
+
+def test_one_image_of_one_cell_is_measured_without_its_statistics() -> None:
+    clock = _Clock()
+    model = _Timed(clock, {torch.bfloat16: 1.0, torch.float32: 2.0})
+    assert trains_faster_reduced(model, (2, 1, 1), 1)[1].startswith("trained in ")

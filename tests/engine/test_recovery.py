@@ -166,6 +166,7 @@ def test_what_is_no_lack_of_memory_ends_the_training(words: list[str], at_batch:
         cli.train([*words, "--debug"])
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("could not create a primitive"))
+    assert not is_out_of_memory(RuntimeError("could not create a primitive descriptor for a convolution"))
     assert not is_out_of_memory(ValueError("out of memory"))
 
 

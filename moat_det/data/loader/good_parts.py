@@ -40,6 +40,7 @@ class GoodParts:
         self.good, factors = len(self._good), repeat_factors(labels, rare)
         self.repeats: np.ndarray | None = factors if factors.max() > 1 else None
         self.with_objects = repeated_length(factors[self._others])
+        self._often = factors[self._others].cumsum().tolist()
         share = min(self.good / len(labels), MOST_GOOD) if share is None else share
         self.drawn = min(self.good, round(self.with_objects * share / (1 - share)))
 
@@ -71,7 +72,7 @@ class GoodParts:
         good = random.random() * len(self) < self.drawn
         if good or self.repeats is None:
             return int(random.choice(self._good if good else self._others))
-        return int(random.choices(self._others, self.repeats[self._others].tolist())[0])
+        return int(random.choices(self._others, cum_weights=self._often)[0])
 
     def _turn(self, epoch: int) -> np.ndarray:
         """Give the good parts whose turn it is, of one round through all of them after another."""

@@ -7,12 +7,15 @@ _SIGNS = (
     "can't allocate memory",  # torch's on the CPU
     "not enough memory",  # the same on Windows
     "could not create a memory object",  # oneDNN's
-    "could not create a primitive",  # the same, where the kernel itself found no room
 )
+
+# oneDNN's, where a kernel found no room; more words behind it say what it has no kernel for.
+_WHOLE = "could not create a primitive"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that there was no memory for the tensors of a batch."""
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+        isinstance(error, RuntimeError)
+        and (str(error).strip().lower() == _WHOLE or any(sign in str(error).lower() for sign in _SIGNS))
     )

@@ -26,8 +26,10 @@ class Stopped(Exception):
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 240  # processes that wait for one another would wait for half an hour
     while not path.is_file():
         assert process.poll() is None
+        assert time.monotonic() < end
         time.sleep(0.1)
 
 
