@@ -201,6 +201,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parse(argv)
     if not 0 < args.share <= 1:
         raise UserError(f"--share {args.share}: must be above 0 and at most 1")
+    for name in ("imgsz", "epochs", "batch"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name} {getattr(args, name)}: must be 1 or more")
     factors = [read_factor(text) for text in args.factors]
     for factor in factors:
         factor.config_of(args.model)  # a mistake in the last one shall not wait for the others

@@ -28,6 +28,8 @@ from moat_det import MOAT
 from moat_det.allocator import keep_freed_memory
 from moat_det.backbones.moat import layers
 from moat_det.backbones.timm import strided
+from moat_det.detector.build import find_config
+from moat_det.errors import UserError
 from moat_det.progress import progress
 from tools.command import command, make_parser
 from tools.measuring import medians, run_tool
@@ -158,6 +160,17 @@ def _beside(count: int) -> Iterator[None]:
             process.wait()
 
 
+def _check(words: argparse.Namespace) -> None:
+    """Refuse what a measurement could not run with, before the first one starts."""
+    for model in words.models:
+        find_config(model)
+    if words.imgsz < 32 or words.imgsz % 32:
+        raise UserError(f"--imgsz {words.imgsz}: must be a multiple of 32")
+    for name, least in {"batch": 2, "steps": 1, "turns": 1, "beside": 0}.items():
+        if getattr(words, name) < least:
+            raise UserError(f"--{name} {getattr(words, name)}: must be {least} or more")
+
+
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a table in Markdown."""
@@ -175,6 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         job = json.loads(words.job)
         print(json.dumps(time_steps(Setting(**job["setting"]), job["imgsz"], job["batch"], job["steps"])))
         return 0
+    _check(words)
     cores = os.cpu_count() or 1
     settings = [
         setting

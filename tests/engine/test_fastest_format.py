@@ -86,25 +86,15 @@ def test_a_training_takes_what_was_chosen_and_its_checkpoints_say_so(
     assert load_checkpoint(tmp_path / "train" / "weights" / "last.pt").args["amp"] is False
 
 
-def test_a_short_training_is_not_measured(
-    demo: Path, model_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("worth_it", "amp"), [(25, True), (1, "bf16")], ids=["too short", "asked for"])
+def test_a_short_training_and_one_in_a_given_format_are_not_measured(
+    worth_it: int, amp: bool | str, demo: Path, model_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "cpu_computes_bfloat16", lambda: True)
-    monkeypatch.setattr(trainer, "WORTH_IT", 25)
-    monkeypatch.setattr(trainer, "trains_faster_reduced", lambda *_: pytest.fail("measured"))
-    MOAT(str(model_yaml)).train(
-        data=str(demo), imgsz=64, epochs=1, batch=8, project=str(tmp_path), plots=False, workers=0
-    )
-
-
-def test_a_format_that_is_asked_for_is_not_measured(
-    demo: Path, model_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(precision, "cpu_computes_bfloat16", lambda: True)
-    monkeypatch.setattr(trainer, "WORTH_IT", 1)
+    monkeypatch.setattr(trainer, "WORTH_IT", worth_it)
     monkeypatch.setattr(trainer, "trains_faster_reduced", lambda *_: pytest.fail("measured"))
     words = {"data": str(demo), "imgsz": 64, "epochs": 1, "batch": 8, "plots": False, "workers": 0, "val": False}
-    MOAT(str(model_yaml)).train(**words, project=str(tmp_path), amp="bf16")
+    MOAT(str(model_yaml)).train(**words, project=str(tmp_path), amp=amp)
     assert is_mixed(load_checkpoint(tmp_path / "train" / "weights" / "last.pt").args["amp"])
 
 

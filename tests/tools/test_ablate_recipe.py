@@ -148,3 +148,15 @@ def test_what_is_no_change_is_refused(tool: ModuleType, text: str, message: str)
     with pytest.raises(UserError, match="--factors") as caught:
         tool.read_factor(text).config_of("tiny_moat0")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--epochs", "0"), ("--imgsz", "-64"), ("--batch", "0"), ("--share", "2")]
+)
+def test_what_no_training_can_take_is_refused_before_the_first(
+    tool: ModuleType, option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {"--data": "demo", "--imgsz": "64", "--epochs": "1", "--out": str(tmp_path / "out"), option: value}
+    assert tool.main([word for pair in words.items() for word in pair]) == 2
+    assert f"{option} {value}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -38,3 +38,14 @@ def test_a_setting_is_what_is_computed(tool: ModuleType, changed: dict[str, str]
     assert taken["wall"] > 0
     assert {last for last, _ in seen} == {"layout" not in changed}
     assert {"StridedDepthwise" in name for _, name in seen} == {"gradient" not in changed}
+
+
+@pytest.mark.parametrize("words", [["--models", "nope"], ["--imgsz", "50"], ["--batch", "0"], ["--turns", "0"]])
+def test_what_cannot_be_measured_is_refused_at_once(
+    tool: ModuleType, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tool, "run_tool", lambda *_, **__: pytest.fail("measured"))
+    assert tool.main(words) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert words[1] in said[0]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,7 @@ def make_sets(sources: Sequence[str], out: Path, group: str | None = None, seed:
         UserError: A dataset is not in order, or cannot be split.
     """
     found = []
-    for source, name in zip(sources, distinct_names([_name(source) for source in sources]), strict=True):
-        data = load_dataset(dataset_source(source))
+    for name, data in _load(sources):
         if "test" in data:
             made = _describe(name, load_dataset(data["yaml_file"], "test"), "test")
         else:
@@ -100,8 +100,8 @@ def split_training(source: str, folder: Path, share: float, group: str | None = 
     Raises:
         UserError: The dataset is not in order, or cannot be split.
     """
-    name = distinct_names([_name(source)])[0]
-    return _split(name, load_dataset(dataset_source(source)), folder / name, group, seed, share)
+    ((name, data),) = _load([source])
+    return _split(name, data, folder / name, group, seed, share)
 
 
 def take_shares(
@@ -120,12 +120,16 @@ def take_shares(
         UserError: A dataset is not in order, or cannot be split.
     """
     found = []
-    for source, name in zip(sources, distinct_names([_name(source) for source in sources]), strict=True):
-        data = load_dataset(dataset_source(source))
-        images, chosen = _choose(data, share, group, seed)
-        part = [image for image, is_in in zip(images, chosen, strict=True) if is_in]
-        found.append(_write(name, data, out / name, {"train": part}, ["val", "test"]))
+    for name, data in _load(sources):
+        train, chosen = _choose(data, share, group, seed)
+        found.append(_write(name, data, out / name, train, {"train": chosen}, ["val", "test"]))
     return found
+
+
+def _load(sources: Sequence[str]) -> Iterator[tuple[str, DatasetConfig]]:
+    """Give the name and the content of each dataset."""
+    for source, name in zip(sources, distinct_names([_name(source) for source in sources]), strict=True):
+        yield name, load_dataset(dataset_source(source))
 
 
 def _name(source: str) -> str:
@@ -135,31 +139,32 @@ def _name(source: str) -> str:
 
 def _split(name: str, data: DatasetConfig, folder: Path, group: str | None, seed: int, share: float) -> BenchSet:
     """Cut the choosing part off `train`, and write lists of the two parts and a YAML."""
-    images, chosen = _choose(data, 1 - share, group, seed)
-    parts = {
-        "train": [image for image, is_train in zip(images, chosen, strict=True) if is_train],
-        "val": [image for image, is_train in zip(images, chosen, strict=True) if not is_train],
-    }
-    return _write(name, data, folder, parts, ["test"])
+    train, chosen = _choose(data, 1 - share, group, seed)
+    return _write(name, data, folder, train, {"train": chosen, "val": [not is_train for is_train in chosen]}, ["test"])
 
 
-def _choose(data: DatasetConfig, share: float, group: str | None, seed: int) -> tuple[list[LabelledImage], list[bool]]:
+def _choose(data: DatasetConfig, share: float, group: str | None, seed: int) -> tuple[SplitIndex, list[bool]]:
     """Give the training images, and which of them are in a share of them."""
     index = _index(data, "train")
     index.report.log("train: ")
-    images = list(index.images())
     if share == 1:
-        return images, [True] * len(images)
-    names = [image.path if group is None else os.path.basename(image.path) for image in images]
-    return images, choose_train(names, share, group, seed)
+        return index, [True] * len(index.paths)
+    names = [path if group is None else os.path.basename(path) for path in index.paths]
+    return index, choose_train(names, share, group, seed)
 
 
 def _write(
-    name: str, data: DatasetConfig, folder: Path, parts: Mapping[str, Sequence[LabelledImage]], own: Sequence[str]
+    name: str,
+    data: DatasetConfig,
+    folder: Path,
+    train: SplitIndex,
+    chosen: Mapping[str, Sequence[bool]],
+    own: Sequence[str],
 ) -> BenchSet:
-    """Write lists of parts of `train`, and a YAML; the splits named in `own` are the data's `val`."""
-    yolo = _index(data, "train").formats == ["yolo"]
-    content = _lists(folder, parts) if yolo else _jsons(folder, parts, data["names"])
+    """Write lists of what is chosen of `train` for each part, and a YAML; the splits in `own` are the data's `val`."""
+    images = list(train.images())
+    parts = {part: list(compress(images, which)) for part, which in chosen.items()}
+    content = _lists(folder, parts) if train.formats == ["yolo"] else _jsons(folder, parts, data["names"])
     paths = split_paths(data, "val")
     content |= {split: list(paths) for split in own}
     if roots := [root for path in paths if (root := data.get("image_roots", {}).get(path))]:
