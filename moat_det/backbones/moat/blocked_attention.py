@@ -13,7 +13,13 @@ the size of queries times keys but the block at hand.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import os
+import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -21,25 +27,41 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import register_flop_formula, sdpa_flop_count
 
-FORWARD_BYTES = 32 << 20
-"""Logits of a row of queries that the forward pass takes at once. The kernel never holds them, but the strips are twice
-as large. Four heads fit whole up to 128 x 128 cells; of 256 x 256, 128 columns of one head, enough to do for a few
-cores."""
 
-BACKWARD_BYTES = 2 << 20
-"""Logits that the backward pass holds at once. It goes through them about six times: they should stay in the cache."""
+@dataclass(frozen=True)
+class _Budgets:
+    """Bytes of float32 logits that are taken at once.
 
-COPIED_BYTES = 1 << 20
-"""The bias that is copied at once, of as many rows of queries. On a CPU it is that of small windows, all of it, which
-all images share; a larger one is read where it lies in the strips, without a copy."""
+    Attributes:
+        forward: Of a row of queries. The kernel never holds them, but the strips are twice as large.
+        backward: Held at once in the backward pass, which goes through them about six times.
+        copied: Of which the bias is copied, that of as many rows of queries.
+    """
+
+    forward: int
+    backward: int
+    copied: int
 
 
-def _parts(heads: int, h: int, w: int, budget: int) -> Iterator[tuple[slice, slice, list[slice]]]:
+# Forward, four heads fit whole up to 128 x 128 cells; of 256 x 256, 128 columns of one head, enough to do for a few
+# cores. Backward they should stay in the cache. The bias of small windows is copied, all of it, which all images share;
+# a larger one is read where it lies in the strips.
+_CPU = _Budgets(forward=32 << 20, backward=2 << 20, copied=1 << 20)
+
+# A GPU's kernels want much to do; all copy the bias. 256 x 256 cells took 2 seconds with the budgets of a CPU, 0.3 so.
+_GPU = _Budgets(forward=256 << 20, backward=256 << 20, copied=256 << 20)
+
+
+def _budgets(device: torch.device) -> _Budgets:
+    return _CPU if device.type == "cpu" else _GPU
+
+
+def _parts(heads: int, h: int, w: int, budget: int, copied: int) -> Iterator[tuple[slice, slice, list[slice]]]:
     """Give heads, columns, and blocks of their rows to take at a time, so that float32 logits fit the budget."""
     query = h * w * 4
     columns = min(w, max(1, budget // query))
     together = min(heads, max(1, budget // (query * columns)))
-    rows = max(1, min(budget, COPIED_BYTES) // (query * columns * together))
+    rows = max(1, min(budget, copied) // (query * columns * together))
     blocks = [slice(top, min(top + rows, h)) for top in range(0, h, rows)]
     for head in range(0, heads, together):
         for left in range(0, w, columns):
@@ -71,10 +93,12 @@ def blocked_attention(
     table: torch.Tensor,
     rows: int,
     columns: int,
-    forward_bytes: int = FORWARD_BYTES,
-    backward_bytes: int = BACKWARD_BYTES,
+    forward_bytes: int | None = None,
+    backward_bytes: int | None = None,
 ) -> torch.Tensor:
     """Attend within maps of rows x columns cells; an operator of its own, so that `torch.compile` leaves it whole.
+
+    On a GPU it is one kernel where that can be built (see `fused_attention`).
 
     Args:
         q: Queries (B, N, rows * columns, K), not yet scaled by K ** -0.5; keys and values alike.
@@ -83,19 +107,23 @@ def blocked_attention(
         table: Bias (N, 2 * rows - 1, 2 * columns - 1) by key minus query.
         rows: Rows of the map.
         columns: Columns of the map.
-        forward_bytes: See `FORWARD_BYTES`; at least one query of one head is taken.
-        backward_bytes: See `BACKWARD_BYTES`.
+        forward_bytes: Float32 logits of a row of queries that are taken at once, at least one query of one head; None
+            for as many as suit the device.
+        backward_bytes: Those that the backward pass holds at once.
 
     Returns:
         (B, N, rows * columns, K) in the memory layout of q.
     """
+    if (kernels := _kernels(q)) is not None:
+        return kernels.fused_attention(q, k, v, table, rows, columns)
     h, w = rows, columns
+    budgets = _budgets(q.device)
     out = torch.empty_like(q)
     queries, results = q.unflatten(2, (h, w)), out.unflatten(2, (h, w))
     # The CPU's kernel takes a float32 bias with bfloat16 queries, which is more exact; those of GPUs do not.
     dtype = torch.promote_types(q.dtype, torch.float32) if q.device.type == "cpu" else q.dtype
     with torch.autocast(q.device.type, enabled=False):  # it would round the bias
-        for heads, cols, blocks in _parts(q.shape[1], h, w, forward_bytes):
+        for heads, cols, blocks in _parts(q.shape[1], h, w, forward_bytes or budgets.forward, budgets.copied):
             strips = _strips(table[heads], w, cols).to(dtype)
             if _reads_views(q.device) and len(blocks) > 1:
                 for image in range(len(q)):
@@ -112,6 +140,22 @@ def blocked_attention(
                     del bias, attended
             del strips  # before the next are made
     return out
+
+
+def _kernels(q: Tensor) -> ModuleType | None:
+    """Give the module of the kernels that take these queries; None on a CPU, and where they cannot be built."""
+    if not q.is_cuda or not _builds_kernels():
+        return None
+    from moat_det.backbones.moat import fused_attention  # which needs triton
+
+    return fused_attention if fused_attention.is_fusible(q) else None
+
+
+@functools.cache
+def _builds_kernels() -> bool:
+    """Whether triton is there, which comes with torch on Linux, and the C compiler that it calls."""
+    found = importlib.util.find_spec("triton") is not None
+    return found and any(map(shutil.which, (os.environ.get("CC") or "gcc", "gcc", "clang")))
 
 
 def _reads_views(device: torch.device) -> bool:
@@ -140,10 +184,14 @@ def blocked_attention_backward(
     out: torch.Tensor,
     rows: int,
     columns: int,
-    backward_bytes: int,
+    backward_bytes: int | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Give the gradients of q, k, v and the table; the probabilities are made anew, by block, in float32 at least."""
+    if (kernels := _kernels(q)) is not None:
+        return kernels.fused_attention_backward(grad, q, k, v, table, out, rows, columns)
     h, w = rows, columns
+    budgets = _budgets(q.device)
+    backward_bytes = backward_bytes or budgets.backward
     dtypes = [x.dtype for x in (q, k, v, table)]
     dtype = torch.promote_types(q.dtype, torch.float32)
     scale = q.shape[3] ** -0.5
@@ -154,7 +202,7 @@ def blocked_attention_backward(
     grad_table = torch.zeros_like(table, dtype=dtype)
     by_row = [x.unflatten(2, (h, w)) for x in (q, grad, mean)]
     with torch.autocast(q.device.type, enabled=False):
-        for heads, cols, blocks in _parts(q.shape[1], h, w, backward_bytes):
+        for heads, cols, blocks in _parts(q.shape[1], h, w, backward_bytes, budgets.copied):
             strips = _strips(table[heads], w, cols).to(dtype)
             grad_strips = torch.zeros_like(strips)
             for block in blocks:
