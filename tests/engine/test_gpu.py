@@ -19,12 +19,12 @@ from moat_det.engine.checkpoint import load_checkpoint
 
 pytestmark = on_a_gpu
 
-SMALL = ["--imgsz", "64", "--batch", "8", "--plots", "false", "--device", "0", "--debug"]
+ON_GPU = ["--plots", "false", "--device", "0", "--debug"]
 
 
 def test_a_training_on_a_gpu_goes_on_and_its_model_runs_on_a_cpu(demo: Path, tmp_path: Path) -> None:
-    words = ["--data", str(demo), "--backbone", "tiny_moat0", "--project", str(tmp_path), *SMALL]
-    cli.train([*words, "--epochs", "3", "--workers", "2", "--save-period", "1"])
+    words = ["--data", str(demo), "--backbone", "tiny_moat0", "--project", str(tmp_path), *ON_GPU]
+    cli.train([*words, "--imgsz", "64", "--batch", "8", "--epochs", "3", "--workers", "2", "--save-period", "1"])
     run = tmp_path / "train"
     content = torch.load(run / "weights" / "best.pt", weights_only=True)
     assert all(value.device.type == "cpu" for value in content["weights"].values())
@@ -69,7 +69,7 @@ def test_where_the_memory_of_a_gpu_is_full_the_batch_halves(demo: Path, tmp_path
     torch.cuda.set_per_process_memory_fraction(2 * 2**30 / total)
     try:
         words = ["--data", str(demo), "--backbone", "tiny_moat0", "--project", str(tmp_path), "--epochs", "1"]
-        cli.train([*words, *SMALL, "--imgsz", "384", "--batch", "24", "--workers", "0"])
+        cli.train([*words, *ON_GPU, "--imgsz", "384", "--batch", "24", "--workers", "0"])
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     arguments = load_checkpoint(tmp_path / "train" / "weights" / "last.pt").args

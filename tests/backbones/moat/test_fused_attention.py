@@ -61,7 +61,8 @@ def test_the_kernels_compute_the_plain_form() -> None:
 def inputs(size: tuple[int, int], dtype: torch.dtype, batch: int, heads: int = 4) -> list[Tensor]:
     torch.manual_seed(0)
     leaves = [torch.randn(batch, size[0] * size[1], heads, 32, device="cuda", dtype=dtype) for _ in range(3)]
-    table = torch.randn(heads, 2 * size[0] - 1, 2 * size[1] - 1, device="cuda")
+    wide = torch.promote_types(dtype, torch.float32)
+    table = torch.randn(heads, 2 * size[0] - 1, 2 * size[1] - 1, device="cuda", dtype=wide)
     return [x.requires_grad_() for x in (*(leaf.transpose(1, 2) for leaf in leaves), table)]
 
 
