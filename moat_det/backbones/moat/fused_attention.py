@@ -237,7 +237,7 @@ def _backward_keys(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _strip(lane, chunk, rows, columns, tokens, TILE: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Give rows, columns and numbers of the tokens in a chunk of the first strip; lanes without one get a number too high."""
+    """Give rows, columns and numbers of the tokens in a chunk of the first strip; a lane without one gets `tokens`."""
     width = tl.minimum(columns, TILE)
     row, column = lane // width, chunk * width + lane % width
     inside = (row < rows) & (column < columns)
