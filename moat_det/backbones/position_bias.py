@@ -26,11 +26,29 @@ def fit_table(table: Tensor, window: tuple[int, int], reach: tuple[int, int] | N
     table = table.to(torch.promote_types(table.dtype, torch.float32))
     if table.shape[1:] != (2 * inner_h - 1, 2 * inner_w - 1):
         size = (2 * inner_h - 1, 2 * inner_w - 1)
-        table = F.interpolate(table[None], size, mode="bilinear", align_corners=False)[0]
+        table = _stretch(table, size)
     if (inner_h, inner_w) != (h, w):
         down, right = h - inner_h, w - inner_w
         table = F.pad(table, (right, right, down, down), mode="replicate")
     return table
+
+
+def _stretch(table: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a table (N, rows, columns) to a size, bilinearly."""
+    if table.device.type != "cuda":
+        return F.interpolate(table[None], size, mode="bilinear", align_corners=False)[0]
+    # Where trainings are to be repeatable torch takes it apart into sixty kernels there, and sorts for the gradient.
+    with torch.autocast("cuda", enabled=False):
+        return stretch_by_products(table, size)
+
+
+def stretch_by_products(table: Tensor, size: tuple[int, int]) -> Tensor:
+    """Do the same by two matrices, one along the columns and one along the rows of the table."""
+    down, right = (
+        F.interpolate(torch.eye(before, dtype=table.dtype, device="cpu")[None], after, mode="linear")[0]
+        for before, after in zip(table.shape[1:], size, strict=True)
+    )
+    return down.mT.to(table.device, non_blocking=True) @ table @ right.to(table.device, non_blocking=True)
 
 
 def crop_table(table: Tensor, window: tuple[int, int]) -> Tensor:

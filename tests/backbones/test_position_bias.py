@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from moat_det.backbones.moat.attention import Attention
-from moat_det.backbones.position_bias import FittedTables, crop_table, fit_table, gather_bias
+from moat_det.backbones.position_bias import FittedTables, crop_table, fit_table, gather_bias, stretch_by_products
 
 
 def test_bias_is_the_table_at_key_minus_query() -> None:
@@ -40,6 +40,16 @@ def test_stretching_is_bilinear() -> None:
     assert torch.equal(fit_table(table, (20, 16)), expected)
     assert fit_table(table.bfloat16(), (20, 16)).dtype == torch.float32
     assert fit_table(table.double(), (20, 16)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("size", [(39, 31), (7, 41), (27, 9)])
+def test_a_gpu_stretches_by_products_of_matrices(size: tuple[int, int]) -> None:
+    table = torch.randn(2, 27, 27, dtype=torch.float64, requires_grad=True)
+    expected = F.interpolate(table[None], size, mode="bilinear", align_corners=False)[0]
+    stretched, grad = stretch_by_products(table, size), torch.randn_like(expected)
+    gradients = [torch.autograd.grad(result, table, grad)[0] for result in (stretched, expected)]
+    torch.testing.assert_close(stretched, expected)
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("window", [(20, 20), (20, 6), (6, 20), (30, 12)])
