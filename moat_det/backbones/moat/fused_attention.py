@@ -12,6 +12,7 @@ probabilities anew from the logarithms of the sums that they were divided by.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,7 +26,10 @@ _DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 _HEAD_SIZES = (16, 32, 64, 128)
 
 # Of any map and batch: what triton would build anew for another.
-_ANY = ["tokens", "heads", "rows", "columns", "images", "strips", "strip_rows", "chunks"]
+_ANY = ["tokens", "heads", "rows", "columns", "images", "groups", "strips", "strip_rows", "width", "chunks"]
+
+# Of which a large GPU holds about as many at once.
+_PROGRAMS = 1024
 
 
 def is_fusible(q: Tensor) -> bool:
@@ -59,13 +63,41 @@ def fused_attention_backward(
     tiles = triton.cdiv(tokens, options["TILE"])
     _backward_queries[tiles, images * heads](*shared, grad_q, **options)
     _backward_keys[tiles, images * heads](*shared, grad_k, grad_v, **options)
-    strip_rows = max(1, options["TILE"] // columns)
-    strips, chunks = triton.cdiv(rows, strip_rows), triton.cdiv(columns, options["TILE"])
-    _backward_table[2 * strips - 1, chunks**2, heads](
-        *shared, grad_table, images, strips, strip_rows, chunks, **options
+    strips = _strips(rows, columns, options["TILE"])
+    programs = (2 * strips.number - 1) * strips.chunks**2 * heads
+    groups = min(images, max(1, _PROGRAMS // programs))
+    _backward_table[2 * strips.number - 1, strips.chunks**2 * groups, heads](
+        *shared, grad_table, images, groups, strips.number, strips.rows, strips.width, strips.chunks, **options
     )
     grad_q, grad_k, grad_v = (x.transpose(1, 2) for x in (grad_q, grad_k, grad_v))
     return grad_q, grad_k, grad_v, grad_table.view(table.shape).to(table.dtype)
+
+
+@dataclass(frozen=True)
+class _Strips:
+    """How a map is cut into tiles for the table's gradient: into strips of rows, and these along the columns.
+
+    Attributes:
+        number: Of strips.
+        rows: Of a strip.
+        chunks: Of a strip.
+        width: Columns of a chunk; rows * width tokens fit a tile.
+    """
+
+    number: int
+    rows: int
+    chunks: int
+    width: int
+
+
+def _strips(rows: int, columns: int, tile: int) -> _Strips:
+    """Cut a map so that it takes the fewest tiles."""
+    found = []
+    for chunks in range(triton.cdiv(columns, tile), triton.cdiv(columns, tile) + 4):
+        width = triton.cdiv(columns, chunks)
+        height = min(rows, tile // width)
+        found.append(_Strips(triton.cdiv(rows, height), height, chunks, width))
+    return min(found, key=lambda strips: strips.number * strips.chunks)
 
 
 def _tokens_first(x: Tensor) -> Tensor:
@@ -236,36 +268,37 @@ def _backward_keys(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _strip(lane, chunk, rows, columns, tokens, TILE: tl.constexpr):  # type: ignore[no-untyped-def]
+def _strip(lane, chunk, strip_rows, width, columns, tokens):  # type: ignore[no-untyped-def]
     """Give rows, columns and numbers of the tokens in a chunk of the first strip; a lane without one gets `tokens`."""
-    width = tl.minimum(columns, TILE)
     row, column = lane // width, chunk * width + lane % width
-    inside = (row < rows) & (column < columns)
+    inside = (row < strip_rows) & (column < columns)
     return row, column, tl.where(inside, row * columns + column, tokens)
 
 
 @triton.jit(do_not_specialize=_ANY)
 def _backward_table(  # type: ignore[no-untyped-def]
-    q, k, v, table, grad, logsum, mean, grad_table, images, strips, strip_rows, chunks,
+    q, k, v, table, grad, logsum, mean, grad_table, images, groups, strips, strip_rows, width, chunks,
     tokens, heads, rows, columns, scale, SIZE: tl.constexpr, TILE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Sum over all pairs of strips that lie as far apart: their tokens have the same places in the table.
 
-    A strip is as many rows of the map as a tile holds, or a chunk of one. So a program adds to the table once.
+    So a program adds to the table once, for a chunk of each strip and every so many images.
     """
     apart = tl.program_id(0) - (strips - 1)
+    first_image = tl.program_id(1) % groups
+    pair = tl.program_id(1) // groups
     head = tl.program_id(2)
     bias = _table_of(table, head, rows, columns)
     lane = tl.arange(0, TILE)
-    row_q, column_q, first_q = _strip(lane, tl.program_id(1) // chunks, strip_rows, columns, tokens, TILE)
-    row_k, column_k, first_k = _strip(lane, tl.program_id(1) % chunks, strip_rows, columns, tokens, TILE)
+    row_q, column_q, first_q = _strip(lane, pair // chunks, strip_rows, width, columns, tokens)
+    row_k, column_k, first_k = _strip(lane, pair % chunks, strip_rows, width, columns, tokens)
     begin = tl.maximum(0, -apart)
-    pairs = strips - tl.abs(apart)
+    each = (images - first_image + groups - 1) // groups
     result = tl.zeros([TILE, TILE], tl.float32)
-    for number in range(0, pairs * images):
-        image = (number % images).to(tl.int64)
-        at = first_q + (begin + number // images) * strip_rows * columns
-        at_k = first_k + (begin + apart + number // images) * strip_rows * columns
+    for number in range(0, (strips - tl.abs(apart)) * each):
+        image = (first_image + number % each * groups).to(tl.int64)
+        at = first_q + (begin + number // each) * strip_rows * columns
+        at_k = first_k + (begin + apart + number // each) * strip_rows * columns
         place = (image * heads + head) * tokens
         query = _load(q, image, head, at, tokens, heads, SIZE)
         grad_out = _load(grad, image, head, at, tokens, heads, SIZE)
