@@ -14,6 +14,21 @@ READING_THREADS = min(8, max(1, available_cores() - 1))
 """Threads that read image files side by side; one core is left to whoever waits for them."""
 
 
+SPINS = 1000
+"""Looks that a thread of OpenMP takes before it sleeps; as torch is built, hundreds of thousands.
+
+Two threads on two cores lose a tenth by it on an idle machine, and win a third beside one other program."""
+
+
+def wait_briefly() -> None:
+    """Let threads that compute together sleep while they wait for one another, unless the user has said how they wait.
+
+    It counts before torch is loaded, whose OpenMP runtime looks once; processes that are started inherit it.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
+
+
 def computing_threads() -> int:
     """Give the threads that a model computes with: as many as the user allows, else one for each core."""
     given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]

@@ -28,6 +28,7 @@ from moat_det import MOAT
 from moat_det.allocator import keep_freed_memory
 from moat_det.backbones.moat import layers
 from moat_det.backbones.timm import strided
+from moat_det.cores import SPINS
 from moat_det.detector.build import find_config
 from moat_det.errors import UserError
 from moat_det.progress import progress
@@ -48,7 +49,8 @@ class Setting:
         memory: Whether freed memory is kept.
         gradient: Of strided depthwise convolutions: "ours" or "oneDNN's".
         threads: Of the step.
-        waiting: What threads do while they wait: "as built", "passive" or "active" (OMP_WAIT_POLICY).
+        waiting: What threads do while they wait: "as built", "briefly" as in `moat train`, "passive" or "active"
+            (OMP_WAIT_POLICY).
     """
 
     model: str
@@ -81,7 +83,7 @@ def formats_of(model: str) -> list[Setting]:
 def threads_of(model: str, cores: int) -> list[Setting]:
     """Give the settings that show what threads and their waiting are worth."""
     base = Setting(model)
-    return [base, *(replace(base, threads=cores, waiting=how) for how in ("as built", "passive", "active"))]
+    return [base, *(replace(base, threads=cores, waiting=how) for how in ("as built", "briefly", "passive", "active"))]
 
 
 def time_steps(setting: Setting, imgsz: int, batch: int, steps: int) -> dict[str, float]:
@@ -143,7 +145,9 @@ def measure(settings: Sequence[Setting], words: argparse.Namespace) -> list[dict
         setting = settings[turn % len(settings)]
         job = {**vars(words), "setting": asdict(setting)}
         environment = {"OMP_NUM_THREADS": str(setting.threads)}
-        if setting.waiting != "as built":
+        if setting.waiting == "briefly":
+            environment["GOMP_SPINCOUNT"] = str(SPINS)
+        elif setting.waiting != "as built":
             environment["OMP_WAIT_POLICY"] = setting.waiting
         found[turn % len(settings)].append(run_tool("measure_steps", "--job", json.dumps(job), **environment))
     return [medians(rows) for rows in found]

@@ -42,6 +42,9 @@ COMMANDS = {
 ON_ARTEFACTS = ("detect", "val")
 """Those that also have a module in `cli/artefact/`, for exported models."""
 
+TRAINING = ("train", "classify train", "pretrain", "bench", "tune")
+"""Those that train, here or in processes that they start."""
+
 T = TypeVar("T")
 
 

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 
 import moat_det
-from moat_det.cli.command import COMMANDS, load_command, split_command
+from moat_det.cli.command import COMMANDS, TRAINING, load_command, split_command
 from moat_det.cli.parser import parse
 from moat_det.cli.runner import end_well, show_log
+from moat_det.cores import wait_briefly
 from moat_det.errors import UserError
 from moat_det.options import hint
 
@@ -49,6 +50,8 @@ def run(name: str, words: Sequence[str]) -> int:
 
     def action() -> int | None:
         _check_current_folder()
+        if name in TRAINING:
+            wait_briefly()
         command = load_command(name, words)
         show_log()
         return command.run(parse(command, words))
