@@ -1,4 +1,4 @@
-"""Time of a training step: number format, layout, memory kept or not, gradients of strided convolutions, and threads.
+"""Time of a training step: number format, layout, memory kept or not, gradients, attention, and threads.
 
 Each measurement is a process of its own, since a process keeps its threads and its memory; the settings take turns. A
 step is forward and backward of the whole detector on noise. Run it on an idle machine: with --beside N it makes the
@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_leaves
 
 from moat_det import MOAT
 from moat_det.allocator import keep_freed_memory
+from moat_det.backbones import few_tokens
 from moat_det.backbones.moat import layers
 from moat_det.backbones.timm import strided
 from moat_det.cores import SPINS
@@ -48,6 +49,7 @@ class Setting:
         layout: "channels_last" or "contiguous_format".
         memory: Whether freed memory is kept.
         gradient: Of strided depthwise convolutions: "ours" or "oneDNN's".
+        attention: Among few tokens: "ours" or "fused", torch's kernel.
         threads: Of the step.
         waiting: What threads do while they wait: "as built", "briefly" as in `moat train`, "passive" or "active"
             (OMP_WAIT_POLICY).
@@ -58,6 +60,7 @@ class Setting:
     layout: str = "channels_last"
     memory: bool = True
     gradient: str = "ours"
+    attention: str = "ours"
     threads: int = 1
     waiting: str = "as built"
 
@@ -65,7 +68,12 @@ class Setting:
         """Say what is other than in `moat train`."""
         plain = Setting(self.model)
         changed = {name: value for name, value in asdict(self).items() if value != getattr(plain, name)}
-        said = {"memory": "memory given back", "gradient": "oneDNN's gradient", "threads": f"{self.threads} threads"}
+        said = {
+            "memory": "memory given back",
+            "gradient": "oneDNN's gradient",
+            "attention": "fused attention",
+            "threads": f"{self.threads} threads",
+        }
         return ", ".join(said.get(name, str(value)) for name, value in changed.items()) or "as in moat train"
 
 
@@ -80,10 +88,19 @@ def formats_of(model: str) -> list[Setting]:
     return settings
 
 
-def threads_of(model: str, cores: int) -> list[Setting]:
+def threads_of(model: str) -> list[Setting]:
     """Give the settings that show what threads and their waiting are worth."""
     base = Setting(model)
+    cores = os.cpu_count() or 1
     return [base, *(replace(base, threads=cores, waiting=how) for how in ("as built", "briefly", "passive", "active"))]
+
+
+def attention_of(model: str) -> list[Setting]:
+    """Give the settings that show what attention by the textbook is worth among few tokens."""
+    return [Setting(model), Setting(model, attention="fused")]
+
+
+_KINDS = {"formats": formats_of, "threads": threads_of, "attention": attention_of}
 
 
 def time_steps(setting: Setting, imgsz: int, batch: int, steps: int) -> dict[str, float]:
@@ -101,7 +118,8 @@ def time_steps(setting: Setting, imgsz: int, batch: int, steps: int) -> dict[str
     model.to(memory_format=getattr(torch, setting.layout))
     x = torch.rand(batch, 3, imgsz, imgsz)
     wall, cpu = [], []
-    with _gradient(setting.gradient), _layout(setting.layout):
+    few = few_tokens.FEW if setting.attention == "ours" else 0
+    with _gradient(setting.gradient), _layout(setting.layout), mock.patch.object(few_tokens, "FEW", few):
         for _ in range(steps + 1):
             start = time.perf_counter(), time.process_time()
             outputs = [out for out in tree_leaves(model(x)) if isinstance(out, torch.Tensor) and out.requires_grad]
@@ -184,7 +202,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=16, help="images of a step")
     parser.add_argument("--steps", type=int, default=3, help="timed steps of a measurement")
     parser.add_argument("--turns", type=int, default=3, help="measurements of a setting")
-    parser.add_argument("--what", choices=("formats", "threads"), default="formats", help="settings to compare")
+    parser.add_argument(
+        "--what", choices=("formats", "threads", "attention"), default="formats", help="what to compare"
+    )
     parser.add_argument("--beside", type=int, default=0, help="busy processes beside it")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     words = parser.parse_args(argv)
@@ -193,12 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(time_steps(Setting(**job["setting"]), job["imgsz"], job["batch"], job["steps"])))
         return 0
     _check(words)
-    cores = os.cpu_count() or 1
-    settings = [
-        setting
-        for model in words.models
-        for setting in (formats_of(model) if words.what == "formats" else threads_of(model, cores))
-    ]
+    settings = [setting for model in words.models for setting in _KINDS[words.what](model)]
     with _beside(words.beside):
         rows = measure(settings, words)
     print("| model | setting | s a step | of the first | processor's s |\n|---|---|---|---|---|")

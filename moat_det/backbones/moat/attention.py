@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moat_det.backbones.few_tokens import learns_faster_plainly
 from moat_det.backbones.moat.blocked_attention import blocked_attention
 from moat_det.backbones.moat.layers import is_exporting
 from moat_det.backbones.moat.partition import cut, join, pad, tiles, window_for
@@ -34,7 +35,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, size: tuple[in
         (B, N, h * w, K).
     """
     if table is None:
-        return F.scaled_dot_product_attention(q, k, v)
+        plainly = learns_faster_plainly(q, q.shape[2])
+        return attend_plain(q, k, v, None, size) if plainly else F.scaled_dot_product_attention(q, k, v)
     return blocked_attention(q, k, v, table, *size)
 
 

@@ -13,6 +13,7 @@ import torch
 
 from moat_det.backbones.base import FeatureInfo
 from moat_det.backbones.timm.any_size import take_any_size
+from moat_det.backbones.timm.attention import choose_attention
 from moat_det.backbones.timm.names import model_name
 from moat_det.backbones.timm.strided import take_strides
 from moat_det.errors import UserError
@@ -119,6 +120,7 @@ def _cut(name: str, net: Any) -> Net:
     net.prune_intermediate_layers(indices, prune_norm=True, prune_head=True)
     take_any_size(net)
     take_strides(net)
+    choose_attention(net)
     return Net(net, indices, [all_info[index] for index in indices])
 
 
