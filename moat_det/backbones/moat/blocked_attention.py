@@ -115,7 +115,8 @@ def blocked_attention(
         (B, N, rows * columns, K) in the memory layout of q.
     """
     if (kernels := _kernels(q)) is not None:
-        return kernels.fused_attention(q, k, v, table, rows, columns)
+        with torch.cuda.device_of(q):  # triton starts kernels on the current device
+            return kernels.fused_attention(q, k, v, table, rows, columns)
     h, w = rows, columns
     budgets = _budgets(q.device)
     out = torch.empty_like(q)
@@ -188,7 +189,8 @@ def blocked_attention_backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Give the gradients of q, k, v and the table; the probabilities are made anew, by block, in float32 at least."""
     if (kernels := _kernels(q)) is not None:
-        return kernels.fused_attention_backward(grad, q, k, v, table, out, rows, columns)
+        with torch.cuda.device_of(q):
+            return kernels.fused_attention_backward(grad, q, k, v, table, out, rows, columns)
     h, w = rows, columns
     budgets = _budgets(q.device)
     backward_bytes = backward_bytes or budgets.backward

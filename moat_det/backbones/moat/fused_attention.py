@@ -60,9 +60,9 @@ def fused_attention_backward(
     shared = (q, k, v, flat, grad, logsum, mean)
     images, tokens, heads, _ = q.shape
     options = _options(q, rows, columns)
-    tiles = triton.cdiv(tokens, options["TILE"])
-    _backward_queries[tiles, images * heads](*shared, grad_q, **options)
-    _backward_keys[tiles, images * heads](*shared, grad_k, grad_v, **options)
+    tiles = (triton.cdiv(tokens, options["TILE"]) * images * heads,)
+    _backward_queries[tiles](*shared, grad_q, **options)
+    _backward_keys[tiles](*shared, grad_k, grad_v, **options)
     strips = _strips(rows, columns, options["TILE"])
     programs = (2 * strips.number - 1) * strips.chunks**2 * heads
     groups = min(images, max(1, _PROGRAMS // programs))
@@ -133,12 +133,22 @@ def _forward(q: Tensor, k: Tensor, v: Tensor, flat: Tensor, rows: int, columns: 
     out = torch.empty_like(q)
     logsum = torch.empty(images, heads, tokens, dtype=torch.float32, device=q.device)
     options = _options(q, rows, columns)
-    _attend[triton.cdiv(tokens, options["TILE"]), images * heads](q, k, v, flat, out, logsum, **options)
+    tiles = (triton.cdiv(tokens, options["TILE"]) * images * heads,)
+    _attend[tiles](q, k, v, flat, out, logsum, **options)
     return out, logsum
 
 
 # In the kernels a program has the tokens of one tile of one head of one image, unless it says otherwise. "places" are
 # the terms of the bias, above.
+
+
+@triton.jit
+def _place(tokens, heads, TILE: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Give the image, the head and the tokens of this program, of all in one dimension: the others end at 65535."""
+    tiles = tl.cdiv(tokens, TILE)
+    one = tl.program_id(0) // tiles
+    at = tl.program_id(0) % tiles * TILE + tl.arange(0, TILE)
+    return (one // heads).to(tl.int64), one % heads, at
 
 
 @triton.jit
@@ -183,8 +193,7 @@ def _attend(  # type: ignore[no-untyped-def]
     q, k, v, table, out, logsum, tokens, heads, rows, columns, scale,
     SIZE: tl.constexpr, TILE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    image, head = (tl.program_id(1) // heads).to(tl.int64), tl.program_id(1) % heads
-    at = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    image, head, at = _place(tokens, heads, TILE)
     bias = _table_of(table, head, rows, columns)
     query = _load(q, image, head, at, tokens, heads, SIZE)
     largest = tl.full([TILE], -float("inf"), tl.float32)
@@ -223,8 +232,7 @@ def _backward_queries(  # type: ignore[no-untyped-def]
     q, k, v, table, grad, logsum, mean, grad_q, tokens, heads, rows, columns, scale,
     SIZE: tl.constexpr, TILE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    image, head = (tl.program_id(1) // heads).to(tl.int64), tl.program_id(1) % heads
-    at = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    image, head, at = _place(tokens, heads, TILE)
     bias = _table_of(table, head, rows, columns)
     place = (image * heads + head) * tokens
     query = _load(q, image, head, at, tokens, heads, SIZE)
@@ -246,8 +254,7 @@ def _backward_keys(  # type: ignore[no-untyped-def]
     q, k, v, table, grad, logsum, mean, grad_k, grad_v, tokens, heads, rows, columns, scale,
     SIZE: tl.constexpr, TILE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    image, head = (tl.program_id(1) // heads).to(tl.int64), tl.program_id(1) % heads
-    at = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    image, head, at = _place(tokens, heads, TILE)
     bias = _table_of(table, head, rows, columns)
     place = (image * heads + head) * tokens
     key = _load(k, image, head, at, tokens, heads, SIZE)
