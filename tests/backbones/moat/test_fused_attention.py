@@ -85,6 +85,14 @@ def test_a_gpu_computes_the_plain_form(size: tuple[int, int], dtype: torch.dtype
 
 
 @on_a_gpu
+def test_a_gpu_takes_any_number_of_windows() -> None:
+    """Of 8192 x 8192 pixels a map has 1,400 windows, and heads and images as many times as many."""
+    q, k, v, table = inputs((2, 2), torch.float32, batch=20_000)
+    out, plain = attend(q, k, v, table, (2, 2)), attend_plain(q, k, v, table, (2, 2))
+    assert (out - plain).abs().max() < 1e-5
+
+
+@on_a_gpu
 def test_memory_on_a_gpu_is_that_of_the_tokens() -> None:
     """All pairs of 96 x 96 cells are 648 MiB in bfloat16 for four heads."""
     q, k, v, table = inputs((96, 96), torch.bfloat16, batch=1)
