@@ -62,7 +62,7 @@ class Setting:
     gradient: str = "ours"
     attention: str = "ours"
     threads: int = 1
-    waiting: str = "as built"
+    waiting: str = "briefly"
 
     def words(self) -> str:
         """Say what is other than in `moat train`."""
@@ -73,6 +73,7 @@ class Setting:
             "gradient": "oneDNN's gradient",
             "attention": "fused attention",
             "threads": f"{self.threads} threads",
+            "waiting": f"waiting {self.waiting}",
         }
         return ", ".join(said.get(name, str(value)) for name, value in changed.items()) or "as in moat train"
 

@@ -42,8 +42,8 @@ COMMANDS = {
 ON_ARTEFACTS = ("detect", "val")
 """Those that also have a module in `cli/artefact/`, for exported models."""
 
-TRAINING = ("train", "classify train", "pretrain", "bench", "tune")
-"""Those that train, here or in processes that they start."""
+TRAINING = ("train", "classify train", "pretrain", "check-labels")
+"""Those that train; others start processes that do."""
 
 T = TypeVar("T")
 

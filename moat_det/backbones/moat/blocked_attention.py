@@ -14,9 +14,7 @@ the size of queries times keys but the block at hand.
 from __future__ import annotations
 
 import functools
-import importlib.util
-import os
-import shutil
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -26,6 +24,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import register_flop_formula, sdpa_flop_count
+
+from moat_det.messages import one_line
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,13 @@ class _Budgets:
 # a larger one is read where it lies in the strips.
 _CPU = _Budgets(forward=32 << 20, backward=2 << 20, copied=1 << 20)
 
-# A GPU's kernels want much to do; all copy the bias. 256 x 256 cells took 2 seconds with the budgets of a CPU, 0.3 so.
-_GPU = _Budgets(forward=256 << 20, backward=256 << 20, copied=256 << 20)
+# A GPU's kernels want much to do; all copy the bias. 256 x 256 cells took 1.9 seconds with the budgets of a CPU, 1 so,
+# and 0.3 with four times as much, which the prediction of memory would have to know of.
+_GPU = _Budgets(forward=64 << 20, backward=256 << 20, copied=64 << 20)
 
 
 def _budgets(device: torch.device) -> _Budgets:
-    return _CPU if device.type == "cpu" else _GPU
+    return _GPU if device.type == "cuda" else _CPU
 
 
 def _parts(heads: int, h: int, w: int, budget: int, copied: int) -> Iterator[tuple[slice, slice, list[slice]]]:
@@ -112,14 +115,14 @@ def blocked_attention(
         backward_bytes: Those that the backward pass holds at once.
 
     Returns:
-        (B, N, rows * columns, K) in the memory layout of q.
+        (B, N, rows * columns, K), in memory as (B, rows * columns, N, K).
     """
     if (kernels := _kernels(q)) is not None:
         with torch.cuda.device_of(q):  # triton starts kernels on the current device
             return kernels.fused_attention(q, k, v, table, rows, columns)
     h, w = rows, columns
     budgets = _budgets(q.device)
-    out = torch.empty_like(q)
+    out = _empty(q, q.dtype)
     queries, results = q.unflatten(2, (h, w)), out.unflatten(2, (h, w))
     # The CPU's kernel takes a float32 bias with bfloat16 queries, which is more exact; those of GPUs do not.
     dtype = torch.promote_types(q.dtype, torch.float32) if q.device.type == "cpu" else q.dtype
@@ -154,9 +157,20 @@ def _kernels(q: Tensor) -> ModuleType | None:
 
 @functools.cache
 def _builds_kernels() -> bool:
-    """Whether triton is there, which comes with torch on Linux, and the C compiler that it calls."""
-    found = importlib.util.find_spec("triton") is not None
-    return found and any(map(shutil.which, (os.environ.get("CC") or "gcc", "gcc", "clang")))
+    """Whether triton is there, which comes with torch on Linux, and can build what starts a kernel."""
+    try:
+        from triton.runtime import driver
+    except ImportError:
+        return False
+    try:
+        driver.active.get_current_target()
+    except Exception as error:  # of the compiler, of a header that is not there, or of the driver
+        logger.warning(
+            "Attention goes in blocks, which takes longer on a GPU: its kernel needs a C compiler (gcc, or what CC names) "
+            f"and Python's headers, and cannot be built: {one_line(error)}"
+        )
+        return False
+    return True
 
 
 def _reads_views(device: torch.device) -> bool:
@@ -187,7 +201,10 @@ def blocked_attention_backward(
     columns: int,
     backward_bytes: int | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Give the gradients of q, k, v and the table; the probabilities are made anew, by block, in float32 at least."""
+    """Give the gradients of q, k, v, which lie as the output does, and of the table.
+
+    The probabilities are made anew, by block, in float32 at least.
+    """
     if (kernels := _kernels(q)) is not None:
         with torch.cuda.device_of(q):
             return kernels.fused_attention_backward(grad, q, k, v, table, out, rows, columns)
@@ -201,7 +218,7 @@ def blocked_attention_backward(
     mean = (grad.to(dtype) * out.to(dtype)).sum(-1, keepdim=True)
     q, k, v, grad = (x.to(dtype).contiguous() for x in (q, k, v, grad))
     grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-    grad_table = torch.zeros_like(table, dtype=dtype)
+    grad_table = torch.zeros(table.shape, dtype=dtype, device=table.device)
     by_row = [x.unflatten(2, (h, w)) for x in (q, grad, mean)]
     with torch.autocast(q.device.type, enabled=False):
         for heads, cols, blocks in _parts(q.shape[1], h, w, backward_bytes, budgets.copied):
@@ -228,10 +245,16 @@ def blocked_attention_backward(
                     grad_q.unflatten(2, (h, w))[at][:, :, block, cols] = (grad_logits @ k[at]).unflatten(2, size)
                     grad_k[at] += torch.matmul(grad_logits.mT, q_block)
             _add_strips(grad_table[heads], grad_strips, w, cols)
-    grad_q, grad_k, grad_v, grad_table = (
-        x.to(dtype) for x, dtype in zip((grad_q, grad_k, grad_v, grad_table), dtypes, strict=True)
+    grad_q, grad_k, grad_v = (
+        _empty(x, dtype).copy_(x) for x, dtype in zip((grad_q, grad_k, grad_v), dtypes[:3], strict=True)
     )
-    return grad_q, grad_k, grad_v, grad_table
+    return grad_q, grad_k, grad_v, grad_table.to(dtypes[3])
+
+
+def _empty(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Give a tensor (B, N, L, K) like x, in memory as (B, L, N, K), which is how linear layers have their tokens."""
+    images, heads, tokens, size = x.shape
+    return torch.empty(images, tokens, heads, size, dtype=dtype, device=x.device).transpose(1, 2)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -249,12 +272,12 @@ blocked_attention.register_autograd(_backward, setup_context=_setup_context)
 
 @blocked_attention.register_fake
 def _(q: Tensor, *_: Any) -> Tensor:
-    return torch.empty_like(q)
+    return _empty(q, q.dtype)
 
 
 @blocked_attention_backward.register_fake
 def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, table: Tensor, *_: Any) -> tuple[Tensor, ...]:
-    return tuple(torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, v, table))
+    return *(_empty(x, x.dtype) for x in (q, k, v)), torch.empty(table.shape, dtype=table.dtype, device=table.device)
 
 
 @register_flop_formula(torch.ops.moat_det.blocked_attention)

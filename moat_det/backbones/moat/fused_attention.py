@@ -35,9 +35,10 @@ _PROGRAMS = 1024
 def is_fusible(q: Tensor) -> bool:
     """Whether the kernels take queries (B, N, L, K) of a GPU.
 
-    They are of 32 bits at most and K is a power of two from 16 to 128; the GPU has bfloat16 (compute capability 8).
+    They are of 32 bits at most and K is a power of two from 16 to 128; the GPU is NVIDIA's and has bfloat16 (compute
+    capability 8): triton's products have other formats on AMD's.
     """
-    recent = torch.cuda.get_device_capability(q.device) >= (8, 0)
+    recent = torch.version.hip is None and torch.cuda.get_device_capability(q.device) >= (8, 0)
     return recent and q.dtype in _DTYPES and q.shape[3] in _HEAD_SIZES
 
 

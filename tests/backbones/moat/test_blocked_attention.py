@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from moat_det.backbones.moat.attention import attend, attend_plain
-from moat_det.backbones.moat.blocked_attention import blocked_attention
+from moat_det.backbones.moat.blocked_attention import blocked_attention, blocked_attention_backward
 
 STATUS = Path("/proc/self/status")
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -103,7 +103,12 @@ def test_bfloat16_is_as_good_as_its_inputs() -> None:
 
 def test_the_operator_keeps_its_promises() -> None:
     """Its schema, its shapes without data, its gradients and how it traces (what `torch.compile` relies on)."""
-    torch.library.opcheck(blocked_attention, (*inputs((2, 3)), 2, 3))
+    q, k, v, table = inputs((2, 3))
+    torch.library.opcheck(blocked_attention, (q, k, v, table, 2, 3))
+    torch.library.opcheck(blocked_attention, (q.contiguous(), k, v, table, 2, 3))
+    low = [x.detach().bfloat16() for x in (q, q, k, v)]
+    backward = blocked_attention_backward, (*low, table.detach().float(), low[0], 2, 3, None)
+    torch.library.opcheck(*backward, test_utils=("test_schema", "test_faketensor"))
 
 
 MEMORY = """
