@@ -166,8 +166,8 @@ def _builds_kernels() -> bool:
         driver.active.get_current_target()
     except Exception as error:  # of the compiler, of a header that is not there, or of the driver
         logger.warning(
-            "Attention goes in blocks, which takes longer on a GPU: its kernel needs a C compiler (gcc, or what CC names) "
-            f"and Python's headers, and cannot be built: {one_line(error)}"
+            "Attention goes in blocks, which takes longer on a GPU: its kernel needs a C compiler (gcc, or what CC "
+            f"names) and Python's headers, and cannot be built: {one_line(error)}"
         )
         return False
     return True
