@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import random
@@ -23,6 +24,7 @@ from moat_det.data.loader.loader import killed_workers_explained
 from moat_det.data.seeds import image_seed
 from moat_det.detector.precision import compute_dtype
 from moat_det.engine.batch_statistics import follow_steps
+from moat_det.engine.fastest_format import WORTH_IT, time_formats, timed_images
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.recovery.disk import when_there_is_room
 from moat_det.engine.recovery.memory import is_out_of_memory
@@ -102,6 +104,7 @@ class Loop:
         else:
             self.folder = resumed[0].resolve().parents[1]
         self._lock = hold_run(self.folder)
+        self._resumed = resumed is not None
         if resumed is not None:
             self._restore(resumed[1])
 
@@ -125,6 +128,8 @@ class Loop:
         try:
             with self._signals.taken(), killed_workers_explained():
                 try:
+                    if not self._resumed:
+                        self._choose_format()
                     while self._epoch < self._options.epochs:
                         self._train_epoch()
                 except KeyboardInterrupt:
@@ -146,6 +151,29 @@ class Loop:
                 (self.folder / LOCK).unlink(missing_ok=True)
                 with suppress(OSError):
                     self.folder.rmdir()
+
+    def _choose_format(self) -> None:
+        """Go on in float32 where a CPU trains this model faster so; a resumed run keeps what was chosen."""
+        images = self._options.batch * len(self._task) * self._options.epochs
+        if self._device.type != "cpu" or self._dtype == torch.float32 or images < WORTH_IT:
+            return
+        batch = next(iter(self._task.batches(0, 0, self._device)))
+        count = timed_images(self._options.batch, *batch[0].shape[2:])
+        few = tuple(tensor[:count] for tensor in batch)
+        model = copy.deepcopy(self._model).train()
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        follow_steps(norms, len(few[0]), norms)
+
+        def step(dtype: torch.dtype) -> None:
+            with self._autocast(dtype):
+                loss = self._task.loss(model, few)
+            loss.backward()
+            model.zero_grad(set_to_none=True)
+
+        keeps, words = time_formats(step, self._dtype, len(few[0]))
+        logger.info(words)
+        if not keeps:
+            self._dtype = torch.float32
 
     def _train_epoch(self) -> None:
         task, epoch = self._task, self._epoch
@@ -211,15 +239,14 @@ class Loop:
             for part in zip(*(tensor.tensor_split(math.ceil(count / images)) for tensor in batch), strict=True):
                 share = len(part[0]) / count
                 follow_steps(self._norms, len(part[0]), () if self._task.fresh else self._norms)
-                with self._autocast():
+                with self._autocast(self._dtype):
                     loss = self._task.loss(self._model, part) * share
                 (loss / len(batches)).backward()
                 losses[-1] += float(loss.detach())
         return losses
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        reduced = self._dtype != torch.float32
-        return torch.autocast(self._device.type, self._dtype) if reduced else nullcontext()
+    def _autocast(self, dtype: torch.dtype) -> AbstractContextManager[object]:
+        return torch.autocast(self._device.type, dtype) if dtype != torch.float32 else nullcontext()
 
     def _leave_out(self) -> None:
         self._optimizer.zero_grad()
@@ -251,7 +278,7 @@ class Loop:
             self._average.ema.load_state_dict(self._model.state_dict())
         rate = max(group["lr"] for group in self._optimizer.param_groups)
         row: dict[str, float] = {"epoch": self._epoch + 1, "loss": self._mean_loss(), "lr": rate}
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self._autocast(self._dtype):
             model = self._average.ema.eval()
             self._metrics = self._passes.fit(lambda images: self._task.measure(model, self._device, images))
         self._signals.hold()  # until rows and files say the same
@@ -311,6 +338,7 @@ class Loop:
                 "optimizer": self._optimizer.state_dict(),
                 "updates": self._average.updates,
                 "pass": self._passes.images,
+                "mixed": self._dtype != torch.float32,
             },
         )
 
@@ -324,5 +352,7 @@ class Loop:
         self._epoch, self._batch, self._random = state["epoch"], state["batch"], state["random"]
         (self._sum, self._summed), self._left_out = state["loss"], state["left_out"]
         self._passes = Passes(state.get("pass", self._options.batch))
+        mixed = self._options.amp and state.get("mixed", True)
+        self._dtype = compute_dtype(self._device, mixed, training=True)
         self._best, self._rows, self._metrics = state["best"], list(state["rows"]), checkpoint.metrics
         logger.info(f"Resuming {self.folder} in epoch {self._epoch + 1} of {self._options.epochs}")

@@ -16,7 +16,7 @@ from moat_det.detector import precision
 from moat_det.engine import trainer
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.device import is_mixed
-from moat_det.engine.fastest_format import trains_faster_reduced
+from moat_det.engine.fastest_format import timed_images, trains_faster_reduced
 
 
 class _Clock:
@@ -102,3 +102,9 @@ def test_one_image_of_one_cell_is_measured_without_its_statistics() -> None:
     clock = _Clock()
     model = _Timed(clock, {torch.bfloat16: 1.0, torch.float32: 2.0})
     assert trains_faster_reduced(model, (2, 1, 1), 1)[1].startswith("trained in ")
+
+
+def test_small_images_are_timed_in_larger_batches() -> None:
+    """Four of 224 px have as many pixels as 32 of 79 px; of fewer, norms hold their statistics."""
+    assert [timed_images(32, side, side) for side in (64, 160, 224, 640)] == [32, 7, 4, 4]
+    assert timed_images(2, 64, 64) == 2

@@ -17,7 +17,9 @@ from ultralytics.utils.torch_utils import ModelEMA
 
 from helpers.classes import SMALL
 from moat_det.backbones import create_backbone
+from moat_det.detector import precision
 from moat_det.errors import UserError
+from moat_det.pretraining import loop
 from moat_det.pretraining.checkpoint import BackboneCheckpoint, load_backbone_checkpoint
 from moat_det.pretraining.loop import Loop, seed_all
 from moat_det.pretraining.options import LoopOptions, RunPlace
@@ -118,6 +120,46 @@ def test_a_stopped_run_goes_on_bit_for_bit(place: tuple[int, int], whole: Path, 
     assert load_backbone_checkpoint(last, "noise").training is not None
     train(tmp_path / "cut", Noise(), last)
     assert_alike(whole, tmp_path / "cut")
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_the_format_is_measured_once_and_kept(
+    keeps: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    """On a copy of the model, and a run that goes on takes what was chosen without measuring."""
+    monkeypatch.setattr(precision, "cpu_computes_bfloat16", lambda: True)
+    monkeypatch.setattr(loop, "WORTH_IT", 4 * BATCHES * OPTIONS.epochs)
+    seen: list[bool] = []
+    stops = True
+
+    def before(epoch: int, batch: int) -> float:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        if stops and (epoch, batch) == (1, 2):
+            signal.raise_signal(signal.SIGINT)
+        return 1.0
+
+    task = Noise(before)
+    initial = {name: value.clone() for name, value in task.model.state_dict().items()}
+
+    def measured(step: Callable[[torch.dtype], None], reduced: torch.dtype, images: int) -> tuple[bool, str]:
+        step(reduced)
+        step(torch.float32)
+        assert (seen, images) == ([True, False], 4)
+        assert all(torch.equal(initial[name], value) for name, value in task.model.state_dict().items())
+        seen.clear()
+        return keeps, "said"
+
+    monkeypatch.setattr(loop, "time_formats", measured)
+    options = replace(OPTIONS, batch=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", task, options=options)
+    assert "said" in log
+    monkeypatch.setattr(loop, "time_formats", lambda *_: pytest.fail("measured"))
+    stops = False
+    train(tmp_path / "run", Noise(before), tmp_path / "run" / "weights" / "last.pt", options)
+    trained = seen[:-1]  # the last is what comes after the end
+    assert len(trained) > BATCHES
+    assert set(trained) == {keeps}
 
 
 def test_what_a_finished_run_leaves(whole: Path) -> None:
