@@ -78,7 +78,9 @@ def test_a_training_takes_what_was_chosen_and_its_checkpoints_say_so(
     model.add_callback("on_fit_epoch_end", lambda trainer: formats.append(trainer.validator.args.amp))
     with caplog.at_level(logging.INFO, "moat_det"):
         logging.getLogger("moat_det").addHandler(caplog.handler)
-        model.train(data=str(demo), imgsz=64, epochs=1, batch=8, project=str(tmp_path), plots=False, workers=0)
+        model.train(
+            data=str(demo), imgsz=64, epochs=1, batch=8, project=str(tmp_path), plots=False, workers=0, device="cpu"
+        )
         logging.getLogger("moat_det").removeHandler(caplog.handler)
     assert asked == [(3, 64, 64)]
     assert "trained in float32: said" in caplog.text
@@ -93,7 +95,16 @@ def test_a_short_training_and_one_in_a_given_format_are_not_measured(
     monkeypatch.setattr(precision, "cpu_computes_bfloat16", lambda: True)
     monkeypatch.setattr(trainer, "WORTH_IT", worth_it)
     monkeypatch.setattr(trainer, "trains_faster_reduced", lambda *_: pytest.fail("measured"))
-    words = {"data": str(demo), "imgsz": 64, "epochs": 1, "batch": 8, "plots": False, "workers": 0, "val": False}
+    words = {
+        "data": str(demo),
+        "imgsz": 64,
+        "epochs": 1,
+        "batch": 8,
+        "plots": False,
+        "workers": 0,
+        "val": False,
+        "device": "cpu",
+    }
     MOAT(str(model_yaml)).train(**words, project=str(tmp_path), amp=amp)
     assert is_mixed(load_checkpoint(tmp_path / "train" / "weights" / "last.pt").args["amp"])
 

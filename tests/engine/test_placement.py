@@ -42,11 +42,11 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def find_bright(self: Detector, images: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Stands in for a detector: (B, 5, 1), the box around the bright pixels, to a share of a pixel, and a score."""
     found = []
-    for image in (images[:, 0].float() - PADDING).clamp(0).numpy() / (255 - PADDING):
+    for image in (images[:, 0].float() - PADDING).clamp(0).cpu().numpy() / (255 - PADDING):
         spans = [image.max(axis=axis) for axis in (0, 1)]
         centres = [span @ (np.arange(len(span)) + 0.5) / span.sum() for span in spans]
         found.append([*centres, *(span.sum() for span in spans), 0.9])
-    return torch.tensor(np.array(found), dtype=torch.float32)[..., None]
+    return torch.tensor(np.array(found), dtype=torch.float32, device=images.device)[..., None]
 
 
 @pytest.mark.parametrize("imgsz", [640, [320, 640], "native"])
@@ -65,7 +65,7 @@ def test_boxes_lie_on_what_is_drawn(
     results = model.predict(str(drawn.parent / "images"), verbose=False, **common)
     assert len(rows) == len(results) == len(SHAPES)
     for number, (result, box) in enumerate(zip(results, BOXES, strict=True), 1):
-        (found,) = result.boxes.xyxy.numpy()
+        (found,) = result.boxes.xyxy.cpu().numpy()
         side = 640 if imgsz == 640 else 320
         pixel = 1 if imgsz == "native" else max(max(result.orig_shape) / side, 1)  # one of the input, in the file
         np.testing.assert_allclose(found, box, atol=0.1 * pixel)
@@ -101,10 +101,10 @@ def test_validation_and_detection_give_the_model_the_same_images(
         model.val(data=str(drawn), plots=False, workers=0, project=str(tmp_path), **common)
         seen.append([])
         model.predict(str(drawn.parent / "images"), verbose=False, project=str(tmp_path), **common)
-    known = {image.numpy().tobytes(): tuple(image.shape) for image in seen[0]}
+    known = {image.cpu().numpy().tobytes(): tuple(image.shape) for image in seen[0]}
     assert len(known) == len(SHAPES)
     for images in seen[1:]:
-        assert {image.numpy().tobytes(): tuple(image.shape) for image in images} == known
+        assert {image.cpu().numpy().tobytes(): tuple(image.shape) for image in images} == known
 
 
 @pytest.mark.parametrize(("other", "expected"), [((96, 160), (64, 96)), ((160, 96), (96, 96))])
@@ -134,7 +134,7 @@ def test_cameras_of_several_shapes_come_in_squares(
     monkeypatch.setattr(Predictor, "preprocess", keep)
     results = model.predict(str(tmp_path / "cameras.streams"), imgsz=96, stream=True, verbose=False, amp=False)
     for (height, width), result in zip([(96, 160), other], results, strict=False):
-        (found,) = result.boxes.xyxy.numpy()
+        (found,) = result.boxes.xyxy.cpu().numpy()
         np.testing.assert_allclose(found, [width / 4, height / 4, width / 2, height / 2], atol=2)
     results.close()
     assert set(inputs) == {expected}
