@@ -203,9 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=16, help="images of a step")
     parser.add_argument("--steps", type=int, default=3, help="timed steps of a measurement")
     parser.add_argument("--turns", type=int, default=3, help="measurements of a setting")
-    parser.add_argument(
-        "--what", choices=("formats", "threads", "attention"), default="formats", help="what to compare"
-    )
+    parser.add_argument("--what", choices=tuple(_KINDS), default="formats", help="what to compare")
     parser.add_argument("--beside", type=int, default=0, help="busy processes beside it")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     words = parser.parse_args(argv)

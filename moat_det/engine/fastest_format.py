@@ -33,18 +33,15 @@ def trains_faster_reduced(model: Any, shape: tuple[int, int, int], images: int) 
     Returns:
         Whether to keep the format, and the words for it.
     """
-    timed = copy.deepcopy(model).train()
-    norms = [module for module in timed.modules() if isinstance(module, nn.BatchNorm2d)]
     count = timed_images(images, *shape[1:])
-    follow_steps(norms, count, norms)  # too few images have no statistics
     with torch.random.fork_rng(devices=[]):  # the training draws what it would have drawn
         x = torch.rand(count, *shape)
 
-        def step(dtype: torch.dtype) -> None:
+        def step(timed: Any, dtype: torch.dtype) -> None:
             timed.dtype = dtype
             _step(timed, x)
 
-        return time_formats(step, model.dtype, count)
+        return time_formats(model, step, model.dtype, count)
 
 
 def timed_images(images: int, height: int, width: int) -> int:
@@ -52,24 +49,30 @@ def timed_images(images: int, height: int, width: int) -> int:
     return min(images, max(MIN_IMAGES_FOR_BATCH_STATISTICS, _PIXELS // (height * width)))
 
 
-def time_formats(step: Callable[[torch.dtype], None], reduced: torch.dtype, images: int) -> tuple[bool, str]:
-    """Time training steps in a reduced format and in float32, in turns.
+def time_formats(
+    model: nn.Module, step: Callable[[nn.Module, torch.dtype], None], reduced: torch.dtype, images: int
+) -> tuple[bool, str]:
+    """Time training steps of a copy of a model in a reduced format and in float32, in turns.
 
     The processor's time counts, so that work beside it, which comes and goes, does not choose.
 
     Args:
-        step: Does one, forward and backward, in a format.
+        model: On the CPU.
+        step: Does one with the copy, forward and backward, in a format.
         reduced: The format beside float32.
         images: Of a step.
 
     Returns:
         Whether to keep the reduced format, and the words for it.
     """
+    timed = copy.deepcopy(model).train()
+    norms = [module for module in timed.modules() if isinstance(module, nn.BatchNorm2d)]
+    follow_steps(norms, images, norms)  # too few images have no statistics
     taken: dict[torch.dtype, list[float]] = {reduced: [], torch.float32: []}
     for turn in range(_ROUNDS + 1):
         for dtype, seconds in taken.items():
             start = time.process_time()
-            step(dtype)
+            step(timed, dtype)
             if turn:  # the first compiles kernels
                 seconds.append(time.process_time() - start)
     few, many = min(taken[reduced]), min(taken[torch.float32])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import random
@@ -160,17 +159,14 @@ class Loop:
         batch = next(iter(self._task.batches(0, 0, self._device)))
         count = timed_images(self._options.batch, *batch[0].shape[2:])
         few = tuple(tensor[:count] for tensor in batch)
-        model = copy.deepcopy(self._model).train()
-        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-        follow_steps(norms, len(few[0]), norms)
 
-        def step(dtype: torch.dtype) -> None:
+        def step(model: nn.Module, dtype: torch.dtype) -> None:
             with self._autocast(dtype):
                 loss = self._task.loss(model, few)
             loss.backward()
             model.zero_grad(set_to_none=True)
 
-        keeps, words = time_formats(step, self._dtype, len(few[0]))
+        keeps, words = time_formats(self._model, step, self._dtype, len(few[0]))
         logger.info(words)
         if not keeps:
             self._dtype = torch.float32

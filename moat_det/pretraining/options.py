@@ -53,7 +53,7 @@ class LoopOptions:
     layer_decay: float = option(1.0, "factor on the learning rate for each layer from head to stem, e.g. 0.8; 1 is off")
     clip: float = option(1.0, "largest norm of the gradients; 0 is off")
     ema: float = option(0.9999, "decay of the weights' average, once there were some thousand steps; 0 is off")
-    amp: bool = option(True, "compute in bfloat16 where the device does so in hardware")
+    amp: bool = option(True, "compute in bfloat16 where the device does so in hardware, and a CPU this model faster")
     seed: int = option(0, "of all that is random")
 
     def __post_init__(self) -> None:

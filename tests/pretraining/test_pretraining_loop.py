@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import signal
 from collections.abc import Callable, Iterator
@@ -141,9 +142,9 @@ def test_the_format_is_measured_once_and_kept(
     task = Noise(before)
     initial = {name: value.clone() for name, value in task.model.state_dict().items()}
 
-    def measured(step: Callable[[torch.dtype], None], reduced: torch.dtype, images: int) -> tuple[bool, str]:
-        step(reduced)
-        step(torch.float32)
+    def measured(model: nn.Module, step: Any, reduced: torch.dtype, images: int) -> tuple[bool, str]:
+        for dtype in (reduced, torch.float32):
+            step(copy.deepcopy(model), dtype)
         assert (seen, images) == ([True, False], 4)
         assert all(torch.equal(initial[name], value) for name, value in task.model.state_dict().items())
         seen.clear()
