@@ -33,3 +33,9 @@ def computing_threads() -> int:
     """Give the threads that a model computes with: as many as the user allows, else one for each core."""
     given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return int(given) if given.isdecimal() and int(given) else available_cores()
+
+
+def threads_of_each(processes: int) -> int:
+    """Give the threads of each process of several on a machine: cores are shared, unless the user said how many."""
+    threads = computing_threads()
+    return max(1, threads // processes) if threads == available_cores() else threads

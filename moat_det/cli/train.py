@@ -11,10 +11,14 @@ from moat_det.cli.command import Arguments, Command, EngineHelp
 from moat_det.cli.processes import DEVICE, in_processes
 from moat_det.cli.shared import DATA
 from moat_det.engine.arguments import training_defaults
+from moat_det.engine.checkpoint import find_last
+from moat_det.engine.device import choose_one_device
 from moat_det.engine.model import DEFAULT_BACKBONE, MOAT
 from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
+from moat_det.files import claim_folder
 from moat_det.options import option
+from moat_det.paths import PROJECT
 
 WORKERS = "one per core up to 8 with a GPU, none on a CPU"
 
@@ -24,6 +28,20 @@ class ModelChoice:
     """Which model a training begins with."""
 
     backbone: str | None = option(None, f"backbone by name, e.g. {DEFAULT_BACKBONE}, in the detector of that name")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Who starts the processes of a training."""
+
+    ray: int | None = option(
+        None, "in N processes that Ray Train places, and starts again from the last checkpoint", metavar="N"
+    )
+
+    def __post_init__(self) -> None:
+        """Check the value."""
+        if self.ray is not None and self.ray < 1:
+            raise UserError(f"--ray {self.ray}: must be 1 process or more")
 
 
 def new_model(arguments: Arguments) -> MOAT:
@@ -38,7 +56,33 @@ def take_model(arguments: Arguments) -> str | None:
 
 
 def _run(arguments: Arguments) -> int:
-    return in_processes("train", arguments, lambda: _train(arguments))
+    processes = arguments.take(Processes).ray
+    if processes is None:
+        return in_processes("train", arguments, lambda: _train(arguments))
+    _train_by_ray(arguments, processes)
+    return 0
+
+
+def _train_by_ray(arguments: Arguments, processes: int) -> None:
+    from moat_det.engine.ray_training import train
+
+    engine = arguments.engine
+    if engine.get("resume"):
+        last = find_last(engine["resume"], engine.get("project"))
+        engine["resume"] = str(last)
+    else:
+        exist_ok = bool(engine.get("exist_ok"))
+        folder = claim_folder(Path(engine.get("project") or PROJECT, engine.get("name") or "train"), exist_ok)
+        if not exist_ok:
+            folder.rmdir()  # it has its name; the first process makes it, and takes it away where nothing was trained
+        engine |= {"project": str(folder.parent), "name": folder.name}
+        last = folder / "weights" / "last.pt"
+    device = choose_one_device(engine.get("device")).type
+    train(lambda: _train(arguments), lambda: _resume(str(last)), last, processes, device)
+
+
+def _resume(last: str) -> None:
+    MOAT(last).train(resume=last)
 
 
 def _train(arguments: Arguments) -> None:
@@ -82,7 +126,7 @@ COMMAND = Command(
     name="train",
     run=_run,
     check=_check,
-    options=(ModelChoice, TrainOptions),
+    options=(ModelChoice, Processes, TrainOptions),
     usage="--data DATA [--backbone tiny_moat2] [--imgsz 640 --epochs 100 --device 0 ...]",
     examples=(
         "train --data demo --epochs 20",

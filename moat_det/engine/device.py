@@ -42,7 +42,9 @@ def choose_one_device(device: str | None) -> torch.device:
         UserError: This machine has no such device, or several are named.
     """
     if len(names := named_devices(device)) > 1:
-        raise UserError(f"--device {device}: this command computes on one device; give one, such as {names[0]}")
+        raise UserError(
+            f"--device {','.join(names)}: this command computes on one device; give one, such as {names[0]}"
+        )
     return choose_device(device or "")
 
 

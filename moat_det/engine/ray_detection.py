@@ -19,8 +19,8 @@ from moat_det.detection.source_files import list_pictures, source_root
 from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.device import choose_device
 from moat_det.engine.model import MOAT
+from moat_det.engine.ray_cluster import check_installed, cluster
 from moat_det.engine.sources.in_memory import NoImageError
-from moat_det.errors import UserError
 from moat_det.progress import progress
 from moat_det.run_folder import check_apart, claim_run
 
@@ -29,16 +29,6 @@ logger = logging.getLogger(__name__)
 _ALL = Shard(1, 1)
 _BLOCK = 256  # images that an actor takes at a time; of one that dies as many are done again
 _NO_RESULT = frozenset({"batch", "device", "name", "project", "verbose", "exist_ok"})  # arguments that change none
-
-
-def check_installed() -> None:
-    """Raise `UserError` where Ray Data is missing."""
-    # Before Ray is imported, here and in the actors, which inherit it: nothing is sent.
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        import ray.data  # noqa: F401
-    except ImportError:
-        raise UserError("--ray needs Ray: pip install 'moat_det[ray]' (or pip install 'ray[data]')") from None
 
 
 def detect(weights: str, source: str, arguments: Mapping[str, Any], actors: int) -> tuple[int, int, Path]:
@@ -56,7 +46,7 @@ def detect(weights: str, source: str, arguments: Mapping[str, Any], actors: int)
     Raises:
         UserError: An argument is not in order, the folder is of another detection, or no image can be read.
     """
-    check_installed()
+    check_installed("data")
     images = list_pictures(source)
     root = source_root(source, images)
     names = OutputNames(root)
@@ -94,21 +84,13 @@ def _work(
     weights: str, images: Sequence[str], arguments: dict[str, Any], actors: int
 ) -> Iterator[tuple[str, Detections]]:
     """Give what is found in each image, in the order in which actors are done with them."""
-    import ray
     import ray.data
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # there is one of ours
     context.execution_options.preserve_order = False
     on_gpu = choose_device(arguments.get("device")).type == "cuda"
-    began = not ray.is_initialized()
-    if began:
-        address = os.environ.get("RAY_ADDRESS")
-        # More cores than the machine has are the user's wish. With no address of its own Ray opens a socket towards a
-        # server of Google's to learn one.
-        local = {} if address else {"num_cpus": actors + 1, "_node_ip_address": "127.0.0.1"}
-        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **local)
-    try:
+    with cluster(actors + 1):
         blocks = max(actors, -(-len(images) // _BLOCK))
         found = ray.data.from_items([{"path": path} for path in images], override_num_blocks=blocks).map_batches(
             Actor,
@@ -120,9 +102,6 @@ def _work(
         )
         for row in found.iter_rows():
             yield row["path"], row["found"]
-    finally:
-        if began:
-            ray.shutdown()
 
 
 class Actor:

@@ -65,7 +65,7 @@ def test_each_image_has_one_line_and_a_stopped_run_goes_on(
         if len(asked) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ray_detection, "check_installed", lambda: None)
+    monkeypatch.setattr(ray_detection, "check_installed", lambda _: None)
     monkeypatch.setattr(ray_detection, "_work", work)
     given = {"project": str(tmp_path), "name": "detect", "conf": 0.01}
     weights = str(trained / "weights" / "best.pt")

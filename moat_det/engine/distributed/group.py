@@ -146,10 +146,14 @@ def join(device: object) -> Group:
         _hush()
         end_at_once()
     if not dist.is_initialized():
-        # Objects go from CPU to CPU, whatever the tensors do.
-        dist.init_process_group("gloo" if chosen.type == "cpu" else "cpu:gloo,cuda:nccl", timeout=TIMEOUT)
+        dist.init_process_group(backend_of(chosen.type), timeout=TIMEOUT)
         atexit.register(dist.destroy_process_group)
     return Group(rank, size, local_rank, local_size, own)
+
+
+def backend_of(device_type: str) -> str:
+    """Give what the processes exchange tensors by; objects go from CPU to CPU, whatever the tensors do."""
+    return "gloo" if device_type == "cpu" else "cpu:gloo,cuda:nccl"
 
 
 def _hush() -> None:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from moat_det.cores import available_cores
+from moat_det.cores import threads_of_each
 from moat_det.engine.device import choose_device
 from moat_det.errors import UserError
 
@@ -61,9 +61,6 @@ def _free_port() -> int:
 
 
 def _start(words: Sequence[str], rank: int, size: int, port: int) -> subprocess.Popen[bytes]:
-    threads = int(os.environ["OMP_NUM_THREADS"].split(",")[0])
-    if threads == available_cores():  # nobody said how many: they are shared
-        threads = max(1, threads // size)
     place = {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -71,7 +68,7 @@ def _start(words: Sequence[str], rank: int, size: int, port: int) -> subprocess.
         "LOCAL_WORLD_SIZE": str(size),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": str(threads),
+        "OMP_NUM_THREADS": str(threads_of_each(size)),
     }
     return subprocess.Popen([sys.executable, "-m", "moat_det", *words], env={**os.environ, **place})
 
