@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import mean, stdev
@@ -31,6 +31,7 @@ class Entry:
         tiles: Side of the tiles in pixels, or None for whole images.
         results: By seed, the content of the test's `metrics.json`; None where it failed or is not there yet.
         cost: What the model costs; None where nothing of it is trained.
+        mixed: By seed, whether it trained in 16 bits, or in float32; of those that are trained.
     """
 
     model: str
@@ -38,6 +39,7 @@ class Entry:
     tiles: int | None
     results: Mapping[int, Mapping[str, Any] | None]
     cost: Cost | None
+    mixed: Mapping[int, bool] = field(default_factory=dict)
 
     @property
     def tested(self) -> str:
@@ -60,10 +62,17 @@ def entries(
         costs: By model, as the user wrote it, set and way.
     """
     found: dict[tuple[str, str, int | None], dict[int, Mapping[str, Any] | None]] = {}
+    mixed: dict[tuple[str, str], dict[int, bool]] = {}
     for run in sorted(runs, key=lambda run: run.set.name):
+        formats = mixed.setdefault((run.model, run.set.name), {})
+        if (in_16_bits := run.mixed) is not None:
+            formats[run.seed] = in_16_bits
         for tiles in ways:
             found.setdefault((run.model, run.set.name, tiles), {})[run.seed] = run.metrics(tiles)
-    return [Entry(short_name(key[0]), key[1], key[2], results, costs.get(key)) for key, results in found.items()]
+    return [
+        Entry(short_name(model), name, tiles, results, costs.get((model, name, tiles)), mixed[model, name])
+        for (model, name, tiles), results in found.items()
+    ]
 
 
 def markdown(found: Sequence[Entry], sets: Sequence[BenchSet]) -> str:
@@ -117,12 +126,16 @@ def _cells(entry: Entry) -> list[str]:
 
 
 def _remarks(found: Sequence[Entry]) -> list[str]:
-    """Say what is missing, and which times say little."""
+    """Say what is missing, which times say little, and who trained in another number format."""
     remarks = []
     if missing := [
         f"{entry.model} ({seed})" for entry in found for seed, result in entry.results.items() if not result
     ]:
         remarks.append(f"Not trained or not tested yet, model (seed): {', '.join(dict.fromkeys(missing))}.")
+    formats = {f"{entry.model} ({seed})": mixed for entry in found for seed, mixed in entry.mixed.items()}
+    if len(set(formats.values())) > 1:
+        names = ", ".join(name for name, mixed in formats.items() if not mixed)
+        remarks.append(f"Trained in float32, the others in 16 bits, model (seed): {names}.")
     costs = [entry.cost for entry in found if entry.cost is not None]
     if any(cost.busy for cost in costs):
         remarks.append("~: other work ran meanwhile, the time says little; the same command measures it again.")
@@ -146,9 +159,8 @@ def records(found: Sequence[Entry]) -> list[dict[str, Any]]:
         }
         for seed, result in entry.results.items():
             figures = {figure: None if result is None else result[figure] for figure in STATS}
-            rows.append(
-                {"set": entry.set, "model": entry.model, "tested": entry.tested, "seed": seed, **figures, **shared}
-            )
+            of_run = {"set": entry.set, "model": entry.model, "tested": entry.tested, "seed": seed}
+            rows.append({**of_run, "mixed": entry.mixed.get(seed), **figures, **shared})
     return rows
 
 

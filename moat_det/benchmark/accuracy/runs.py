@@ -80,6 +80,11 @@ class Run:
             return "new"
         return "cut" if load_checkpoint(self.last).training is not None else "trained"
 
+    @property
+    def mixed(self) -> bool | None:
+        """Whether it trained in 16 bits where those are faster, or in float32; None where it is not trained yet."""
+        return bool(load_checkpoint(self.last).args["amp"]) if self.last.exists() else None
+
     def test_folder(self, tiles: int | None) -> Path:
         """Give the folder of its test, on whole images or in tiles of so many pixels."""
         how = "test" if tiles is None else f"test-sliced-{tiles}"
