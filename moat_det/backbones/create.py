@@ -9,7 +9,7 @@ from typing import Any
 from moat_det.backbones.base import Backbone
 from moat_det.backbones.moat.create import create_moat
 from moat_det.backbones.moat.variants import VARIANTS
-from moat_det.backbones.timm.names import is_timm
+from moat_det.backbones.timm.names import check_installed, is_timm
 from moat_det.backbones.weights import load_pretrained
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ def create_backbone(
         UserError: No backbone has that name, an argument is out of its range, or the weights are missing, damaged
             or of another backbone.
     """
+    check_installed(name)
     backbone: Backbone
     if is_timm(name):
         from moat_det.backbones.timm.backbone import TimmBackbone

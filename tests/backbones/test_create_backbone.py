@@ -159,3 +159,13 @@ def test_import_is_cheap() -> None:
 def test_unknown_name_of_the_package() -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         moat_det.nonsense  # noqa: B018
+
+
+def test_without_timm_a_line_says_how_it_comes() -> None:
+    hidden = "import sys; from importlib.machinery import PathFinder; find = PathFinder.find_spec\n"
+    hidden += "PathFinder.find_spec = lambda name, *rest: None if name == 'timm' else find(name, *rest)\n"
+    script = f"{hidden}from moat_det import create_backbone; create_backbone('timm/mobilevit_xxs')"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.stderr.splitlines()[-1] == (
+        "moat_det.errors.UserError: timm/mobilevit_xxs: timm is not installed: pip install 'moat_det[timm]'"
+    )

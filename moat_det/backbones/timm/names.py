@@ -25,8 +25,7 @@ def model_name(name: str) -> str:
     Raises:
         UserError: timm is not installed, or has no such model.
     """
-    if not is_installed():
-        raise UserError(f"{name}: timm is not installed: {INSTALL}")
+    check_installed(name)
     import timm
 
     bare = name.removeprefix(PREFIX)
@@ -59,6 +58,12 @@ def list_timm(pattern: str = "*") -> list[str]:
     import timm
 
     return [name for name in (f"{PREFIX}{bare}" for bare in timm.list_models()) if fnmatch(name, pattern)]
+
+
+def check_installed(name: str) -> None:
+    """Raise `UserError` where a backbone's name is one of timm's, and timm is not there."""
+    if is_timm(name) and not is_installed():
+        raise UserError(f"{name}: timm is not installed: {INSTALL}")
 
 
 def is_installed() -> bool:
