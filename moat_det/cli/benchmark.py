@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from moat_det.backbones.windows import WINDOW
 from moat_det.benchmark import cases as settings
 from moat_det.benchmark import roofline
+from moat_det.benchmark.exports import Exports
 from moat_det.benchmark.plot import plot
 from moat_det.benchmark.report import Baseline, table, write_csv, write_json
 from moat_det.benchmark.runner import Row, run_cases, side_by_side
@@ -21,6 +23,7 @@ from moat_det.cli.command import Arguments, Command
 from moat_det.errors import UserError
 from moat_det.options import option
 from moat_det.progress import progress
+from moat_det.runtime import backends
 
 _FORMS = ("plain", "blocked")
 
@@ -130,7 +133,10 @@ def _measured(cases: Sequence[settings.Case], repeats: int, threads: int) -> Ite
     """Measure what is compared side by side, one size after the other, and say so."""
     number = 0
     with tempfile.TemporaryDirectory() as folder:
-        file_of = _exports(Path(folder)) if any(_is_exported(case) for case in cases) else None
+        formats = {case.format for case in cases if _is_exported(case)}
+        for each in sorted(formats):
+            backends.check_installed(each, f"--formats {each}")
+        file_of = Exports(Path(folder)).file_of if formats else None
         for group in side_by_side(cases):
             text = f"{len(group)} of {len(cases)}"
             with progress(text=text, total=len(group) * (repeats + 2), unit="pass", leave=False) as bar:
@@ -141,18 +147,8 @@ def _measured(cases: Sequence[settings.Case], repeats: int, threads: int) -> Ite
             yield rows
 
 
-def _is_exported(case: settings.Case) -> bool:
+def _is_exported(case: settings.Case) -> TypeGuard[settings.DetectorCase]:
     return isinstance(case, settings.DetectorCase) and case.format != settings.TORCH
-
-
-def _exports(folder: Path) -> Callable[[settings.DetectorCase], Path]:
-    try:
-        from moat_det.benchmark.exports import Exports
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"--formats needs the package {error.name}, which is not installed: pip install 'moat_det[openvino]'"
-        ) from None
-    return Exports(folder).file_of
 
 
 def _name(row: Row) -> str:

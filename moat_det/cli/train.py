@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,12 @@ from moat_det.cli.command import Arguments, Command, EngineHelp
 from moat_det.cli.processes import DEVICE, in_processes
 from moat_det.cli.shared import DATA
 from moat_det.engine.arguments import training_defaults
-from moat_det.engine.checkpoint import find_last
-from moat_det.engine.device import choose_one_device
+from moat_det.engine.distributed.devices import named_devices
+from moat_det.engine.distributed.group import is_launched
 from moat_det.engine.model import DEFAULT_BACKBONE, MOAT
 from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
-from moat_det.files import claim_folder
 from moat_det.options import option
-from moat_det.paths import PROJECT
 
 WORKERS = "one per core up to 8 with a GPU, none on a CPU"
 
@@ -59,33 +58,13 @@ def _run(arguments: Arguments) -> int:
     processes = arguments.take(Processes).ray
     if processes is None:
         return in_processes("train", arguments, lambda: _train(arguments))
-    _train_by_ray(arguments, processes)
+    from moat_det.engine.ray_training import train
+
+    train(partial(_train, arguments), arguments.engine.get("device"), processes)
     return 0
 
 
-def _train_by_ray(arguments: Arguments, processes: int) -> None:
-    from moat_det.engine.ray_training import train
-
-    engine = arguments.engine
-    if engine.get("resume"):
-        last = find_last(engine["resume"], engine.get("project"))
-        engine["resume"] = str(last)
-    else:
-        exist_ok = bool(engine.get("exist_ok"))
-        folder = claim_folder(Path(engine.get("project") or PROJECT, engine.get("name") or "train"), exist_ok)
-        if not exist_ok:
-            folder.rmdir()  # it has its name; the first process makes it, and takes it away where nothing was trained
-        engine |= {"project": str(folder.parent), "name": folder.name}
-        last = folder / "weights" / "last.pt"
-    device = choose_one_device(engine.get("device")).type
-    train(lambda: _train(arguments), lambda: _resume(str(last)), last, processes, device)
-
-
-def _resume(last: str) -> None:
-    MOAT(last).train(resume=last)
-
-
-def _train(arguments: Arguments) -> None:
+def _train(arguments: Arguments, **callbacks: Callable[[Any], None]) -> None:
     resume = arguments.engine.get("resume")
     if not resume:
         model = new_model(arguments)
@@ -94,6 +73,8 @@ def _train(arguments: Arguments) -> None:
         model = MOAT(resume if isinstance(resume, str) else DEFAULT_BACKBONE)
         if chosen:
             arguments.engine["model"] = chosen  # which is compared with the run's own
+    for event, callback in callbacks.items():
+        model.add_callback(event, callback)
     model.train(**arguments.engine, **arguments.own)
 
 
@@ -105,6 +86,17 @@ def _check(given: Mapping[str, Any]) -> None:
         raise UserError(f"--model {model}: must be a model YAML; for a checkpoint use --weights {model}")
     if not any(given.get(name) for name in ("data", "resume", "cfg")):
         raise UserError("moat train needs --data: --data defects.yaml, or --data demo for a first look")
+    if given.get("ray") is not None:
+        _check_ray(given.get("device"))
+
+
+def _check_ray(device: Any) -> None:
+    if (names := named_devices(device)) not in ([], ["cpu"]):
+        raise UserError(
+            f"--device {','.join(names)}: with --ray each process takes a GPU of Ray's; leave it out, or say cpu"
+        )
+    if is_launched():
+        raise UserError("--ray: these processes are started by torchrun already; leave one of the two out")
 
 
 ENGINE = EngineHelp(
@@ -133,6 +125,7 @@ COMMAND = Command(
         "train --data defects.yaml --backbone tiny_moat2 --imgsz 1024 --device 0",
         "train --data coils.yaml --imgsz 256 2048",
         "train --data defects.yaml --batch 32 --device 0,1 --sync-bn",
+        "train --data defects.yaml --batch 64 --ray 8",
         "train --resume runs/train/weights/last.pt",
     ),
     engine=ENGINE,

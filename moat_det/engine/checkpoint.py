@@ -24,7 +24,6 @@ from moat_det.engine.trained import Trained
 from moat_det.errors import UserError
 from moat_det.files import atomic_path, check_readable, is_whole_archive
 from moat_det.messages import one_line
-from moat_det.paths import PROJECT
 
 logger = logging.getLogger(__name__)
 
@@ -178,16 +177,7 @@ def weights_digest(model: BaseDetector) -> str:
     return digest.hexdigest()
 
 
-def find_last(resume: object, project: str | Path | None) -> Path:
-    """Give the `last.pt` that the engine's argument `resume` names, or where it is True the newest below `project`.
-
-    Raises:
-        UserError: It is True, and there is none.
-    """
-    return Path(resume) if isinstance(resume, (str, Path)) else _newest_run(Path(project or PROJECT))
-
-
-def _newest_run(project: Path) -> Path:
+def newest_run(project: Path) -> Path:
     """Give the `last.pt` below `project` that was written last, of those that are whole and of no finished training.
 
     Raises:

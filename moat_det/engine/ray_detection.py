@@ -90,7 +90,7 @@ def _work(
     context.enable_progress_bars = False  # there is one of ours
     context.execution_options.preserve_order = False
     on_gpu = choose_device(arguments.get("device")).type == "cuda"
-    with cluster(actors + 1):
+    with cluster(actors + 1):  # one core reads
         blocks = max(actors, -(-len(images) // _BLOCK))
         found = ray.data.from_items([{"path": path} for path in images], override_num_blocks=blocks).map_batches(
             Actor,

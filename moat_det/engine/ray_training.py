@@ -5,103 +5,93 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from moat_det.cores import available_cores, threads_of_each
-from moat_det.engine.distributed.group import TIMEOUT, backend_of, follows
-from moat_det.engine.ray_cluster import check_installed, cluster
+from moat_det.cores import threads_of_each
+from moat_det.engine.checkpoint import load_checkpoint
+from moat_det.engine.distributed.group import TIMEOUT, backend_of
+from moat_det.engine.model import MOAT
+from moat_det.engine.ray_cluster import check_installed, cluster, count_gpus
 from moat_det.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-_STDOUT, _STDERR = 1, 2
 
-
-def train(begin: Callable[[], None], go_on: Callable[[], None], last: Path, processes: int, device_type: str) -> None:
+def train(begin: Callable[..., None], device: str | None, processes: int) -> None:
     """Train in several processes; where one dies, go on from the last checkpoint, as long as there is a newer one.
 
     Args:
-        begin: The part of one process; it finds itself started as by `torchrun`.
-        go_on: The same, from the last checkpoint.
-        last: That checkpoint, `RUN/weights/last.pt` below a folder that is there; all processes see it by this path.
-        processes: How many; each has a GPU, or its share of this machine's cores.
-        device_type: "cuda" or "cpu".
+        begin: The part of one process, which finds itself started as by `torchrun`; takes callbacks of the training by
+            event.
+        device: "cpu", or None: a GPU for each process where Ray has any.
+        processes: How many.
 
     Raises:
-        UserError: Ray is missing, or a process failed before there was a new checkpoint.
+        UserError: Ray is missing, has fewer GPUs on this machine than processes, or a process failed before there was
+            a new checkpoint.
     """
     check_installed("train")
     os.environ["RAY_TRAIN_ENABLE_PRINT_PATCH"] = "0"  # what is kept from the screen would reach it
-    from ray.train import RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train import LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    part, here, threads = begin, os.getcwd(), threads_of_each(processes)
-
-    def work() -> None:
-        if not follows():
-            with said.open("ab") as file:
-                for stream in (_STDOUT, _STDERR):
-                    os.dup2(file.fileno(), stream)
-        logging.getLogger().handlers.clear()  # Ray's would say all a second time,
-        logging.getLogger("ray.train").setLevel(logging.CRITICAL)  # and an error with its traceback
-        os.chdir(here)  # Ray's processes have folders of their own, and the user's paths begin in this one
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        part()
-
-    on_gpu = device_type == "cuda"
-    each = ScalingConfig(num_workers=processes, use_gpu=on_gpu, resources_per_worker={"CPU": 1 if on_gpu else threads})
-    joined = TorchConfig(backend_of(device_type), timeout_s=int(TIMEOUT.total_seconds()))
+    here, threads = os.getcwd(), os.environ["OMP_NUM_THREADS"]
     with (
+        # In the folder that the user's paths begin in, which all nodes see.
+        tempfile.TemporaryDirectory(prefix=".ray-", dir=here, ignore_cleanup_errors=True) as notes,
         ThreadPoolExecutor(1) as beside,  # where Ray does not take Ctrl-C for itself
-        cluster(max(available_cores(), processes * threads)),
-        tempfile.TemporaryDirectory(prefix=".ray-", dir=last.parents[2]) as notes,
-        _shown(Path(notes, "said.txt")) as said,
+        cluster(processes, log=True),
     ):
-        while True:
-            before = last.stat().st_mtime_ns if last.exists() else None
+        run = Path(notes, "run.txt")
+
+        def note(trainer: Any) -> None:
+            if trainer.group.leads:
+                run.write_text(str(Path(trainer.last).resolve()), encoding="utf-8")
+
+        def work() -> None:
+            logging.getLogger().handlers.clear()  # Ray's would say all a second time
+            os.chdir(here)
+            os.environ["OMP_NUM_THREADS"] = threads
+            os.environ["OMP_NUM_THREADS"] = str(threads_of_each(int(os.environ["LOCAL_WORLD_SIZE"])))
+            if last := _last(run):
+                MOAT(str(last)).train(resume=str(last), device=device)
+            else:
+                begin(on_model_save=note)
+
+        on_gpu = device is None and count_gpus(processes) > 0
+        trainer = TorchTrainer(
+            work,
+            torch_config=TorchConfig(backend_of("cuda" if on_gpu else "cpu"), timeout_s=int(TIMEOUT.total_seconds())),
+            scaling_config=ScalingConfig(num_workers=processes, use_gpu=on_gpu, resources_per_worker={"CPU": 1}),
+            run_config=RunConfig(storage_path=notes, logging_config=LoggingConfig("CRITICAL")),
+        )
+        before, ended = None, False
+        while not ended:
             try:
-                run = RunConfig(storage_path=notes)
-                trainer = TorchTrainer(work, torch_config=joined, scaling_config=each, run_config=run)
                 beside.submit(trainer.fit).result()
                 return
             except TrainingFailedError as error:
-                if not last.exists() or last.stat().st_mtime_ns == before:
-                    raise UserError(_reason(error)) from error
-                logger.warning(f"{_reason(error)}; going on from {last}")
-                part = go_on
+                last, reason = _last(run), _reason(error)
+                if last is None or (written := last.stat().st_mtime_ns) == before:
+                    raise UserError(reason) from error
+                before, ended = written, load_checkpoint(last).training is None
+                logger.warning(f"{reason}; {'the training had ended by then:' if ended else 'going on from'} {last}")
 
 
-@contextmanager
-def _shown(file: Path) -> Iterator[Path]:
-    """Print what processes write into a file as it comes."""
-    file.touch()
-    ended = threading.Event()
-
-    def show() -> None:
-        with file.open(newline="") as lines:
-            while True:
-                last_look = ended.wait(0.2)
-                print(lines.read(), end="", flush=True)
-                if last_look:
-                    return
-
-    thread = threading.Thread(target=show)
-    thread.start()
-    try:
-        yield file
-    finally:
-        ended.set()
-        thread.join()
+def _last(run: Path) -> Path | None:
+    """Give the last checkpoint of the run that is noted in a file, where there is one."""
+    last = Path(run.read_text(encoding="utf-8")) if run.exists() else None
+    return last if last and last.exists() else None
 
 
 def _reason(error: Exception) -> str:
     """Give what the first process that failed said, in a line."""
-    failures = getattr(error, "worker_failures", {})
-    rank, failure = min(failures.items(), default=(None, error))
-    if isinstance(failure, UserError):
-        return str(failure)
-    return f"process {rank}: {' '.join(str(failure).split())[:200]}"
+    failures = getattr(error, "worker_failures", {None: getattr(error, "controller_failure", error)})
+    rank = min(failures)
+    if isinstance(failures[rank], UserError):
+        return str(failures[rank])
+    first = (str(failures[rank]).strip().splitlines() or ["no reason given"])[0].rstrip(".")
+    return f"process {rank} failed with {type(failures[rank]).__name__}: {first}"

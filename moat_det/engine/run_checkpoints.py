@@ -17,7 +17,7 @@ from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 from moat_det.data.config import DatasetConfig, load_dataset
 from moat_det.data.sizes.imgsz import take_shape
 from moat_det.demo import DEMO, dataset_source
-from moat_det.engine.checkpoint import Checkpoint, find_last, load_checkpoint
+from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
 from moat_det.engine.device import is_mixed
 from moat_det.engine.recovery.disk import when_there_is_room
 from moat_det.engine.train_options import TrainOptions
@@ -118,7 +118,7 @@ def find_run(args: Any, overrides: Mapping[str, Any]) -> tuple[Checkpoint, Any]:
     Raises:
         UserError: There is none, its training has finished, or its data is not where it was.
     """
-    path = find_last(args.resume, args.project)
+    path = Path(args.resume) if isinstance(args.resume, (str, Path)) else newest_run(Path(args.project))
     checkpoint = load_checkpoint(path)
     if checkpoint.training is None:
         raise UserError(f"{path} is of a finished training: start a new one from it with --weights {path}")

@@ -63,13 +63,13 @@ def test_the_table_of_a_set() -> None:
     assert "~:" not in other
 
 
-def test_who_trained_in_another_number_format_is_named() -> None:
-    half = Entry("a", "own", None, {0: result(0.4), 1: result(0.4)}, None, {0: True, 1: False})
-    full = Entry("b", "own", None, {0: result(0.3), 1: None}, None, {0: False})
-    text = markdown([half, full], [made_set("own")])
-    assert "Trained in float32, the others in 16 bits, model (seed): a (1), b (0)." in text
-    assert "float32" not in markdown([full], [made_set("own")])
-    assert [row["mixed"] for row in records([half, full])] == [True, False, False, None]
+def test_who_trained_in_which_number_format_is_said_where_it_differs() -> None:
+    both = Entry("a", "own", None, {0: result(0.4), 1: result(0.4)}, None, {0: "bfloat16", 1: "float32"})
+    one = Entry("b", "own", None, {0: result(0.3), 1: None}, None, {0: "float32"})
+    text = markdown([both, one], [made_set("own")])
+    assert "Trained in bfloat16: a (0); in float32: a (1), b (0)." in text
+    assert "float32" not in markdown([one], [made_set("own")])
+    assert [row["format"] for row in records([both, one])] == ["bfloat16", "float32", "float32", None]
 
 
 def test_a_figure_without_objects_counts_for_nothing() -> None:

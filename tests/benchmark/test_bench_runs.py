@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import nn
 
 from helpers.dataset_files import noise
 from moat_det import MOAT
-from moat_det.benchmark.accuracy import costs, process, sliced
+from moat_det.benchmark.accuracy import costs, process, runs, sliced
 from moat_det.benchmark.accuracy.costs import cost_of
 from moat_det.benchmark.accuracy.runs import Run, plan
 from moat_det.benchmark.accuracy.sets import BenchSet
@@ -42,6 +44,21 @@ def save(run: Run, training: dict[str, Any] | None = None) -> None:
     model.save(run.best)
     kept = {name: getattr(load_checkpoint(run.best), name) for name in Checkpoint.__dataclass_fields__}
     Checkpoint(**{**kept, "training": training}).save(run.last)
+
+
+def test_the_number_format_is_that_which_the_model_computed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path)
+    assert run.number_format is None
+    save(run)
+    monkeypatch.setattr(runs, "compute_dtype", lambda device, mixed, training: (torch.float32, torch.bfloat16)[mixed])
+    assert run.number_format == "bfloat16"
+    kept = {name: getattr(load_checkpoint(run.last), name) for name in Checkpoint.__dataclass_fields__}
+    Checkpoint(**{**kept, "args": {**kept["args"], "amp": False}}).save(run.last)
+    assert run.number_format == "float32"
+    peer = replace(run, model="yolo11n")
+    peer.last.parent.mkdir(parents=True)
+    shutil.copy(run.best, peer.last)
+    assert peer.number_format == "float32"
 
 
 def test_a_runs_folder_is_named_by_what_makes_it_what_it_is(tmp_path: Path) -> None:

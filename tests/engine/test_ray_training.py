@@ -5,15 +5,24 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import shutil
 import sys
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
+import torch
 
 from moat_det.cli import main as cli
+from moat_det.engine import MOAT
+from moat_det.engine.checkpoint import load_checkpoint
+from moat_det.engine.distributed.group import Group
 from moat_det.engine.ray_training import train
 from moat_det.errors import UserError
 
@@ -43,71 +52,124 @@ class TorchTrainer:
 
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stands for Ray, and for a process that is not the first."""
-    place = SimpleNamespace(RunConfig=dict, ScalingConfig=dict, TrainingFailedError=TrainingFailedError)
+    """Stands for Ray, and for its environment."""
+    place = SimpleNamespace(
+        LoggingConfig=str, RunConfig=dict, ScalingConfig=dict, TrainingFailedError=TrainingFailedError
+    )
     torch = SimpleNamespace(TorchConfig=lambda backend, timeout_s: None, TorchTrainer=TorchTrainer)
     for name, content in {
-        "ray": SimpleNamespace(is_initialized=lambda: True),
+        "ray": SimpleNamespace(is_initialized=lambda: True, cluster_resources=dict),
         "ray.train": place,
         "ray.train.torch": torch,
     }.items():
         module = ModuleType(name)
         vars(module).update(vars(content))
         monkeypatch.setitem(sys.modules, name, module)
-    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+    for name, value in {"LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": os.environ["OMP_NUM_THREADS"]}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
 
 
 @pytest.fixture
-def last(tmp_path: Path) -> Path:
-    """Where the checkpoint will be."""
+def last(trained: Path, tmp_path: Path) -> Path:
+    """A checkpoint of a training that goes on; it is not noted yet."""
     path = tmp_path / "runs" / "train" / "weights" / "last.pt"
     path.parent.mkdir(parents=True)
+    replace(load_checkpoint(trained / "weights" / "last.pt"), training={"epoch": 0}).save(path)
     return path
 
 
-def test_it_goes_on_as_long_as_there_is_a_newer_checkpoint(ray: None, last: Path, log: list[str]) -> None:
-    parts: list[str] = []
+def saved(last: Path, note: Callable[[Any], None]) -> None:
+    """Do what a training does when it has written a checkpoint."""
+    os.utime(last, ns=(1, last.stat().st_mtime_ns + 1))
+    note(SimpleNamespace(group=Group(), last=last))
 
-    def begin() -> None:
-        parts.append("begin")
-        last.write_text("1")
-        raise RuntimeError("the actor\ndied")
 
-    def go_on() -> None:
-        parts.append("go on")
-        if len(parts) < 3:
-            os.utime(last, ns=(1, len(parts)))
+def test_it_goes_on_as_long_as_there_is_a_newer_checkpoint(
+    ray: None, last: Path, log: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    resumed: list[dict[str, Any]] = []
+
+    def begin(on_model_save: Callable[[Any], None]) -> None:
+        saved(last, on_model_save)
+        raise RuntimeError("the actor died.\nWorker info")
+
+    def resume(model: MOAT, **arguments: Any) -> None:
+        resumed.append(arguments)
+        if len(resumed) == 1:
+            os.utime(last, ns=(1, 1))
             raise UserError("process 0 of 2 waits for another that ended")
 
-    train(begin, go_on, last, 2, "cpu")
-    assert parts == ["begin", "go on", "go on"]
+    monkeypatch.setattr(MOAT, "train", resume)
+    train(begin, "cpu", 2)
+    assert resumed == [{"resume": str(last), "device": "cpu"}] * 2
     assert [line.removeprefix("WARNING ⚠️ ") for line in log] == [
-        f"process 0: the actor died; going on from {last}",
+        f"process 0 failed with RuntimeError: the actor died; going on from {last}",
         f"process 0 of 2 waits for another that ended; going on from {last}",
     ]
-    assert [path.name for path in last.parents[2].iterdir()] == ["train"]
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_without_a_new_checkpoint_it_ends_with_the_reason(ray: None, last: Path, old: bool) -> None:
-    if old:
-        last.touch()
-
-    def begin() -> None:
+def test_without_a_new_checkpoint_it_ends_with_the_reason(ray: None, last: Path) -> None:
+    def begin(on_model_save: Callable[[Any], None]) -> None:
         raise UserError("none.yaml: no such dataset YAML")
 
     with pytest.raises(UserError, match=r"^none\.yaml: no such dataset YAML$"):
-        train(begin, pytest.fail, last, 2, "cpu")
+        train(begin, "cpu", 2)
+
+
+def test_a_second_death_at_the_same_checkpoint_ends_it(ray: None, last: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin(on_model_save: Callable[[Any], None]) -> None:
+        saved(last, on_model_save)
+        raise UserError("first")
+
+    def resume(model: MOAT, **_: Any) -> None:
+        raise UserError("second")
+
+    monkeypatch.setattr(MOAT, "train", resume)
+    with pytest.raises(UserError, match=r"^second$"):
+        train(begin, "cpu", 2)
+
+
+def test_a_death_after_the_end_is_none(ray: None, trained: Path, last: Path, log: list[str]) -> None:
+    def begin(on_model_save: Callable[[Any], None]) -> None:
+        shutil.copy(trained / "weights" / "last.pt", last)  # made fit for use
+        saved(last, on_model_save)
+        raise RuntimeError("killed")
+
+    train(begin, "cpu", 2)
+    assert log[-1].endswith(f"killed; the training had ended by then: {last}")
+
+
+def test_a_process_has_its_share_of_the_cores(ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr("moat_det.cores.available_cores", lambda: 8)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    for given in ("8", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+        train(lambda on_model_save: seen.append(os.environ["OMP_NUM_THREADS"]), "cpu", 2)
+    assert seen == ["2", "3"]
+
+
+def test_too_few_gpus_are_a_line(ray: None, monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(sys.modules["ray"], "cluster_resources", lambda: {"GPU": 2.0})
+    with pytest.raises(UserError, match=r"--ray 3: Ray has 2 GPU.* give --ray 2, or --device cpu"):
+        train(pytest.fail, None, 3)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    train(lambda on_model_save: begun.append("on two"), None, 2)
+    train(lambda on_model_save: begun.append("on three"), None, 3)
+    assert begun == ["on two", "on three"]
+    assert "the training waits for more" in log[-1]
 
 
 @pytest.mark.parametrize(
     ("words", "part"),
     [
         ("--ray 0", "--ray 0: must be 1 process or more"),
-        ("--ray 2 --device cpu,cpu", "--device cpu,cpu: this command computes on one device"),
-        ("--ray 2 --resume", "--resume: no unfinished weights/last.pt"),
+        ("--ray 2 --device cpu,cpu", "--device cpu,cpu: with --ray each process takes a GPU of Ray's"),
+        ("--ray 2 --device 0", "--device 0: with --ray each process takes a GPU of Ray's"),
         ("--ray 2", "pip install 'moat_det[ray]'"),
     ],
 )
@@ -116,19 +178,37 @@ def test_what_cannot_be_is_a_line(
 ) -> None:
     for name in ("ray", "ray.train"):
         monkeypatch.setitem(sys.modules, name, None)
-    project = tmp_path / "runs"
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
-        cli.train(["--data", "demo", "--project", str(project), *words.split()])
+        cli.train(["--data", "demo", *words.split()])
     assert stopped.value.code == 2
     assert part in capsys.readouterr().err
-    assert not project.exists() or not any(project.iterdir())
+    assert not any(tmp_path.iterdir())
 
 
 @with_ray
-def test_processes_of_ray(demo: Path, model_yaml: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    words = ["--data", str(demo), "--model", str(model_yaml), "--imgsz", "64", "--batch", "8", "--epochs", "1"]
-    cli.train([*words, "--project", str(tmp_path), "--plots", "false", "--ray", "2", "--debug"])
-    assert (tmp_path / "train" / "weights" / "last.pt").is_file()
-    assert [path.name for path in tmp_path.iterdir()] == ["train"]
-    assert "1 epochs completed" in capfd.readouterr().out
+def test_a_killed_process_of_ray_costs_nothing(
+    demo: Path, model_yaml: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], log: list[str]
+) -> None:
+    words = ["--data", str(demo), "--model", str(model_yaml), "--imgsz", "64", "--batch", "8", "--epochs", "4"]
+    words += ["--project", str(tmp_path), "--plots", "false", "--amp", "fp32", "--sync-bn", "--debug"]
+    cli.train([*words, "--name", "whole", "--device", "cpu,cpu"])
+    killed = threading.Thread(target=kill_one, args=(tmp_path / "killed" / "weights" / "last.pt",))
+    killed.start()
+    cli.train([*words, "--name", "killed", "--device", "cpu", "--ray", "2"])
+    killed.join()
+    left = [load_checkpoint(tmp_path / name / "weights" / "last.pt").weights for name in ("whole", "killed")]
+    assert all(torch.equal(left[0][name], left[1][name]) for name in left[0])
+    assert any("going on from" in line for line in log)
+    said = capfd.readouterr()
+    assert "4 epochs completed" in said.out
+    assert "Traceback" not in said.out + said.err
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def kill_one(last: Path) -> None:
+    """Kill a process of Ray's training once there is a checkpoint."""
+    while not last.exists():
+        time.sleep(0.01)
+    workers = [process for process in psutil.process_iter(["name"]) if "RayTrain" in process.info["name"]]
+    workers[-1].kill()

@@ -18,7 +18,7 @@ import torch
 from moat_det.cli import main as cli
 from moat_det.detector.detector import Detector
 from moat_det.engine import trainer as trainer_module
-from moat_det.engine.checkpoint import Checkpoint, find_last, load_checkpoint
+from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
 from moat_det.engine.recovery import disk
 from moat_det.engine.recovery.disk import when_there_is_room
 from moat_det.engine.recovery.memory import is_out_of_memory
@@ -306,7 +306,7 @@ def test_resume_takes_the_newest_run_that_is_whole(trained: Path, tmp_path: Path
         if name == "c":
             path.write_bytes(path.read_bytes()[:-100])
         os.utime(path, (age, age))
-    assert find_last(True, tmp_path) == tmp_path / "b/weights/last.pt"
+    assert newest_run(tmp_path) == tmp_path / "b/weights/last.pt"
     assert any("c/weights/last.pt is no checkpoint, or a damaged one" in line for line in log)
 
 

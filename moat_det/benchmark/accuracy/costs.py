@@ -10,16 +10,13 @@ from typing import Any
 import psutil
 
 from moat_det.benchmark.accuracy.runs import Run, digest, short_name
-from moat_det.benchmark.cases import DTYPES, NONE, WHOLE, DetectorCase, config_name
+from moat_det.benchmark.cases import DTYPES, NONE, WHOLE, DetectorCase
 from moat_det.benchmark.flops import count_flops
 from moat_det.benchmark.runner import run_case
 from moat_det.benchmark.sliced import count_passes
 from moat_det.data.sizes.shape import Shape
-from moat_det.detector.build import find_config
-from moat_det.detector.peers import is_peer
-from moat_det.detector.precision import compute_dtype
 from moat_det.engine.checkpoint import load_checkpoint
-from moat_det.engine.device import choose_device, is_mixed
+from moat_det.engine.device import choose_device
 from moat_det.files import atomic_write_json
 
 BUSY = 25.0
@@ -103,9 +100,7 @@ def _machine_is_busy() -> bool:
 
 def _case(run: Run, shape: Shape, tiles: int | None, amp: bool | str) -> DetectorCase:
     """Say what is measured: the model on one image, in the number format that it is used in."""
-    device = choose_device(run.arguments.get("device"))
-    ours = not is_peer(find_config(config_name(run.model)))
-    dtype = str(compute_dtype(device, is_mixed(amp))).removeprefix("torch.") if ours else "float32"
+    dtype = run.format_with(amp, training=False)
     height, width = shape if tiles is None else run.set.size
     return DetectorCase(
         model=run.model,
@@ -117,5 +112,5 @@ def _case(run: Run, shape: Shape, tiles: int | None, amp: bool | str) -> Detecto
         mode="forward",
         recompute=NONE,
         batch=1,
-        device=device.type,
+        device=choose_device(run.arguments.get("device")).type,
     )

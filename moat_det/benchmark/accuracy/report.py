@@ -31,7 +31,7 @@ class Entry:
         tiles: Side of the tiles in pixels, or None for whole images.
         results: By seed, the content of the test's `metrics.json`; None where it failed or is not there yet.
         cost: What the model costs; None where nothing of it is trained.
-        mixed: By seed, whether it trained in 16 bits, or in float32; of those that are trained.
+        formats: By seed, the number format that it trained in, of those that are trained.
     """
 
     model: str
@@ -39,7 +39,7 @@ class Entry:
     tiles: int | None
     results: Mapping[int, Mapping[str, Any] | None]
     cost: Cost | None
-    mixed: Mapping[int, bool] = field(default_factory=dict)
+    formats: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def tested(self) -> str:
@@ -62,15 +62,15 @@ def entries(
         costs: By model, as the user wrote it, set and way.
     """
     found: dict[tuple[str, str, int | None], dict[int, Mapping[str, Any] | None]] = {}
-    mixed: dict[tuple[str, str], dict[int, bool]] = {}
+    formats: dict[tuple[str, str], dict[int, str]] = {}
     for run in sorted(runs, key=lambda run: run.set.name):
-        formats = mixed.setdefault((run.model, run.set.name), {})
-        if (in_16_bits := run.mixed) is not None:
-            formats[run.seed] = in_16_bits
+        mine = formats.setdefault((run.model, run.set.name), {})
+        if number_format := run.number_format:
+            mine[run.seed] = number_format
         for tiles in ways:
             found.setdefault((run.model, run.set.name, tiles), {})[run.seed] = run.metrics(tiles)
     return [
-        Entry(short_name(model), name, tiles, results, costs.get((model, name, tiles)), mixed[model, name])
+        Entry(short_name(model), name, tiles, results, costs.get((model, name, tiles)), formats[model, name])
         for (model, name, tiles), results in found.items()
     ]
 
@@ -126,16 +126,19 @@ def _cells(entry: Entry) -> list[str]:
 
 
 def _remarks(found: Sequence[Entry]) -> list[str]:
-    """Say what is missing, which times say little, and who trained in another number format."""
+    """Say what is missing, which times say little, and who trained in which number format where that differs."""
     remarks = []
     if missing := [
         f"{entry.model} ({seed})" for entry in found for seed, result in entry.results.items() if not result
     ]:
         remarks.append(f"Not trained or not tested yet, model (seed): {', '.join(dict.fromkeys(missing))}.")
-    formats = {f"{entry.model} ({seed})": mixed for entry in found for seed, mixed in entry.mixed.items()}
-    if len(set(formats.values())) > 1:
-        names = ", ".join(name for name, mixed in formats.items() if not mixed)
-        remarks.append(f"Trained in float32, the others in 16 bits, model (seed): {names}.")
+    of_format: dict[str, dict[str, None]] = {}
+    for entry in found:
+        for seed, number_format in entry.formats.items():
+            of_format.setdefault(number_format, {})[f"{entry.model} ({seed})"] = None
+    if len(of_format) > 1:
+        parts = [f"in {number_format}: {', '.join(names)}" for number_format, names in sorted(of_format.items())]
+        remarks.append(f"Trained {'; '.join(parts)}.")
     costs = [entry.cost for entry in found if entry.cost is not None]
     if any(cost.busy for cost in costs):
         remarks.append("~: other work ran meanwhile, the time says little; the same command measures it again.")
@@ -160,7 +163,7 @@ def records(found: Sequence[Entry]) -> list[dict[str, Any]]:
         for seed, result in entry.results.items():
             figures = {figure: None if result is None else result[figure] for figure in STATS}
             of_run = {"set": entry.set, "model": entry.model, "tested": entry.tested, "seed": seed}
-            rows.append({**of_run, "mixed": entry.mixed.get(seed), **figures, **shared})
+            rows.append({**of_run, "format": entry.formats.get(seed), **figures, **shared})
     return rows
 
 

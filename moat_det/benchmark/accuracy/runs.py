@@ -12,7 +12,10 @@ from typing import Any
 from moat_det.benchmark.accuracy.sets import BenchSet
 from moat_det.benchmark.cases import config_name
 from moat_det.detector.build import find_config
+from moat_det.detector.peers import is_peer
+from moat_det.detector.precision import compute_dtype
 from moat_det.engine.checkpoint import load_checkpoint
+from moat_det.engine.device import choose_device, is_mixed
 
 WHERE_IT_RUNS = frozenset({"device", "workers", "cache", "plots", "verbose"})
 """Arguments that make no other run."""
@@ -81,9 +84,21 @@ class Run:
         return "cut" if load_checkpoint(self.last).training is not None else "trained"
 
     @property
-    def mixed(self) -> bool | None:
-        """Whether it trained in 16 bits where those are faster, or in float32; None where it is not trained yet."""
-        return bool(load_checkpoint(self.last).args["amp"]) if self.last.exists() else None
+    def number_format(self) -> str | None:
+        """The format that it trained in, "bfloat16" or "float32"; None where it is not trained yet."""
+        return self.format_with(load_checkpoint(self.last).args["amp"], training=True) if self.last.exists() else None
+
+    def format_with(self, amp: bool | str, *, training: bool) -> str:
+        """Give the format that its model computes in; those of the engine's know float32 alone here.
+
+        Args:
+            amp: That of its checkpoint.
+            training: Or in detection.
+        """
+        if is_peer(find_config(config_name(self.model))):
+            return "float32"
+        dtype = compute_dtype(choose_device(self.arguments.get("device")), is_mixed(amp), training)
+        return str(dtype).removeprefix("torch.")
 
     def test_folder(self, tiles: int | None) -> Path:
         """Give the folder of its test, on whole images or in tiles of so many pixels."""

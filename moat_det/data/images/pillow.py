@@ -14,6 +14,10 @@ from moat_det.data.images.suffixes import HEIF_SUFFIXES
 from moat_det.files import check_is_file
 
 
+class MissingPackage(OSError):
+    """A kind of picture is read by a package that is not installed; the message names it."""
+
+
 def open_picture(path: Path | str) -> Image.Image:
     """Open a picture by Pillow's own function; it raises what Pillow's parsers raise, of every kind.
 
@@ -29,10 +33,16 @@ def open_picture(path: Path | str) -> Image.Image:
 
 
 def read_picture(path: Path | str) -> np.ndarray | None:
-    """Decode a picture, upright by EXIF, to (H, W, 3) uint8, BGR; None where it cannot be decoded."""
+    """Decode a picture, upright by EXIF, to (H, W, 3) uint8, BGR; None where it cannot be decoded.
+
+    Raises:
+        MissingPackage: The package that reads this kind is not installed.
+    """
     try:
         with open_picture(path) as picture:
             upright = ImageOps.exif_transpose(picture).convert("RGB")
+    except MissingPackage:
+        raise
     except Exception:  # Pillow's parsers raise anything from SyntaxError to struct.error on a broken file
         return None
     return cv2.cvtColor(np.asarray(upright), cv2.COLOR_RGB2BGR)
@@ -40,9 +50,9 @@ def read_picture(path: Path | str) -> np.ndarray | None:
 
 @cache
 def _know_heif() -> None:
-    """Let Pillow read HEIF, where the package for it is installed."""
+    """Let Pillow read HEIF; raises `MissingPackage` where the package for it is not installed."""
     try:
         from pi_heif import register_heif_opener
     except ImportError:
-        return
+        raise MissingPackage("it needs the package pi-heif: pip install 'moat_det[heif]'") from None
     register_heif_opener()

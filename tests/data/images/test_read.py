@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from ultralytics.utils.patches import imread
 
 from helpers.dataset_files import find_images
 from helpers.datasets import open_dataset
+from moat_det.data.images import pillow
 from moat_det.data.images.header import ImageHeader, read_header
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_image, read_input
@@ -280,3 +283,14 @@ def test_what_is_no_image(tmp_path: Path) -> None:
         for channels in (3, 4):
             with pytest.raises(OSError, match=r"\w"):
                 read_image(tmp_path / name, channels)
+
+
+@pytest.mark.parametrize("read", [read_image, read_header])
+def test_a_heif_without_its_package_names_it(
+    read: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    pillow._know_heif.cache_clear()
+    (tmp_path / "part.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(OSError, match=r"pip install 'moat_det\[heif\]'"):
+        read(tmp_path / "part.heic")
