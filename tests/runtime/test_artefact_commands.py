@@ -138,15 +138,10 @@ def assert_same_rows(ours: Any, theirs: Any) -> None:
 # What it writes
 
 
-def distance(picture: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Give how far each pixel is from the likest within one pixel in another picture, (H, W).
-
-    A line lies a pixel further where a box is 0.001 px off and ends between two.
-    """
-    padded = np.pad(other, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    height, width = picture.shape[:2]
-    shifted = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]
-    return np.min([np.abs(picture - each).sum(2) for each in shifted], axis=0)
+def drawn_pixels(table: list[dict[str, str]], picture: str) -> list[list[int]]:
+    """Give the pixels that the corners of a picture's boxes lie in."""
+    corners = ("x1", "y1", "x2", "y2")
+    return [[int(float(row[name])) for name in corners] for row in table if Path(row["file_name"]).stem == picture]
 
 
 def test_the_outputs_of_the_checkpoint(artefact: Path, checkpoint: Path, source: Path, tmp_path: Path) -> None:
@@ -176,10 +171,14 @@ def test_the_outputs_of_the_checkpoint(artefact: Path, checkpoint: Path, source:
     for name in files(ours / "labels"):
         labels = [np.loadtxt(folder / "labels" / name, ndmin=2) for folder in (ours, theirs_folder)]
         assert_same_rows(*(100 * label for label in labels))
+    compared = 0
     for name in [name for name in files(ours) if name.endswith(".jpg")]:
-        picture, other_picture = (cv2.imread(str(folder / name)).astype(int) for folder in (ours, theirs_folder))
-        assert distance(picture, other_picture).mean() < 1
-        assert distance(other_picture, picture).mean() < 1
+        # A line lies a pixel further where a box is 0.001 px off and ends between two.
+        if len({str(drawn_pixels(table, Path(name).stem)) for table in tables}) == 1:
+            picture, other_picture = (cv2.imread(str(folder / name)).astype(int) for folder in (ours, theirs_folder))
+            assert np.abs(picture - other_picture).mean() < 1
+            compared += 1
+    assert compared >= 2
 
 
 def test_the_figures_of_the_checkpoint(artefact: Path, checkpoint: Path, images: Path, tmp_path: Path) -> None:
