@@ -35,7 +35,12 @@ def computing_threads() -> int:
     return int(given) if given.isdecimal() and int(given) else available_cores()
 
 
-def threads_of_each(processes: int) -> int:
-    """Give the threads of each process of several on a machine: cores are shared, unless the user said how many."""
+def asked_threads() -> int | None:
+    """Give the threads that the user asked for, None where that is as many as there are cores, or nothing."""
     threads = computing_threads()
-    return max(1, threads // processes) if threads == available_cores() else threads
+    return None if threads == available_cores() else threads
+
+
+def threads_of_each(processes: int, asked: int | None) -> int:
+    """Give the threads of each of several processes on this machine: they share its cores, unless `asked` is a number."""
+    return asked or max(1, available_cores() // processes)

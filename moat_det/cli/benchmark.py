@@ -21,9 +21,9 @@ from moat_det.benchmark.sliced import check_installed
 from moat_det.benchmark.tables import write_csv as write_records
 from moat_det.cli.command import Arguments, Command
 from moat_det.errors import UserError
+from moat_det.export.formats import check_installed as check_format
 from moat_det.options import option
 from moat_det.progress import progress
-from moat_det.runtime import backends
 
 _FORMS = ("plain", "blocked")
 
@@ -135,7 +135,7 @@ def _measured(cases: Sequence[settings.Case], repeats: int, threads: int) -> Ite
     with tempfile.TemporaryDirectory() as folder:
         formats = {case.format for case in cases if _is_exported(case)}
         for each in sorted(formats):
-            backends.check_installed(each, f"--formats {each}")
+            check_format(each, f"--formats {each}")
         file_of = Exports(Path(folder)).file_of if formats else None
         for group in side_by_side(cases):
             text = f"{len(group)} of {len(cases)}"

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,31 +38,42 @@ def cluster(processes: int, *, log: bool = False) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS") or "local"
     # With no address of its own Ray opens a socket towards a server of Google's to learn one.
-    local = {"num_cpus": processes, "_node_ip_address": "127.0.0.1"} if address == "local" else {}
-    ended_by = signal.getsignal(signal.SIGTERM)
+    local = {"num_cpus": processes, "_node_ip_address": "127.0.0.1"} if _is_here() else {}
     quiet = {"logging_level": logging.ERROR, "logging_config": ray.LoggingConfig(log_level="ERROR")}
-    ray.init(address, include_dashboard=False, log_to_driver=log, **quiet, **local)
-    signal.signal(signal.SIGTERM, ended_by)  # Ray's own way to end is a crash
+    ended_by = signal.getsignal(signal.SIGTERM)
     try:
+        ray.init(os.environ.get("RAY_ADDRESS") or "local", include_dashboard=False, log_to_driver=log, **quiet, **local)
+        if threading.current_thread() is threading.main_thread():  # no other may
+            signal.signal(signal.SIGTERM, ended_by)  # Ray's own way to end is a crash
         yield
     finally:
         ray.shutdown()
 
 
-def count_gpus(processes: int) -> int:
-    """Give the GPUs of the cluster; processes for which there are too few wait for more, and this says so.
+def choose_gpus(processes: int, device: str | None) -> bool:
+    """Choose whether each process takes a GPU; where there is too little for all, they wait for more, and this says so.
+
+    Args:
+        processes: Each takes a core too.
+        device: "cpu", or None: GPUs, where there are some.
 
     Raises:
-        UserError: It is of this machine alone, where no more will come.
+        UserError: The cluster is of this machine alone, where no more will come.
     """
     import ray
 
-    there = int(ray.cluster_resources().get("GPU", 0))
-    if 0 < there < processes:
-        text = f"--ray {processes}: Ray has {there} GPU(s), and each process takes one"
-        if not os.environ.get("RAY_ADDRESS"):
-            raise UserError(f"{text}: give --ray {there}, or --device cpu")
-        logger.warning(f"{text}: the training waits for more")
-    return there
+    there = {kind: int(ray.cluster_resources().get(kind, 0)) for kind in ("CPU", "GPU")}
+    on_gpu = device is None and there["GPU"] > 0
+    for kind in ("CPU", "GPU") if on_gpu else ("CPU",):
+        if there[kind] < processes:
+            text = f"--ray {processes}: each process takes a {kind}, and Ray has {there[kind]}"
+            if _is_here():
+                raise UserError(f"{text}: give --ray {there[kind]}, or --device cpu")
+            logger.warning(f"{text}: the training waits for more")
+    return on_gpu
+
+
+def _is_here() -> bool:
+    """Whether Ray is started for the command, on this machine alone."""
+    return os.environ.get("RAY_ADDRESS", "") in {"", "local"}

@@ -69,7 +69,7 @@ def test_who_trained_in_which_number_format_is_said_where_it_differs() -> None:
     text = markdown([both, one], [made_set("own")])
     assert "Trained in bfloat16: a (0); in float32: a (1), b (0)." in text
     assert "float32" not in markdown([one], [made_set("own")])
-    assert [row["format"] for row in records([both, one])] == ["bfloat16", "float32", "float32", None]
+    assert [row["dtype"] for row in records([both, one])] == ["bfloat16", "float32", "float32", None]
 
 
 def test_a_figure_without_objects_counts_for_nothing() -> None:

@@ -48,17 +48,17 @@ def save(run: Run, training: dict[str, Any] | None = None) -> None:
 
 def test_the_number_format_is_that_which_the_model_computed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(tmp_path)
-    assert run.number_format is None
+    assert run.dtype is None
     save(run)
     monkeypatch.setattr(runs, "compute_dtype", lambda device, mixed, training: (torch.float32, torch.bfloat16)[mixed])
-    assert run.number_format == "bfloat16"
+    assert run.dtype == "bfloat16"
     kept = {name: getattr(load_checkpoint(run.last), name) for name in Checkpoint.__dataclass_fields__}
     Checkpoint(**{**kept, "args": {**kept["args"], "amp": False}}).save(run.last)
-    assert run.number_format == "float32"
+    assert run.dtype == "float32"
     peer = replace(run, model="yolo11n")
     peer.last.parent.mkdir(parents=True)
     shutil.copy(run.best, peer.last)
-    assert peer.number_format == "float32"
+    assert peer.dtype == "float32"
 
 
 def test_a_runs_folder_is_named_by_what_makes_it_what_it_is(tmp_path: Path) -> None:

@@ -431,11 +431,13 @@ def test_a_process_that_ends_without_a_result_is_a_failed_row(code: int, stderr:
     assert expected in _why_it_ended(code, stderr)
 
 
-def test_a_format_without_its_runtime_is_refused_before_anything_is_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_format_without_its_packages_is_refused_before_anything_is_measured(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, package, None)
     words = ["--models", "tiny_moat0", "--imgsz", "64", "--formats", "torch", "onnx", "--out", str(tmp_path)]
     assert run("benchmark", words) == 2
-    assert "--formats onnx needs the package onnxruntime" in capsys.readouterr().err
+    line = f"--formats onnx needs the package {package}, which is not installed: pip install 'moat_det[onnx]'"
+    assert line in capsys.readouterr().err
     assert not any(tmp_path.iterdir())

@@ -58,7 +58,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     torch = SimpleNamespace(TorchConfig=lambda backend, timeout_s: None, TorchTrainer=TorchTrainer)
     for name, content in {
-        "ray": SimpleNamespace(is_initialized=lambda: True, cluster_resources=dict),
+        "ray": SimpleNamespace(is_initialized=lambda: True, cluster_resources=lambda: {"CPU": 9.0}),
         "ray.train": place,
         "ray.train.torch": torch,
     }.items():
@@ -80,9 +80,9 @@ def last(trained: Path, tmp_path: Path) -> Path:
 
 
 def saved(last: Path, note: Callable[[Any], None]) -> None:
-    """Do what a training does when it has written a checkpoint."""
-    os.utime(last, ns=(1, last.stat().st_mtime_ns + 1))
+    """Do what a training does until it has written a checkpoint, in the place of an older one."""
     note(SimpleNamespace(group=Group(), last=last))
+    os.utime(last, ns=(1, last.stat().st_mtime_ns + 1))
 
 
 def test_it_goes_on_as_long_as_there_is_a_newer_checkpoint(
@@ -91,9 +91,9 @@ def test_it_goes_on_as_long_as_there_is_a_newer_checkpoint(
     monkeypatch.chdir(tmp_path)
     resumed: list[dict[str, Any]] = []
 
-    def begin(on_model_save: Callable[[Any], None]) -> None:
-        saved(last, on_model_save)
-        raise RuntimeError("the actor died.\nWorker info")
+    def begin(on_train_start: Callable[[Any], None]) -> None:
+        saved(last, on_train_start)
+        raise RuntimeError("the actor\ndied.")
 
     def resume(model: MOAT, **arguments: Any) -> None:
         resumed.append(arguments)
@@ -112,7 +112,8 @@ def test_it_goes_on_as_long_as_there_is_a_newer_checkpoint(
 
 
 def test_without_a_new_checkpoint_it_ends_with_the_reason(ray: None, last: Path) -> None:
-    def begin(on_model_save: Callable[[Any], None]) -> None:
+    def begin(on_train_start: Callable[[Any], None]) -> None:
+        on_train_start(SimpleNamespace(group=Group(), last=last))  # where an older run's checkpoint lies
         raise UserError("none.yaml: no such dataset YAML")
 
     with pytest.raises(UserError, match=r"^none\.yaml: no such dataset YAML$"):
@@ -120,48 +121,69 @@ def test_without_a_new_checkpoint_it_ends_with_the_reason(ray: None, last: Path)
 
 
 def test_a_second_death_at_the_same_checkpoint_ends_it(ray: None, last: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def begin(on_model_save: Callable[[Any], None]) -> None:
-        saved(last, on_model_save)
+    def begin(on_train_start: Callable[[Any], None]) -> None:
+        saved(last, on_train_start)
         raise UserError("first")
 
     def resume(model: MOAT, **_: Any) -> None:
         raise UserError("second")
 
     monkeypatch.setattr(MOAT, "train", resume)
-    with pytest.raises(UserError, match=r"^second$"):
+    with pytest.raises(UserError, match=rf"^second; go on with --resume {last}$"):
         train(begin, "cpu", 2)
 
 
 def test_a_death_after_the_end_is_none(ray: None, trained: Path, last: Path, log: list[str]) -> None:
-    def begin(on_model_save: Callable[[Any], None]) -> None:
+    def begin(on_train_start: Callable[[Any], None]) -> None:
         shutil.copy(trained / "weights" / "last.pt", last)  # made fit for use
-        saved(last, on_model_save)
+        saved(last, on_train_start)
         raise RuntimeError("killed")
 
     train(begin, "cpu", 2)
     assert log[-1].endswith(f"killed; the training had ended by then: {last}")
 
 
-def test_a_process_has_its_share_of_the_cores(ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_has_its_share_of_the_cores_of_its_node(ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr("moat_det.cores.available_cores", lambda: 8)
+    cores = iter([8, 64, 8])  # here, there, here
+    monkeypatch.setattr("moat_det.cores.available_cores", lambda: next(cores))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     for given in ("8", "3"):
         monkeypatch.setenv("OMP_NUM_THREADS", given)
-        train(lambda on_model_save: seen.append(os.environ["OMP_NUM_THREADS"]), "cpu", 2)
-    assert seen == ["2", "3"]
+        train(lambda on_train_start: seen.append(os.environ["OMP_NUM_THREADS"]), "cpu", 2)
+    assert seen == ["16", "3"]
 
 
-def test_too_few_gpus_are_a_line(ray: None, monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+def test_too_few_gpus_or_cores_are_a_line(ray: None, monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
     begun: list[str] = []
-    monkeypatch.setattr(sys.modules["ray"], "cluster_resources", lambda: {"GPU": 2.0})
-    with pytest.raises(UserError, match=r"--ray 3: Ray has 2 GPU.* give --ray 2, or --device cpu"):
+    monkeypatch.setattr(sys.modules["ray"], "cluster_resources", lambda: {"GPU": 2.0, "CPU": 3.0})
+    with pytest.raises(
+        UserError, match=r"--ray 3: each process takes a GPU, and Ray has 2: give --ray 2, or --device cpu"
+    ):
         train(pytest.fail, None, 3)
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    train(lambda on_model_save: begun.append("on two"), None, 2)
-    train(lambda on_model_save: begun.append("on three"), None, 3)
-    assert begun == ["on two", "on three"]
-    assert "the training waits for more" in log[-1]
+    train(lambda on_train_start: begun.append("on two"), None, 2)
+    assert not log
+    train(lambda on_train_start: begun.append("on three"), None, 3)
+    train(lambda on_train_start: begun.append("on four"), "cpu", 4)
+    assert begun == ["on two", "on three", "on four"]
+    assert [line.split(": ")[1] for line in log] == [
+        "each process takes a GPU, and Ray has 2",
+        "each process takes a CPU, and Ray has 3",
+    ]
+
+
+def test_what_ray_itself_says_is_the_reason(ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = TrainingFailedError({})
+    del error.worker_failures
+    error.controller_failure = ValueError("no room")  # type: ignore[attr-defined]
+    monkeypatch.setattr(TorchTrainer, "fit", lambda self: raise_(error))
+    with pytest.raises(UserError, match=r"^Ray failed with ValueError: no room$"):
+        train(pytest.fail, "cpu", 2)
+
+
+def raise_(error: Exception) -> None:
+    raise error
 
 
 @pytest.mark.parametrize(
@@ -193,7 +215,7 @@ def test_a_killed_process_of_ray_costs_nothing(
     words = ["--data", str(demo), "--model", str(model_yaml), "--imgsz", "64", "--batch", "8", "--epochs", "4"]
     words += ["--project", str(tmp_path), "--plots", "false", "--amp", "fp32", "--sync-bn", "--debug"]
     cli.train([*words, "--name", "whole", "--device", "cpu,cpu"])
-    killed = threading.Thread(target=kill_one, args=(tmp_path / "killed" / "weights" / "last.pt",))
+    killed = threading.Thread(target=kill_one, args=(tmp_path / "killed" / "weights" / "last.pt",), daemon=True)
     killed.start()
     cli.train([*words, "--name", "killed", "--device", "cpu", "--ray", "2"])
     killed.join()
@@ -207,8 +229,8 @@ def test_a_killed_process_of_ray_costs_nothing(
 
 
 def kill_one(last: Path) -> None:
-    """Kill a process of Ray's training once there is a checkpoint."""
+    """Kill a process of this one's training once there is a checkpoint."""
     while not last.exists():
         time.sleep(0.01)
-    workers = [process for process in psutil.process_iter(["name"]) if "RayTrain" in process.info["name"]]
+    workers = [process for process in psutil.Process().children(recursive=True) if "RayTrain" in process.name()]
     workers[-1].kill()

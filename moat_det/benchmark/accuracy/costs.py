@@ -100,7 +100,7 @@ def _machine_is_busy() -> bool:
 
 def _case(run: Run, shape: Shape, tiles: int | None, amp: bool | str) -> DetectorCase:
     """Say what is measured: the model on one image, in the number format that it is used in."""
-    dtype = run.format_with(amp, training=False)
+    dtype = run.dtype_with(amp, training=False)
     height, width = shape if tiles is None else run.set.size
     return DetectorCase(
         model=run.model,

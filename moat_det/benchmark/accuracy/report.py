@@ -31,7 +31,7 @@ class Entry:
         tiles: Side of the tiles in pixels, or None for whole images.
         results: By seed, the content of the test's `metrics.json`; None where it failed or is not there yet.
         cost: What the model costs; None where nothing of it is trained.
-        formats: By seed, the number format that it trained in, of those that are trained.
+        dtypes: By seed, the number format that it trained in, of those that are trained.
     """
 
     model: str
@@ -39,7 +39,7 @@ class Entry:
     tiles: int | None
     results: Mapping[int, Mapping[str, Any] | None]
     cost: Cost | None
-    formats: Mapping[int, str] = field(default_factory=dict)
+    dtypes: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def tested(self) -> str:
@@ -62,15 +62,15 @@ def entries(
         costs: By model, as the user wrote it, set and way.
     """
     found: dict[tuple[str, str, int | None], dict[int, Mapping[str, Any] | None]] = {}
-    formats: dict[tuple[str, str], dict[int, str]] = {}
+    dtypes: dict[tuple[str, str], dict[int, str]] = {}
     for run in sorted(runs, key=lambda run: run.set.name):
-        mine = formats.setdefault((run.model, run.set.name), {})
-        if number_format := run.number_format:
-            mine[run.seed] = number_format
+        mine = dtypes.setdefault((run.model, run.set.name), {})
+        if dtype := run.dtype:
+            mine[run.seed] = dtype
         for tiles in ways:
             found.setdefault((run.model, run.set.name, tiles), {})[run.seed] = run.metrics(tiles)
     return [
-        Entry(short_name(model), name, tiles, results, costs.get((model, name, tiles)), formats[model, name])
+        Entry(short_name(model), name, tiles, results, costs.get((model, name, tiles)), dtypes[model, name])
         for (model, name, tiles), results in found.items()
     ]
 
@@ -132,12 +132,12 @@ def _remarks(found: Sequence[Entry]) -> list[str]:
         f"{entry.model} ({seed})" for entry in found for seed, result in entry.results.items() if not result
     ]:
         remarks.append(f"Not trained or not tested yet, model (seed): {', '.join(dict.fromkeys(missing))}.")
-    of_format: dict[str, dict[str, None]] = {}
+    of_dtype: dict[str, dict[str, None]] = {}
     for entry in found:
-        for seed, number_format in entry.formats.items():
-            of_format.setdefault(number_format, {})[f"{entry.model} ({seed})"] = None
-    if len(of_format) > 1:
-        parts = [f"in {number_format}: {', '.join(names)}" for number_format, names in sorted(of_format.items())]
+        for seed, dtype in entry.dtypes.items():
+            of_dtype.setdefault(dtype, {})[f"{entry.model} ({seed})"] = None
+    if len(of_dtype) > 1:
+        parts = [f"in {dtype}: {', '.join(names)}" for dtype, names in sorted(of_dtype.items())]
         remarks.append(f"Trained {'; '.join(parts)}.")
     costs = [entry.cost for entry in found if entry.cost is not None]
     if any(cost.busy for cost in costs):
@@ -163,7 +163,7 @@ def records(found: Sequence[Entry]) -> list[dict[str, Any]]:
         for seed, result in entry.results.items():
             figures = {figure: None if result is None else result[figure] for figure in STATS}
             of_run = {"set": entry.set, "model": entry.model, "tested": entry.tested, "seed": seed}
-            rows.append({**of_run, "format": entry.formats.get(seed), **figures, **shared})
+            rows.append({**of_run, "dtype": entry.dtypes.get(seed), **figures, **shared})
     return rows
 
 

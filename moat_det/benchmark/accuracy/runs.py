@@ -84,12 +84,12 @@ class Run:
         return "cut" if load_checkpoint(self.last).training is not None else "trained"
 
     @property
-    def number_format(self) -> str | None:
-        """The format that it trained in, "bfloat16" or "float32"; None where it is not trained yet."""
-        return self.format_with(load_checkpoint(self.last).args["amp"], training=True) if self.last.exists() else None
+    def dtype(self) -> str | None:
+        """The number format of its training on this machine, "bfloat16" or "float32"; None without a checkpoint."""
+        return self.dtype_with(load_checkpoint(self.last).args["amp"], training=True) if self.last.exists() else None
 
-    def format_with(self, amp: bool | str, *, training: bool) -> str:
-        """Give the format that its model computes in; those of the engine's know float32 alone here.
+    def dtype_with(self, amp: bool | str, *, training: bool) -> str:
+        """Give the number format that its model computes in here; those of the engine's know float32 alone.
 
         Args:
             amp: That of its checkpoint.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from moat_det.data.images.suffixes import HEIF_SUFFIXES
 from moat_det.files import check_is_file
@@ -25,11 +25,15 @@ def open_picture(path: Path | str) -> Image.Image:
     image.
     """
     check_is_file(path)
-    if Path(path).suffix.lower() in HEIF_SUFFIXES:
-        _know_heif()
+    known = Path(path).suffix.lower() not in HEIF_SUFFIXES or _know_heif()
     patches = sys.modules.get("ultralytics.utils.patches")
     open_image = Image.open if patches is None else patches._image_open
-    return open_image(path)
+    try:
+        return open_image(path)
+    except UnidentifiedImageError:
+        if known:
+            raise
+        raise MissingPackage("it needs the package pi-heif, which is not installed: pip install pi-heif") from None
 
 
 def read_picture(path: Path | str) -> np.ndarray | None:
@@ -49,10 +53,11 @@ def read_picture(path: Path | str) -> np.ndarray | None:
 
 
 @cache
-def _know_heif() -> None:
-    """Let Pillow read HEIF; raises `MissingPackage` where the package for it is not installed."""
+def _know_heif() -> bool:
+    """Let Pillow read HEIF, where the package for it is installed; says whether it is."""
     try:
         from pi_heif import register_heif_opener
     except ImportError:
-        raise MissingPackage("it needs the package pi-heif: pip install 'moat_det[heif]'") from None
+        return False
     register_heif_opener()
+    return True

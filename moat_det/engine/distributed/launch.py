@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from moat_det.cores import threads_of_each
+from moat_det.cores import asked_threads, threads_of_each
 from moat_det.engine.device import choose_device
 from moat_det.errors import UserError
 
@@ -68,7 +68,7 @@ def _start(words: Sequence[str], rank: int, size: int, port: int) -> subprocess.
         "LOCAL_WORLD_SIZE": str(size),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": str(threads_of_each(size)),
+        "OMP_NUM_THREADS": str(threads_of_each(size, asked_threads())),
     }
     return subprocess.Popen([sys.executable, "-m", "moat_det", *words], env={**os.environ, **place})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from torch import Tensor
@@ -44,6 +45,20 @@ REFUSED = {
 """Formats of the engine that are not written, and why."""
 
 _EXTRAS = {"onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx", "openvino": "openvino", "nncf": "int8"}
+
+
+def check_installed(format: str, what: str) -> None:
+    """Raise `UserError` where a package is missing that writes or runs a format.
+
+    Args:
+        format: A key of `FORMATS`.
+        what: Needs it, for the message.
+    """
+    for package, extra in _EXTRAS.items():
+        if extra == format and find_spec(package) is None:
+            raise UserError(
+                f"{what} needs the package {package}, which is not installed: pip install 'moat_det[{extra}]'"
+            )
 
 
 def write(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -26,19 +25,6 @@ class Backend(Protocol):
         """Give the predictions (B, 4 + nc, A) float32 of images (B, C, H, W) uint8."""
 
 
-def check_installed(format: str, what: str) -> None:
-    """Raise `UserError` where the package that runs a format is not there.
-
-    Args:
-        format: One of `FORMATS`.
-        what: Needs it, for the message.
-    """
-    package = _PACKAGES[format]
-    if find_spec(package) is None:
-        extra = "" if format == "torchscript" else f", or pip install 'moat_det[{format}]'"
-        raise UserError(f"{what} needs the package {package}, which is not installed: pip install {package}{extra}")
-
-
 def open_backend(folder: Path, metadata: Metadata, threads: int | None) -> Backend:
     """Load the model of an artefact.
 
@@ -52,7 +38,14 @@ def open_backend(folder: Path, metadata: Metadata, threads: int | None) -> Backe
     """
     if metadata.format not in FORMATS:
         raise UserError(f"{folder}: its format {metadata.format} is unknown here{suggest(metadata.format, FORMATS)}")
-    check_installed(metadata.format, str(folder))
-    module = import_module(f"moat_det.runtime.backends.{metadata.format}")
+    try:
+        module = import_module(f"moat_det.runtime.backends.{metadata.format}")
+    except ModuleNotFoundError as error:
+        if error.name not in _PACKAGES.values():
+            raise
+        extra = "" if metadata.format == "torchscript" else f", or pip install 'moat_det[{metadata.format}]'"
+        raise UserError(
+            f"{folder} needs the package {error.name}, which is not installed: pip install {error.name}{extra}"
+        ) from None
     backend: Backend = module.open_model(folder / metadata.file, metadata, threads)
     return backend
