@@ -42,5 +42,5 @@ def asked_threads() -> int | None:
 
 
 def threads_of_each(processes: int, asked: int | None) -> int:
-    """Give the threads of each of several processes on this machine: they share its cores, unless `asked` is a number."""
+    """Give the threads of each of several processes on this machine: `asked`, or a share of its cores."""
     return asked or max(1, available_cores() // processes)
