@@ -56,7 +56,7 @@ def choose_gpus(processes: int, device: str | None) -> bool:
 
     Args:
         processes: Each takes a core too.
-        device: "cpu", or None: GPUs, where there are some.
+        device: "cpu", or nothing: GPUs, where there are some.
 
     Raises:
         UserError: The cluster is of this machine alone, where no more will come.
@@ -64,7 +64,7 @@ def choose_gpus(processes: int, device: str | None) -> bool:
     import ray
 
     there = {kind: int(ray.cluster_resources().get(kind, 0)) for kind in ("CPU", "GPU")}
-    on_gpu = device is None and there["GPU"] > 0
+    on_gpu = not device and there["GPU"] > 0
     for kind in ("CPU", "GPU") if on_gpu else ("CPU",):
         if there[kind] < processes:
             text = f"--ray {processes}: each process takes a {kind}, and Ray has {there[kind]}"
