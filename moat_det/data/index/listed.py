@@ -24,14 +24,22 @@ def unlisted_beside(source: CocoSource, images: Sequence[str]) -> list[str]:
     """Give the images that lie in the folders of a JSON's images and that no JSON of its dataset lists.
 
     Args:
-        source: The JSON. It and its siblings are read only where there are other images than the known ones, and once.
+        source: The JSON; one that names its images by absolute paths has no folder of theirs. It and its siblings are
+            read only where there are other images than the known ones, and once.
         images: Some or all of those of its split, absolute.
     """
+    if source.image_root is not None and _is_whole_disk(source.image_root):
+        return []
     folders = {os.path.dirname(image) for image in images} if source.image_root is None else {source.image_root}
     left = set(unlisted_images(folders, images))
     for sibling in (source, *source.siblings):
         left = left and left - set(_listed(sibling))
     return sorted(left)
+
+
+def _is_whole_disk(folder: str) -> bool:
+    """Whether a folder is the root of a file system: a JSON that has it names its images by absolute paths."""
+    return os.path.dirname(folder) == folder
 
 
 def _listed(source: CocoSource) -> list[str]:

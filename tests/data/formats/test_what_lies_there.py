@@ -14,7 +14,7 @@ from moat_det.data.formats.coco import coco_names
 from moat_det.data.formats.yolo_files import find_label, find_labels
 from moat_det.data.images.find import find_files, read_list
 from moat_det.data.images.header import count_pictures, read_header
-from moat_det.data.index import SplitIndex, open_index
+from moat_det.data.index import SplitIndex, listed, open_index
 from moat_det.errors import UserError
 
 BOX = "0.5 0.5 0.25 0.25"
@@ -229,6 +229,17 @@ def test_pictures_that_no_json_of_the_dataset_lists_are_named(tmp_path: Path, ca
     with caplog.at_level("WARNING", logger="moat_det"):
         index.report.log("val: ")
     assert "no COCO JSON of the dataset lists them: 2 .png" in caplog.text
+
+
+def test_nobody_looks_through_a_disk_whose_images_are_named_by_absolute_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = picture(tmp_path / "images/a.png")
+    picture(tmp_path / "images/stray.png")
+    coco_split(tmp_path, "train", [a])
+    monkeypatch.setattr(listed, "walk", lambda folder: pytest.fail(f"looked through {folder}"))
+    index = open_index(tmp_path / "train.json", {0: "square"}, {str(tmp_path / "train.json"): "/"})
+    assert (index.paths, index.report.unlisted) == ([a], [])
 
 
 def test_a_part_of_a_json_leaves_the_rest_listed(tmp_path: Path) -> None:
