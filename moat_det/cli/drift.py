@@ -80,7 +80,8 @@ def _run(arguments: Arguments) -> int:
 
 def _threshold(run: Path) -> float:
     file = run / OPERATING_POINT
-    point = read_operating_point(str(file)) if file.exists() else None
+    point = read_operating_point(file) if file.exists() else None
+    # Where the target was out of reach, there is none.
     return THRESHOLD if point is None or point.threshold is None else point.threshold
 
 

@@ -14,7 +14,7 @@ from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.trained import Trained
 from moat_det.errors import UserError
-from moat_det.evaluation.inspection.operating_point import OperatingPoint, read_operating_point
+from moat_det.evaluation.inspection.operating_point import OperatingPoint, read_thresholds
 from moat_det.evaluation.inspection.settings import Settings
 
 SETTINGS_OF_ARGUMENTS = {
@@ -87,7 +87,7 @@ def take_operating_point(
     file = given["operating_point"]
     if given.get("conf") is not None:
         raise UserError(f"--conf {given['conf']}: the thresholds are those of {file}; leave --conf or the file out")
-    point = read_operating_point(file)
+    point = read_thresholds(file)
     settings = point.settings
     own_intensities = [trained.intensity.to_dict(), trained.intensity.settled.to_dict()]
     same = settings.weights == weights_digest(model) and settings.classes == list(model.names.values())

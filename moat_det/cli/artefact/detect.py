@@ -12,7 +12,7 @@ from moat_det.cores import computing_threads
 from moat_det.detection.detection_files import DetectionFiles
 from moat_det.detection.thresholds import Thresholds
 from moat_det.errors import UserError
-from moat_det.evaluation.inspection.operating_point import read_operating_point
+from moat_det.evaluation.inspection.operating_point import read_thresholds
 from moat_det.runtime.detection_run import DetectionRun
 from moat_det.runtime.load import load
 from moat_det.runtime.operating_points import check_point, with_settings
@@ -29,7 +29,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 def _run(arguments: Arguments) -> int:
     options = arguments.take(RuntimeDetection)
-    point = None if options.operating_point is None else read_operating_point(options.operating_point)
+    point = None if options.operating_point is None else read_thresholds(options.operating_point)
     if point is not None:
         options = with_settings(options, point)
     detector = load(options.weights, imgsz=options.size, max_pixels=options.max_pixels, threads=computing_threads())

@@ -109,7 +109,7 @@ def read_operating_point(path: str | Path) -> OperatingPoint:
     """Read the file that a validation wrote.
 
     Raises:
-        UserError: There is none, or it is none, or holds no threshold.
+        UserError: There is none, or it is none.
     """
     path = Path(path)
     way_out = "give an operating_point.json that moat val wrote, e.g. with --max-escape 0.01"
@@ -124,6 +124,16 @@ def read_operating_point(path: str | Path) -> OperatingPoint:
         raise UserError(f"--operating-point {path}: there is no such file; {way_out}") from None
     except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"--operating-point {path}: is no operating point ({error!r}); {way_out}") from None
+    return point
+
+
+def read_thresholds(path: str | Path) -> OperatingPoint:
+    """Read an operating point to detect by.
+
+    Raises:
+        UserError: As `read_operating_point`, or its target was out of reach.
+    """
+    point = read_operating_point(path)
     if point.threshold is None:
         raise UserError(
             f"--operating-point {path}: holds no threshold, since {point.target.name} {point.target.value:g} was "

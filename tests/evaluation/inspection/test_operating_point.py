@@ -15,7 +15,7 @@ from moat_det.errors import UserError
 from moat_det.evaluation.inspection.choose_threshold import just_above
 from moat_det.evaluation.inspection.describe import describe
 from moat_det.evaluation.inspection.find_operating_point import find_operating_point
-from moat_det.evaluation.inspection.operating_point import OperatingPoint, read_operating_point
+from moat_det.evaluation.inspection.operating_point import OperatingPoint, read_operating_point, read_thresholds
 from moat_det.evaluation.inspection.targets import TargetOptions
 
 GOOD = [(f"good{i}.png", [], {"pit": 0.05 + i / 1000}) for i in range(100)]  # 0.050 to 0.149
@@ -210,8 +210,9 @@ def test_a_file_that_is_not_there_or_holds_no_threshold_is_refused(tmp_path: Pat
     with pytest.raises(UserError, match="there is no such file"):
         read_operating_point(tmp_path / "point.json")
     find(GOOD, max_escape=0.05).write(tmp_path / "point.json")
+    assert read_operating_point(tmp_path / "point.json").threshold is None
     with pytest.raises(UserError, match=r"holds no threshold, since max_escape 0\.05 was out of reach"):
-        read_operating_point(tmp_path / "point.json")
+        read_thresholds(tmp_path / "point.json")
 
 
 @pytest.mark.parametrize("changed", [{"threshold": 7.0}, {"threshold": "x"}, {"per_class": {"dent": 0.5}}])

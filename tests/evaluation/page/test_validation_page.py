@@ -18,9 +18,11 @@ from moat_det.data.images.intensity import Intensity
 from moat_det.evaluation.errors import write_errors
 from moat_det.evaluation.inspection.box_matches import match_boxes
 from moat_det.evaluation.inspection.figures import escape, overkill
+from moat_det.evaluation.inspection.find_operating_point import find_operating_point
 from moat_det.evaluation.inspection.froc import false_alarms, gather
 from moat_det.evaluation.inspection.inspection import inspect
 from moat_det.evaluation.inspection.parts import read_parts
+from moat_det.evaluation.inspection.targets import TargetOptions
 from moat_det.evaluation.page.page import write_page
 
 CLASSES = ["scratch", "pit & </script><b>"]  # names are plain text
@@ -94,6 +96,16 @@ def test_what_is_absent_is_left_out_and_said(folder: Path) -> None:
     assert "inspection.json, errors.json, settings.json, metrics.json" in page
     assert 'id="reject"' not in page
     assert "Confusion matrix" in page
+
+
+def test_a_target_out_of_reach_leaves_the_page_with_what_comes_nearest(folder: Path) -> None:
+    truth, found = (json.loads((folder / name).read_text()) for name in ("ground_truth.json", "predictions.json"))
+    point = find_operating_point(truth, found, TargetOptions(max_escape=0.001), settings(classes=CLASSES))
+    assert point.threshold is None
+    point.write(folder / "operating_point.json")
+    page = make(folder).read_text()
+    assert "--max-escape 0.001 is out of reach" in page
+    assert 'id="reject"' in page  # the curves are there too
 
 
 def test_pictures_that_are_gone_are_left_out(folder: Path) -> None:
