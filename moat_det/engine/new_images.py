@@ -12,7 +12,8 @@ from pathlib import Path
 
 import yaml
 
-from moat_det.data.images.find import find_split
+from moat_det.data.images.find import FoundFiles, count_suffixes, find_split
+from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.model import MOAT
 from moat_det.engine.operating_points import SETTINGS_OF_ARGUMENTS
 from moat_det.engine.validator import Validator
@@ -20,6 +21,8 @@ from moat_det.errors import UserError
 from moat_det.evaluation.inspection.inspection import INSPECTION
 from moat_det.evaluation.inspection.settings import SETTINGS, Settings
 from moat_det.evaluation.validation_folder import read_json
+
+logger = logging.getLogger(__name__)
 
 
 def validate_without_labels(run: Path, source: str, weights: str | None, folder: Path, device: str | None) -> Path:
@@ -43,12 +46,20 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
     except KeyError as error:
         raise UserError(f"{run / SETTINGS}: has no {error}; validate anew with moat val") from None
     checkpoint = weights or settings.weights_file
+    if Path(checkpoint).is_dir():
+        raise UserError(
+            f"{checkpoint}: is an exported model, which detects in a dataset; let moat val look at the new images with "
+            "it, and give its folder as --source"
+        )
     if not Path(checkpoint).is_file():
         raise UserError(f"{checkpoint}: the weights of {run} are not there any more; give them as --weights")
     model = MOAT(checkpoint)
-    if list(model.model.names.values()) != settings.classes:
-        raise UserError(f"{checkpoint}: knows other classes than {run}; give the weights that were validated")
-    images = sorted(set(find_split(source).images))
+    if list(model.model.names.values()) != settings.classes or weights_digest(model.model) != settings.weights:
+        raise UserError(f"{checkpoint}: holds other weights than {run} is of; give those that were validated")
+    found = find_split(source)
+    if found.videos or found.left_out:
+        logger.warning(f"{source}: left out, since they are no images: {_not_images(found)}")
+    images = sorted(set(found.images))
     coco = {
         "images": [{"id": number, "file_name": path} for number, path in enumerate(images, 1)],
         "annotations": [],
@@ -67,10 +78,15 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
         }
         data = Path(temporary, "new.yaml")
         data.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
-        place = {"project": str(folder), "name": "new", "plots": False, "device": device}
+        # The folder's other files are written anew as well where it is named a second time.
+        place = {"project": str(folder), "name": "new", "exist_ok": True, "plots": False, "device": device}
         with _without_figures(folder / "new"):
             model.val(data=str(data), split="val", conf=settings.conf, **given, **place)
     return folder / "new"
+
+
+def _not_images(found: FoundFiles) -> str:
+    return " and ".join(filter(None, (count_suffixes(found.videos), found.left_out)))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ MODEL = "backbone: {name: tiny_moat0}\nneck: {channels: [16, 16, 16]}\n"
 
 
 def test_new_images_are_looked_at_as_the_validation_looked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
     data = Path(generate_demo("set", train=1, val=24, size=(64, 96)))
@@ -41,6 +41,19 @@ def test_new_images_are_looked_at_as_the_validation_looked(
         cv2.imwrite(f"dark/{image.name}", (cv2.imread(str(image)) * 0.6).astype(np.uint8))
     assert run("drift", ["runs/val", "--source", "dark", "--out", "darker", "--device", "cpu"]) == 5
     assert json.loads(Path("darker/drift.json").read_text())["measures"]["brightness"]["changed"]
+    # The next day's pictures, in the same folder, which are as those of the validation again; a video is left out.
+    Path("set/images/val/line.mp4").write_bytes(b"")
+    assert run("drift", ["runs/val", "--source", "set/images/val", "--out", "darker", "--device", "cpu"]) == 0
+    assert "left out, since they are no images: 1 .mp4" in caplog.text
+    assert sorted(file.name for file in Path("darker").iterdir()) == ["drift.json", "drift.png", "new"]
+    assert not {"metrics.json", "inspection.json"} & {file.name for file in Path("darker/new").iterdir()}
+    other = MOAT("small.yaml")
+    next(other.model.parameters()).data.add_(1)
+    other.save("other.pt")
+    assert run("drift", ["runs/val", "--source", "dark", "--out", "other", "--weights", "other.pt"]) == 2
+    assert "holds other weights than runs/val is of" in capsys.readouterr().err
+    assert run("drift", ["runs/val", "--source", "dark", "--out", "other", "--weights", "dark"]) == 2
+    assert "dark: is an exported model" in capsys.readouterr().err
     Path("best.pt").unlink()
     assert run("drift", ["runs/val", "--source", "dark", "--out", "none"]) == 2
     assert "give them as --weights" in capsys.readouterr().err
