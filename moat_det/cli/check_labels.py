@@ -15,6 +15,7 @@ from moat_det.cli.command import Arguments, Command
 from moat_det.cli.shared import Grouping
 from moat_det.data.config import SPLITS, DatasetConfig, load_dataset, reading, split_paths
 from moat_det.data.formats.labelled_image import LabelledImage
+from moat_det.data.images.find import is_there
 from moat_det.data.index import open_index
 from moat_det.demo import dataset_source
 from moat_det.engine.label_folds import train_folds
@@ -96,7 +97,7 @@ def _read_splits(data: DatasetConfig) -> dict[str, list[LabelledImage]]:
     splits: dict[str, list[LabelledImage]] = {}
     for split in SPLITS:
         paths = split_paths(data, split)
-        if paths and all(Path(path).exists() for path in paths):  # a test split need not be there
+        if paths and all(map(is_there, paths)):  # a test split need not be there
             splits[split] = list(open_index(paths, data["names"], **reading(data)).images())
     return splits
 

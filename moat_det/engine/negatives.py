@@ -17,6 +17,7 @@ from moat_det.data.config import SPLITS, DatasetConfig, reading, split_paths
 from moat_det.data.formats.faults import AnnotationError
 from moat_det.data.formats.yolo import read_lines
 from moat_det.data.formats.yolo_files import find_labels
+from moat_det.data.images.find import is_there
 from moat_det.data.index import open_index
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.detection.source_files import list_pictures
@@ -79,7 +80,7 @@ def known_images(data: DatasetConfig) -> dict[str, str]:
     known: dict[str, str] = {}
     for split in SPLITS:
         places = split_paths(data, split)
-        if not places or not all(map(os.path.exists, places)):  # a test split need not be there
+        if not places or not all(map(is_there, places)):  # a test split need not be there
             continue
         index = open_index(places, data["names"], **reading(data))
         for path, boxes in zip(index.paths, np.diff(index.starts).tolist(), strict=True):
@@ -135,7 +136,7 @@ def mine(model: MOAT, images: Sequence[str], options: dict[str, Any]) -> tuple[d
     """
     found: dict[str, Any] = {}
     best: list[tuple[float, int, np.ndarray]] = []
-    results = model.predict(list(images), stream=True, verbose=False, **options)
+    results = model.predict(list(images), stream=True, **{**options, "verbose": False})
     for number, result in enumerate(progress(results, total=len(images), text="detecting", unit="image")):
         if not len(result):
             continue

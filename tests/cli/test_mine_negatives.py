@@ -52,8 +52,11 @@ def mined(weights: Path, *words: str) -> int:
 
 
 def test_the_list_joins_the_training(line: Path, weights: Path, capsys: Any) -> None:
+    # Where a pattern names it, as where a folder does, what is in val is left out.
+    content = yaml.safe_load((line / "set/data.yaml").read_text())
+    (line / "set/data.yaml").write_text(yaml.safe_dump({**content, "val": "images/va[l]/*"}))
     before = (line / "set/data.yaml").read_bytes()
-    assert mined(weights, "--data", "set/data.yaml", "--write-yaml", "next.yaml") == 0
+    assert mined(weights, "--data", "set/data.yaml", "--write-yaml", "next.yaml", "--verbose") == 0
     out = capsys.readouterr().out.strip().splitlines()
     assert out[-1] == f"train with the 5 images of {line / 'negatives.txt'}: --data next.yaml"
     assert any("1 images of good are left out: they have labels of their own" in text for text in out)
@@ -136,6 +139,7 @@ def test_a_list_changed_by_hand_stays(line: Path, weights: Path, capsys: Any) ->
         (["--out", "set/data.yaml/n.txt"], "cannot be written"),
         (["--out", "n.txt", "--heatmap", "--good-parts", "good"], "--heatmap: leave it out"),
         (["--out", "n.txt", "--ray", "2"], "--ray: leave it out"),
+        (["--out", "n.txt", "--save-csv"], "--save-csv: leave it out"),
         (["--out", "n.txt", "--source", "absent"], "absent: no such folder"),
         (["--out", "n.txt", "--source", "set/images/train", "--data", "set/data.yaml"], "no good image is left"),
     ],
