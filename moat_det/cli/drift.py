@@ -12,8 +12,8 @@ from moat_det.errors import UserError
 from moat_det.evaluation.drift import APPEARANCE, drift, drift_table, read_sample
 from moat_det.evaluation.drift.change import LEAST_CHANGE, LEVEL
 from moat_det.evaluation.drift.plot import plot_drift
-from moat_det.evaluation.inspection.inspection import THRESHOLD
 from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, read_operating_point
+from moat_det.evaluation.inspection.rule import THRESHOLD
 from moat_det.evaluation.validation_folder import read_validation
 from moat_det.files import atomic_write_json, check_writable, claim_folder
 from moat_det.options import option

@@ -21,7 +21,7 @@ from ultralytics.engine.trainer import BaseTrainer
 
 from moat_det.errors import UserError
 from moat_det.evaluation import CocoEvaluator, confusion_matrix
-from moat_det.evaluation.validation_files import CONFUSION_CONF
+from moat_det.evaluation.inspection.rule import THRESHOLD
 from moat_det.messages import suggest
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def check_loggers(names: Sequence[str]) -> None:
 def confusion_for_loggers(evaluator: CocoEvaluator) -> SimpleNamespace:
     """Give the confusion matrix with the attributes of the engine's, which its loggers ask for."""
     names = dict(enumerate(evaluator.labels.values()))
-    return SimpleNamespace(matrix=confusion_matrix(evaluator, CONFUSION_CONF), names=names)
+    return SimpleNamespace(matrix=confusion_matrix(evaluator, THRESHOLD), names=names)
 
 
 class Loggers:

@@ -238,7 +238,9 @@ class Validator:
 
     def _make_evaluator(self, names: dict[int, str]) -> CocoEvaluator:
         """Make it with the ground truth, whose images must be of parts."""
-        evaluator = make_evaluator(labelled_images(self.dataloader.dataset.labels), names, self.options.annotations)
+        only = None if self.args.single_cls else self.args.classes
+        images = labelled_images(self.dataloader.dataset.labels)
+        evaluator = make_evaluator(images, names, self.options.annotations, only)
         read_parts(evaluator.ground_truth, [], self.options.group)  # before hours of detecting, not after
         return evaluator
 

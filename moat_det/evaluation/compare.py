@@ -15,7 +15,7 @@ from moat_det.evaluation.errors.join_runs import join_runs
 from moat_det.evaluation.inspection.average_precision import average_precision, mean_ap
 from moat_det.evaluation.inspection.box_matches import AP_IOUS, Entry, match_boxes
 from moat_det.evaluation.inspection.froc import gather
-from moat_det.evaluation.inspection.inspection import INSPECTION, IOU, THRESHOLD
+from moat_det.evaluation.inspection.inspection import INSPECTION, IOU
 from moat_det.evaluation.inspection.intervals import (
     CONFIDENCE,
     RESAMPLES,
@@ -25,6 +25,7 @@ from moat_det.evaluation.inspection.intervals import (
     upper_limit,
 )
 from moat_det.evaluation.inspection.parts import read_parts
+from moat_det.evaluation.inspection.rule import Rule
 from moat_det.evaluation.validation_folder import Validation, read_json
 from moat_det.progress import progress
 
@@ -63,13 +64,13 @@ class Compared:
 
     Attributes:
         run: Its folder.
-        threshold: At which escape, overkill, recall and false alarms hold.
+        rule: At which escape, overkill, recall and false alarms hold.
         figures: By name; None where there is nothing to measure.
         differences: From the first run's, by name; empty for that one.
     """
 
     run: str
-    threshold: float
+    rule: Rule
     figures: dict[str, float | None]
     differences: dict[str, Difference | None]
 
@@ -104,27 +105,26 @@ class Comparison:
 class _Run:
     """A run's figures on the parts as they are, and on parts that are drawn anew."""
 
-    def __init__(
-        self, truth: Mapping[str, Any], predictions: Sequence[Entry], group: str | None, threshold: float
-    ) -> None:
+    def __init__(self, truth: Mapping[str, Any], predictions: Sequence[Entry], group: str | None, rule: Rule) -> None:
+        counted = rule.counted(truth, predictions)
         self.parts = read_parts(truth, predictions, group)
-        self._threshold = threshold
+        self._rule, self._judged = rule, read_parts(truth, counted, group).scores
         self._part_of = np.array(list(self.parts.of_image.values()), dtype=int)
         self._matches = match_boxes(truth, predictions, AP_IOUS)
-        self._alarms = gather(match_boxes(truth, predictions, np.array([IOU]), max_detections=None))
+        self._alarms = gather(match_boxes(truth, counted, np.array([IOU]), max_detections=None))
 
     def figures(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         """Give each figure, (R,), of splits in which each part lies so often, (R, parts); NaN where there is none."""
         of_image = counts[:, self._part_of]
         precision = average_precision(self._matches, of_image)
-        bad, rejected = self.parts.defective, self.parts.scores >= self._threshold
-        alarms, at = self._alarms, self._threshold
+        bad, alarms, at = self.parts.defective, self._alarms, self._rule.threshold
+        passed, rejected = self._judged < self._rule.least, self._judged >= at
         shown = alarms.images[alarms.wrong & (alarms.scores >= at)]
         return {
             "AP": mean_ap(precision),
             "AP50": mean_ap(precision[:, :, :1]),
             "AUROC": np.array([_auroc(self.parts.scores, bad, row) for row in counts]),
-            "escape": _share(counts[:, bad & ~rejected], counts[:, bad]),
+            "escape": _share(counts[:, bad & passed], counts[:, bad]),
             "overkill": _share(counts[:, ~bad & rejected], counts[:, ~bad]),
             "recall": _share(of_image[:, alarms.objects[alarms.found_at >= at]], of_image[:, alarms.objects]),
             "false_alarms_per_image": _share(of_image[:, shown], of_image),
@@ -147,7 +147,7 @@ def compare(
     Args:
         runs: Two or more, of the same images and labels.
         group: What makes images one part, as `read_parts` takes it; None: what the first validation took.
-        threshold: For all; None: for each that of its validation, an operating point's where it has one.
+        threshold: For all; None: for each those of its validation, an operating point's where it has one.
         confidence: Of the intervals.
         resamples: How often to draw the parts anew.
 
@@ -161,8 +161,8 @@ def compare(
         raise UserError(f"{runs[1].folder}: has other images than {runs[0].folder}; validate both on the same split")
     facts = [_facts(run) for run in runs]
     group = facts[0].get("group") if group is None else group
-    thresholds = [float(fact.get("threshold", THRESHOLD)) if threshold is None else threshold for fact in facts]
-    measured = [_Run(truth, found, group, at) for found, at in zip(models, thresholds, strict=True)]
+    rules = [Rule.of_inspection(fact) if threshold is None else Rule(threshold) for fact in facts]
+    measured = [_Run(truth, found, group, rule) for found, rule in zip(models, rules, strict=True)]
     parts = measured[0].parts
     values = [each.figures(np.ones((1, len(parts)), dtype=int)) for each in measured]
     drawn: list[dict[str, list[np.ndarray]]] = [{name: [] for name in HIGHER_IS_BETTER} for _ in runs]
@@ -181,7 +181,7 @@ def compare(
             spread = np.concatenate(drawn[number][name]) - np.concatenate(drawn[0][name])
             differences[name] = _difference(value, spread, higher, confidence, units.get(name))
         own = {name: _finite(found[0]) for name, found in values[number].items()}
-        compared.append(Compared(str(run.folder), thresholds[number], own, differences))
+        compared.append(Compared(str(run.folder), rules[number], own, differences))
     return Comparison(
         len(parts.of_image), len(parts), int(parts.defective.sum()), group, confidence, resamples, compared
     )
@@ -228,7 +228,7 @@ def comparison_table(comparison: Comparison) -> str:
         f"{comparison.confidence:.0%} intervals, by {comparison.resamples} paired resamples"
     ]
     for run in others:
-        lines += ["", f"{run.run} (threshold {run.threshold:.3g}) against {first.run} ({first.threshold:.3g})"]
+        lines += ["", f"{run.run} (at {run.rule}) against {first.run} (at {first.rule})"]
         lines.append(f"{'figure':<24}{'first':>9}{'this':>9}{'difference':>12}{'interval':>20}")
         for name in HIGHER_IS_BETTER:
             found = run.differences[name]

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from pycocotools import mask
 
+from moat_det.evaluation.inspection.rule import THRESHOLD
+
 
 class Measured(Protocol):
     """A validation: an evaluator after its updates, or what was read of its files."""
@@ -26,7 +28,7 @@ class Measured(Protocol):
         """The name of each category by its id."""
 
 
-def confusion_matrix(evaluator: Measured, conf: float = 0.25, iou: float = 0.5) -> np.ndarray:
+def confusion_matrix(evaluator: Measured, conf: float = THRESHOLD, iou: float = 0.5) -> np.ndarray:
     """Count what each object was taken for.
 
     In the order of their scores, detections take the free object of any class that they overlap most; where

@@ -13,8 +13,9 @@ from moat_det.evaluation.confusion import confusion_matrix
 from moat_det.evaluation.drift.appearance import APPEARANCE
 from moat_det.evaluation.inspection.describe import describe
 from moat_det.evaluation.inspection.find_operating_point import find_operating_point
-from moat_det.evaluation.inspection.inspection import INSPECTION, THRESHOLD, Inspection, inspect
+from moat_det.evaluation.inspection.inspection import INSPECTION, Inspection, inspect
 from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, OperatingPoint
+from moat_det.evaluation.inspection.rule import THRESHOLD, Rule
 from moat_det.evaluation.inspection.settings import SETTINGS, Settings
 from moat_det.evaluation.inspection.summary import summary
 from moat_det.evaluation.options import MeasuringOptions
@@ -22,9 +23,6 @@ from moat_det.evaluation.report import metrics_table, write_results
 from moat_det.files import atomic_write_json
 
 logger = logging.getLogger(__name__)
-
-# Below this score a detection is not shown to anybody, so it is none in the confusion matrix either.
-CONFUSION_CONF = 0.25
 
 
 def write_validation(
@@ -53,8 +51,8 @@ def write_validation(
         channels: Of the images.
 
     Returns:
-        What an inspector asks, and the operating point, where one was asked for; the first holds at the threshold of
-        the second, where there is one.
+        What an inspector asks, and the operating point, where one was asked for; the first holds at the thresholds of
+        the second, where there are any.
     """
     write_results(folder, evaluator, metrics, speed_ms)
     atomic_write_json(folder / SETTINGS, asdict(settings), indent=2)
@@ -63,9 +61,8 @@ def write_validation(
     point = None
     if options.target is not None:
         point = find_operating_point(truth, found, options, settings, group)
-    threshold = None if point is None else point.threshold
-    shown = max(THRESHOLD, settings.conf) if threshold is None else threshold
-    inspection = inspect(truth, found, group=group, threshold=shown)
+    rule = (point and Rule.of_point(point)) or Rule(max(THRESHOLD, settings.conf))
+    inspection = inspect(truth, found, group=group, rule=rule)
     atomic_write_json(folder / INSPECTION, inspection.to_json_dict(), indent=2)
     (folder / OPERATING_POINT).unlink(missing_ok=True)  # one of an earlier run
     if point is not None:
@@ -76,15 +73,16 @@ def write_validation(
         from moat_det.evaluation.errors import write_errors
         from moat_det.evaluation.page.page import write_page
 
-        write_errors(folder, truth, found, shown)
+        write_errors(folder, truth, found, rule.threshold)
         paths = {evaluator.image_id(Path(image)): image for image in appearances}
         write_page(folder, paths, Intensity.from_dict(settings.intensity), channels)
     if plots:
         from moat_det.evaluation.inspection.plots import plot_inspection
         from moat_det.evaluation.plots import plot_confusion_matrix, plot_precision_recall
 
-        matrix, labels = confusion_matrix(evaluator, CONFUSION_CONF), list(evaluator.labels.values())
-        plot_confusion_matrix(folder / "confusion_matrix.png", matrix, labels, CONFUSION_CONF)
+        # Below it a detection is not shown to anybody, so it is none here either.
+        matrix, labels = confusion_matrix(evaluator, THRESHOLD), list(evaluator.labels.values())
+        plot_confusion_matrix(folder / "confusion_matrix.png", matrix, labels, THRESHOLD)
         plot_precision_recall(folder / "PR_curve.png", metrics)
         plot_inspection(folder, inspection)
     return inspection, point

@@ -84,7 +84,8 @@ class ValidationRun:
         for label in self._labels:
             keep_classes(label, options.classes, options.single_cls)
         self._batches = self._divide()
-        self._evaluator = make_evaluator(labelled_images(self._labels), self._names, options.annotations)
+        only = None if options.single_cls else options.classes
+        self._evaluator = make_evaluator(labelled_images(self._labels), self._names, options.annotations, only)
         read_parts(self._evaluator.ground_truth, [], options.group)  # before hours of detecting, not after
         self._seconds = {"preprocess": 0.0, "inference": 0.0, "postprocess": 0.0}
         self._appearances: dict[str, tuple[float, float]] = {}

@@ -78,6 +78,20 @@ def test_auroc_of_the_parts_as_they_are(tmp_path: Path) -> None:
     assert figures["AUROC"] == pytest.approx(expected.value)
 
 
+def test_each_run_is_judged_by_its_own_thresholds(tmp_path: Path) -> None:
+    first = save(tmp_path / "a", lambda _: 0.4, lambda _: 0.1)
+    second = save(tmp_path / "b", lambda _: 0.4, lambda _: 0.3)
+    (first / "inspection.json").write_text(json.dumps({"threshold": 0.5, "review": None, "per_class": {}}))
+    (second / "inspection.json").write_text(json.dumps({"threshold": 0.5, "review": 0.35, "per_class": {}}))
+    runs = compare([read_validation(first), read_validation(second)], resamples=2).runs
+    assert [run.figures["escape"] for run in runs] == [1, 0]  # all are looked at
+    (second / "inspection.json").write_text(json.dumps({"threshold": 0.2, "per_class": {"scratch": 0.2}}))
+    runs = compare([read_validation(first), read_validation(second)], resamples=2).runs
+    assert [(run.figures["escape"], run.figures["overkill"]) for run in runs] == [(1, 0), (0, 1)]
+    runs = compare([read_validation(first), read_validation(second)], threshold=0.6, resamples=2).runs
+    assert [run.figures["escape"] for run in runs] == [1, 1]
+
+
 def test_other_labels_are_refused(tmp_path: Path) -> None:
     first = save(tmp_path / "a", lambda _: 0.9, lambda _: 0.1)
     other = save(tmp_path / "b", lambda _: 0.9, lambda _: 0.1, parts=60)

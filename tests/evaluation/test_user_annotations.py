@@ -11,6 +11,7 @@ from helpers.evaluation_sample import evaluator_of, outsider
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.errors import UserError
 from moat_det.evaluation import STATS, CocoEvaluator, load_annotations, write_results
+from moat_det.evaluation.make_evaluator import make_evaluator
 
 NAMES = {0: "pit", 1: "scratch"}
 PATHS = [Path("/d/images/val/a.png"), Path("/d/images/val/b.png")]
@@ -46,6 +47,14 @@ def test_ids_come_from_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture
     expected["annotations"][1] |= {"area": 12, "iscrowd": 0}
     assert coco == expected
     assert not caplog.records
+
+
+def test_of_the_file_too_only_the_classes_that_are_looked_for_count(tmp_path: Path) -> None:
+    file = str(write(tmp_path, content()))
+    images = [LabelledImage(str(path), 100, 100, np.zeros(0), np.zeros((0, 4))) for path in PATHS]
+    evaluator = make_evaluator(images, NAMES, file, only=[1])
+    assert [each["id"] for each in evaluator.ground_truth["annotations"]] == [12]
+    assert len(make_evaluator(images, NAMES, file).ground_truth["annotations"]) == 2
 
 
 def test_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:

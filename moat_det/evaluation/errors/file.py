@@ -11,6 +11,7 @@ from moat_det.evaluation.errors.kinds import ALARMS, MISSES, find_errors
 from moat_det.evaluation.errors.lost_ap import lost_ap
 from moat_det.evaluation.errors.overlaps import BACKGROUND_IOU, FOUND_IOU, Entry, match_images
 from moat_det.evaluation.errors.suspicious import suspicious_labels
+from moat_det.evaluation.inspection.rule import THRESHOLD
 from moat_det.files import atomic_write_json
 
 ERRORS = "errors.json"
@@ -18,7 +19,7 @@ ERRORS = "errors.json"
 
 
 def error_analysis(
-    ground_truth: Mapping[str, Any], predictions: Sequence[Entry], threshold: float = 0.25
+    ground_truth: Mapping[str, Any], predictions: Sequence[Entry], threshold: float = THRESHOLD
 ) -> dict[str, Any]:
     """Give the content of `errors.json`.
 
@@ -55,7 +56,7 @@ def error_analysis(
 
 
 def write_errors(
-    folder: Path, ground_truth: Mapping[str, Any], predictions: Sequence[Entry], threshold: float = 0.25
+    folder: Path, ground_truth: Mapping[str, Any], predictions: Sequence[Entry], threshold: float = THRESHOLD
 ) -> dict[str, Any]:
     """Write `errors.json` into the folder of a validation, atomically; gives its content (see `error_analysis`).
 

@@ -13,6 +13,7 @@ from moat_det.data.images.header import large_images
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
 from moat_det.evaluation.errors.overlaps import Entry
+from moat_det.evaluation.inspection.rule import THRESHOLD
 from moat_det.report.evidence import Marks, truth_beside_found
 
 _TITLES = {"missing": "no label", "wrong_class": "class?", "misplaced": "place?", "not_found": "nothing there?"}
@@ -25,7 +26,7 @@ def draw_suspicious(
     predictions: Sequence[Sequence[Entry]],
     intensity: Intensity,
     channels: int = 3,
-    threshold: float = 0.25,
+    threshold: float = THRESHOLD,
 ) -> list[np.ndarray]:
     """Draw suspicious labels, one picture each.
 

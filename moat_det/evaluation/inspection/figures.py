@@ -1,7 +1,7 @@
 """Figures of parts: what escapes, what is rejected without need, and how well scores tell the two kinds apart.
 
-A part is rejected where its score reaches the threshold. Escape is the share of the defective parts that pass, overkill
-that of the good parts that are rejected.
+A part is rejected where its score reaches the threshold, looked at where it reaches that of a review alone, and else it
+passes. Escape is the share of the defective parts that pass, overkill that of the good parts that are rejected.
 """
 
 from __future__ import annotations
@@ -26,6 +26,12 @@ def overkill(parts: Parts, threshold: float, confidence: float = CONFIDENCE) -> 
     """Give overkill at a threshold with its exact interval; None without a good part."""
     scores = parts.scores[~parts.defective]
     return exact_interval(int((scores >= threshold).sum()), len(scores), confidence)
+
+
+def reviewed(parts: Parts, threshold: float, review: float, confidence: float = CONFIDENCE) -> Interval | None:
+    """Give the share of all parts that are looked at, with its exact interval; None without a part."""
+    between = (parts.scores >= review) & (parts.scores < threshold)
+    return exact_interval(int(between.sum()), len(parts), confidence)
 
 
 def zero_escape_threshold(parts: Parts) -> float | None:

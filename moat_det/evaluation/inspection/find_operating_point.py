@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from moat_det.evaluation.inspection.choose_threshold import Choice, choose_threshold, just_above
-from moat_det.evaluation.inspection.evidence import Evidence, category_ids, read_evidence, read_evidence_by_class
+from moat_det.evaluation.inspection.evidence import Evidence, read_evidence, read_evidence_by_class
 from moat_det.evaluation.inspection.operating_point import ClassPoint, OperatingPoint
 from moat_det.evaluation.inspection.rates import PartRate
+from moat_det.evaluation.inspection.rule import Rule
 from moat_det.evaluation.inspection.settings import Settings
 from moat_det.evaluation.inspection.targets import Target, TargetOptions
 
@@ -72,7 +71,8 @@ def find_operating_point(
     by_class: dict[str, ClassPoint] = {}
     per_class: dict[str, float] = {}
     if options.per_class:
-        of_classes = read_evidence_by_class(ground_truth, predictions, settings.classes, group)
+        looked_for = [settings.classes[index] for index in settings.only or range(len(settings.classes))]
+        of_classes = read_evidence_by_class(ground_truth, predictions, looked_for, group)
         confidence = 1 - (1 - options.confidence) / len(of_classes)
         choices = {
             name: choose_threshold(of_class.rate(target.name), target.most, confidence, lowest)
@@ -84,7 +84,8 @@ def find_operating_point(
         worst = max(choices.values(), key=lambda choice: (choice.threshold is None, choice.limit or 2.0))
         found = Thresholds(worst, min(per_class.values(), default=None))
         if per_class:
-            evidence = read_evidence(ground_truth, _reaching(ground_truth, predictions, per_class), group)
+            counted = Rule(min(per_class.values()), per_class=per_class).counted(ground_truth, predictions)
+            evidence = read_evidence(ground_truth, counted, group)
     else:
         found = choose_thresholds(evidence, target, options.max_review, options.confidence, lowest)
     choice = found.choice
@@ -164,15 +165,6 @@ def _class_point(choice: Choice, target: Target) -> ClassPoint:
         units=choice.units,
         needed=choice.needed,
     )
-
-
-def _reaching(
-    ground_truth: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]], per_class: Mapping[str, float]
-) -> list[Mapping[str, Any]]:
-    """Give the detections that reach the threshold of their class."""
-    ids = category_ids(ground_truth)
-    least = {ids[name]: threshold for name, threshold in per_class.items()}
-    return [entry for entry in predictions if entry["score"] >= least.get(entry["category_id"], np.inf)]
 
 
 def _cost(evidence: Evidence, target: Target, found: Thresholds, confidence: float) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from moat_det.evaluation.inspection.figures import (
     escape,
     overkill,
     overkill_at_zero_escape,
+    reviewed,
     roc,
     zero_escape_threshold,
 )
@@ -24,15 +25,13 @@ from moat_det.evaluation.inspection.froc import FrocPoint, false_alarms, froc, g
 from moat_det.evaluation.inspection.intervals import CONFIDENCE, RESAMPLES, Interval
 from moat_det.evaluation.inspection.parts import Parts, read_parts
 from moat_det.evaluation.inspection.recall import Recall, SizeRecall, class_labels, recall_by_class, recall_by_size
+from moat_det.evaluation.inspection.rule import Rule
 
 INSPECTION = "inspection.json"
 """What a validation calls its file of them."""
 
 IOU = 0.5
 """The overlap at which an object is found."""
-
-THRESHOLD = 0.25
-"""Where nobody chose another; that of `moat detect`."""
 
 _ROC_POINTS = 400
 
@@ -44,10 +43,11 @@ class Inspection:
     Attributes:
         parts: What was inspected.
         group: The regular expression that made parts of images; None: each is one.
-        threshold: At which escape, overkill, recall and false alarms hold.
+        rule: At which escape, overkill, recall and false alarms hold.
         confidence: Of the intervals.
         escape: Share of the defective parts that pass.
         overkill: Share of the good parts that are rejected.
+        reviewed: Share of all parts that are looked at; None without a review.
         auroc: Probability that a defective part scores higher than a good one.
         overkill_at_zero_escape: At the highest threshold at which no defective part passes.
         zero_escape_threshold: That threshold.
@@ -63,10 +63,11 @@ class Inspection:
 
     parts: Parts
     group: str | None
-    threshold: float
+    rule: Rule
     confidence: float
     escape: Interval | None
     overkill: Interval | None
+    reviewed: Interval | None
     auroc: Interval | None
     overkill_at_zero_escape: Interval | None
     zero_escape_threshold: float | None
@@ -83,7 +84,9 @@ class Inspection:
         """Give the content of `inspection.json`: each figure with `value`, `low` and `high`, or null."""
         by_class = {name: _recall(row) for name, row in self.recall_by_class.items()}
         return {
-            "threshold": self.threshold,
+            "threshold": self.rule.threshold,
+            "review": self.rule.review,
+            "per_class": dict(self.rule.per_class),
             "confidence": self.confidence,
             "group": self.group,
             "parts": len(self.parts),
@@ -91,6 +94,7 @@ class Inspection:
             "images": len(self.parts.of_image),
             "escape": _interval(self.escape),
             "overkill": _interval(self.overkill),
+            "reviewed": _interval(self.reviewed),
             "auroc": _interval(self.auroc),
             "overkill_at_zero_escape": _interval(self.overkill_at_zero_escape),
             "zero_escape_threshold": self.zero_escape_threshold,
@@ -128,7 +132,7 @@ def inspect(
     predictions: Sequence[Entry],
     *,
     group: str | None = None,
-    threshold: float = THRESHOLD,
+    rule: Rule | None = None,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> Inspection:
@@ -138,34 +142,43 @@ def inspect(
         ground_truth: The COCO dictionary that a validation writes.
         predictions: Its detections, in COCO's results format.
         group: A regular expression that makes parts of images, see `read_parts`.
-        threshold: On the raw scores, from which on a part is rejected and a detection shown.
+        rule: On the raw scores; None: the default.
         confidence: Of the intervals.
         resamples: Of the bootstrap; 0: no interval of AP.
 
     Raises:
         UserError: `group` is no regular expression, or does not match a name.
     """
+    rule = rule or Rule()
     parts = read_parts(ground_truth, predictions, group)
     matches = match_boxes(ground_truth, predictions, np.array([IOU]), max_detections=None)
     alarms, labels = gather(matches), class_labels(ground_truth)
-    by_class = recall_by_class(matches, parts, threshold, confidence)
+    # At the rule: of the detections that count by it. At any threshold: of all.
+    judged, judged_matches, judged_alarms = parts, matches, alarms
+    if rule.per_class:
+        counted = rule.counted(ground_truth, predictions)
+        judged = read_parts(ground_truth, counted, group)
+        judged_matches = match_boxes(ground_truth, counted, np.array([IOU]), max_detections=None)
+        judged_alarms = gather(judged_matches)
+    by_class = recall_by_class(judged_matches, judged, rule.threshold, confidence)
     ap = ap_interval(match_boxes(ground_truth, predictions), parts, confidence, resamples) if resamples else None
     return Inspection(
         parts=parts,
         group=group,
-        threshold=threshold,
+        rule=rule,
         confidence=confidence,
-        escape=escape(parts, threshold, confidence),
-        overkill=overkill(parts, threshold, confidence),
+        escape=escape(judged, rule.least, confidence),
+        overkill=overkill(judged, rule.threshold, confidence),
+        reviewed=None if rule.review is None else reviewed(judged, rule.threshold, rule.review, confidence),
         auroc=auroc(parts, confidence),
         overkill_at_zero_escape=overkill_at_zero_escape(parts, confidence),
         zero_escape_threshold=zero_escape_threshold(parts),
         roc=roc(parts),
-        recall=recall_interval(alarms.objects, alarms.found_at >= threshold, parts, confidence),
-        false_alarms_per_image=false_alarms(alarms, parts, threshold, confidence),
+        recall=recall_interval(judged_alarms.objects, judged_alarms.found_at >= rule.threshold, judged, confidence),
+        false_alarms_per_image=false_alarms(judged_alarms, judged, rule.threshold, confidence),
         froc=froc(alarms, parts, confidence, resamples),
         recall_by_class={labels[category_id]: row for category_id, row in by_class.items()},
-        recall_by_size=recall_by_size(matches, parts, threshold, confidence),
+        recall_by_size=recall_by_size(judged_matches, judged, rule.threshold, confidence),
         calibration=calibrate(matches, parts, confidence),
         ap=ap,
     )

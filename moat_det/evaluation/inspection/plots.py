@@ -44,7 +44,7 @@ def _draw_roc(inspection: Inspection) -> Figure | None:
     if inspection.escape is not None and inspection.overkill is not None:
         escape, overkill = inspection.escape, inspection.overkill
         caught = Interval(1 - escape.value, 1 - escape.high, 1 - escape.low)
-        label = f"at threshold {inspection.threshold:.3g}: escape {escape.value:.1%}, overkill {overkill.value:.1%}"
+        label = f"at {inspection.rule}: escape {escape.value:.1%}, overkill {overkill.value:.1%}"
         axes.errorbar(
             overkill.value,
             caught.value,

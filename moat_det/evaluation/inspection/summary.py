@@ -23,9 +23,10 @@ def summary(inspection: Inspection) -> str:
         f"{len(parts)} {'images' if inspection.group is None else 'groups of images'} as parts, {defective} defective; "
         f"in brackets {100 * inspection.confidence:g} % intervals",
         _line(
-            f"at threshold {inspection.threshold:g}: ",
+            f"at {inspection.rule}: ",
             _percent("escape", inspection.escape),
             _percent("overkill", inspection.overkill),
+            _percent("looked at", inspection.reviewed),
             _percent("recall of boxes", inspection.recall),
             _number("false alarms per image", inspection.false_alarms_per_image),
         ),

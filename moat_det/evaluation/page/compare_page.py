@@ -20,7 +20,7 @@ def compare_page(comparison: Comparison) -> str:
         (_title(name), *("-" if (value := run.figures[name]) is None else f"{value:.4f}" for run in comparison.runs))
         for name in HIGHER_IS_BETTER
     ]
-    thresholds = ("threshold", *(f"{run.threshold:.3g}" for run in comparison.runs))
+    thresholds = ("at", *(str(run.rule) for run in comparison.runs))
     differences = [_table(run, first, comparison.confidence) for run in others]
     return render(
         Path(__file__).with_name("compare.html"),

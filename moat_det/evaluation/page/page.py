@@ -18,6 +18,7 @@ from moat_det.evaluation.inspection.inspection import INSPECTION, IOU
 from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, read_operating_point
 from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.inspection.recall import class_labels
+from moat_det.evaluation.inspection.rule import THRESHOLD
 from moat_det.evaluation.inspection.settings import SETTINGS
 from moat_det.evaluation.page import tables
 from moat_det.evaluation.page.gallery import Gallery
@@ -64,7 +65,7 @@ def write_page(folder: Path, paths: Mapping[int, str], intensity: Intensity, cha
         read_json(folder / name, folder) if (folder / name).exists() else None for name in names
     )
     labels = class_labels(run.ground_truth)
-    shown = inspection["threshold"] if inspection else 0.25
+    shown = inspection["threshold"] if inspection else THRESHOLD
     matrix = confusion_matrix(_Measured(run.ground_truth, run.predictions, labels), shown)
     gallery = Gallery(paths, run.ground_truth, run.predictions, shown, intensity, channels)
     content: dict[str, Any] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from moat_det.evaluation.inspection.rule import Rule
 from moat_det.evaluation.page.gallery import TITLES
 from moat_det.report.html import Table
 
@@ -59,6 +60,7 @@ def figures_table(inspection: Mapping[str, Any]) -> Table:
     names = {
         "escape": ("escape: defective parts passed", True),
         "overkill": ("overkill: good parts rejected", True),
+        "reviewed": ("parts looked at", True),
         "recall": ("boxes found", True),
         "false_alarms_per_image": ("false alarms per image", False),
         "auroc": ("AUROC, at any threshold", False),
@@ -68,12 +70,14 @@ def figures_table(inspection: Mapping[str, Any]) -> Table:
     rows = []
     for name, (title, share) in names.items():
         found = inspection.get(name)
+        if name == "reviewed" and found is None:  # there is no review
+            continue
         cells = ["not measurable", "", ""]
         if found is not None:
             cells = [f"{found[end]:.1%}" if share else f"{found[end]:.3f}" for end in ("value", "low", "high")]
         rows.append((title, *cells))
-    confidence, threshold = inspection["confidence"], inspection["threshold"]
-    caption = f"At threshold {threshold:.3g}, with {confidence:.0%} intervals"
+    confidence, rule = inspection["confidence"], Rule.of_inspection(inspection)
+    caption = f"At {rule}, with {confidence:.0%} intervals"
     return Table(caption, ["figure", "value", "from", "to"], rows)
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from helpers.evaluation_sample import evaluator_of, random_detections, random_images
+from helpers.inspected import validation
 from moat_det.evaluation.inspection.inspection import Inspection, inspect
 from moat_det.evaluation.inspection.plots import plot_inspection
+from moat_det.evaluation.inspection.rule import Rule
 from moat_det.evaluation.inspection.summary import summary
 
 
@@ -48,11 +50,41 @@ def test_inspection_json_holds_each_figure_with_its_interval() -> None:
 
 
 def test_figures_hold_at_the_threshold_that_is_asked() -> None:
-    low, high = inspected(threshold=0.3), inspected(threshold=0.95)
+    low, high = inspected(rule=Rule(0.3)), inspected(rule=Rule(0.95))
     assert low.escape is not None
     assert high.escape is not None
     assert low.escape.value < high.escape.value
     assert low.auroc == high.auroc
+
+
+def test_what_is_looked_at_has_not_escaped() -> None:
+    found = inspected(rule=Rule(0.95, review=0.3))
+    assert found.escape == inspected(rule=Rule(0.3)).escape
+    assert found.overkill == inspected(rule=Rule(0.95)).overkill
+    scores = found.parts.scores
+    assert found.reviewed is not None
+    assert 0 < found.reviewed.value == ((scores >= 0.3) & (scores < 0.95)).mean()
+    assert "at threshold 0.95 (review from 0.3): escape" in summary(found)
+    assert "looked at" in summary(found)
+    assert Rule.of_inspection(found.to_json_dict()) == found.rule
+
+
+def test_with_thresholds_by_class_each_detection_is_judged_by_that_of_its_own() -> None:
+    truth, found = validation(
+        [
+            ("a.png", ["scratch"], {"scratch": 0.4}),  # passes: a scratch needs 0.5
+            ("b.png", ["scratch"], {"scratch": 0.6}),
+            ("c.png", ["pit"], {"pit": 0.35}),
+            ("d.png", [], {"scratch": 0.45}),  # passes, and rightly
+            ("e.png", [], {"pit": 0.45}),
+        ]
+    )
+    inspection = inspect(truth, found, rule=Rule(0.3, per_class={"scratch": 0.5, "pit": 0.3}), resamples=0)
+    figures = (inspection.escape, inspection.overkill, inspection.recall, inspection.false_alarms_per_image)
+    assert [figure and figure.value for figure in figures] == [pytest.approx(1 / 3), 0.5, pytest.approx(2 / 3), 0.2]
+    assert {name: row.found for name, row in inspection.recall_by_class.items()} == {"scratch": 1, "pit": 1}
+    assert len(set(inspection.parts.scores)) == 4  # those of all detections, for what holds at any threshold
+    assert "at the threshold of each class: escape" in summary(inspection)
 
 
 def test_groups_are_fewer_parts() -> None:

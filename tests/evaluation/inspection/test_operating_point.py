@@ -172,6 +172,9 @@ def test_a_class_without_a_label_gets_no_threshold() -> None:
     point = find(BAD, max_escape=0.1, per_class=True)
     assert (point.threshold, point.per_class) == (None, {})
     assert any("pit: no defective parts in the split" in line for line in describe(point))
+    options = TargetOptions(max_escape=0.1, per_class=True)
+    only = find_operating_point(*validation(BAD), options, settings(only=[0]))
+    assert list(only.per_class) == list(only.by_class) == ["scratch"]  # nobody looked for a pit
 
 
 def test_the_cost_of_thresholds_by_class() -> None:
