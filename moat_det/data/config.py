@@ -74,6 +74,20 @@ def reading(data: DatasetConfig) -> dict[str, Any]:
     }
 
 
+def image_keys(data: DatasetConfig) -> dict[str, Any]:
+    """Give the keys that say how the images of a dataset are read, for a dataset YAML of the same images."""
+    keys: dict[str, Any] = {}
+    if data["channels"] != 3:
+        keys["channels"] = data["channels"]
+    intensity = data["intensity"]
+    if intensity.windows:
+        windows = [list(window) for window in intensity.windows]
+        keys["intensity"] = windows if len(windows) > 1 else windows[0]
+    elif intensity.kind != "auto":
+        keys["intensity"] = intensity.kind
+    return keys
+
+
 def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:
     """Read a dataset YAML into what the engine calls `data`.
 

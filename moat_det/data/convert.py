@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from moat_det.data.config import SPLITS, load_dataset, reading
-from moat_det.data.formats.coco import coco_dictionary, coco_names
+from moat_det.data.config import SPLITS, image_keys, load_dataset, reading
+from moat_det.data.formats.coco import PIXEL_DECIMALS, coco_dictionary, coco_names
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.sources import find_sources
 from moat_det.data.formats.voc import voc_names
@@ -27,8 +27,6 @@ from moat_det.messages import way_out
 from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
-
-_PIXEL_DECIMALS = 6  # of boxes in a COCO JSON
 
 
 def convert(
@@ -71,10 +69,10 @@ def convert(
     """
     out = Path(os.path.abspath(os.path.expanduser(out)))
     check_free(out)
-    class_names, splits = _read_source(source, source_format, names, images)
+    class_names, splits, keys = _read_source(source, source_format, names, images)
     if train_share is not None:
         splits = _split_anew(splits, train_share, group, seed)
-    write_dataset(out, target_format, class_names, splits)
+    write_dataset(out, target_format, class_names, splits, keys)
     if "val" not in splits:
         logger.warning(f"{out / 'data.yaml'}: has no 'val', which training needs; split the set, or add one")
     return out / "data.yaml"
@@ -123,8 +121,9 @@ def write_dataset(
 
 def _read_source(
     source: str | Path, source_format: str, names: Sequence[str] | None, images: str | Path | None
-) -> tuple[dict[int, str], dict[str, list[LabelledImage]]]:
-    """Give the names of the classes, and the images of each split."""
+) -> tuple[dict[int, str], dict[str, list[LabelledImage]], dict[str, Any]]:
+    """Give the names of the classes, the images of each split, and the keys that say how images are read."""
+    keys: dict[str, Any] = {}
     place = os.path.abspath(os.path.expanduser(source))
     if place.lower().endswith((".yaml", ".yml")):
         if names or images:
@@ -132,7 +131,7 @@ def _read_source(
         data = load_dataset(place)
         class_names: dict[int, str] = data["names"]
         paths = {split: data[split] for split in SPLITS if split in data}
-        how = reading(data)
+        how, keys = reading(data), image_keys(data)
     else:
         if not os.path.exists(place):
             raise UserError(f"{source}: does not exist; give a dataset YAML, a COCO JSON, or a folder")
@@ -147,7 +146,7 @@ def _read_source(
         index = open_index(path, class_names, prefix=f"{split}: ", **how)
         index.report.log(f"{split}: ")
         splits[split] = list(index.images())
-    return class_names, splits
+    return class_names, splits, keys
 
 
 def _find_names(place: str, source_format: str) -> list[str]:
@@ -198,7 +197,7 @@ def _write(
             content[split] = f"annotations/instances_{split}.json"
             file = folder / "annotations" / f"instances_{split}.json"
             file.parent.mkdir(exist_ok=True)
-            coco = coco_dictionary(images, targets, names, _PIXEL_DECIMALS)
+            coco = coco_dictionary(images, targets, names, PIXEL_DECIMALS)
             file.write_text(json.dumps(coco), encoding="utf-8")
     if target_format == "coco":
         content["images"] = {split: f"images/{split}" for split in splits}

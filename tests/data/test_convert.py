@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,6 +70,14 @@ def test_splits_of_a_yaml_stay_or_are_made_anew(sources: dict[str, Path], tmp_pa
     sizes = [len(open_index(data[split], NAMES).paths) for split in ("train", "val")]
     assert sizes == [3, 3]
     assert len(list(others.iterdir())) == 3
+
+
+@pytest.mark.parametrize("said", [{"channels": 5, "intensity": "full"}, {"intensity": [0, 4095]}, {"channels": 1}])
+def test_how_images_are_read_stays(sources: dict[str, Path], tmp_path: Path, said: dict[str, Any]) -> None:
+    file = tmp_path / "set/data.yaml"
+    file.write_text(yaml.safe_dump({"train": "images", "val": "images", "names": list(NAMES.values()), **said}))
+    new, old = load_dataset(convert(file, "yolo", "coco", tmp_path / "new")), load_dataset(file)
+    assert (new["channels"], new["intensity"]) == (old["channels"], old["intensity"])
 
 
 def test_crowds_stay_in_coco_and_are_said_to_be_lost_in_yolo(

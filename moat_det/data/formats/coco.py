@@ -275,6 +275,10 @@ def find_image_root(file: str, names: Sequence[str]) -> str:
     return best
 
 
+PIXEL_DECIMALS = 6
+"""Of the boxes that go from one file of ours into another."""
+
+
 def coco_dictionary(
     images: Sequence[LabelledImage],
     file_names: Sequence[str],
