@@ -127,7 +127,7 @@ def _detect(arguments: Arguments) -> int:
     if not seen and "shard" not in arguments.own:
         raise UserError(f"--source {engine['source']}: none of its images can be read")
     logger.info(f"{found} detections in {images} images{f'; results in {folder}' if folder.is_dir() else ''}")
-    code = report_unlike(images, unlike) if compared else 0
+    code = report_unlike(images, unlike, len(predictor.unreadable)) if compared else 0
     return code if predictor.verdicts is None else report(parts)
 
 

@@ -43,12 +43,12 @@ def report_unreadable(files: Sequence[str | Path]) -> None:
         logger.warning(f"{len(files)} unreadable file(s) were skipped: {some([str(file) for file in files], 5)}")
 
 
-def report_unlike(images: int, unlike: Sequence[str]) -> int:
-    """Say how many images look as good parts do, and which do not; gives the exit code."""
+def report_unlike(images: int, unlike: Sequence[str], unreadable: int) -> int:
+    """Say how many of the images that were seen look as good parts do, and which do not; gives the exit code."""
     if unlike:
         logger.info(f"unlike the good parts: {some(unlike, 10)}")
     logger.info(f"{images} images: {images - len(unlike)} as the good parts, {len(unlike)} unlike")
-    return UNDECIDED if unlike else 0
+    return UNDECIDED if unlike or unreadable else 0
 
 
 def report(parts: Sequence[PartVerdict]) -> int:

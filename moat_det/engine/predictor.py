@@ -195,6 +195,8 @@ class Predictor(DetectionPredictor):
         self._crops = CropFiles(self.save_dir / "crops")
         self._pictures: dict[str, int] = {}
         self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
+        if self.verdicts is not None:  # before hours of detecting, not after
+            self.verdicts.expect(map(self.names.relative, getattr(self.dataset, "files", ())))
         if self.options.tracking is not None:
             strided = moving or isinstance(self.dataset, ImageFiles)
             self.tracks = Tracks(self.options.tracking, self.args.vid_stride if strided else 1)

@@ -105,6 +105,8 @@ class DetectionRun:
         self.names = OutputNames(self._root)
         self.unreadable: list[str] = []
         self.verdicts = None if point is None else Verdicts(point)
+        if self.verdicts is not None:  # before hours of detecting, not after
+            self.verdicts.expect(map(self.names.relative, self._files))
         self._shard = None if options.shard is None else Shard.read(options.shard)
 
     def __iter__(self) -> Iterator[Found]:
@@ -149,9 +151,9 @@ class DetectionRun:
         finally:
             for pool in threads:
                 pool.shutdown(cancel_futures=True)
-        for path in self.unreadable:
-            if self.verdicts is not None:
-                self.verdicts.add_unreadable(self.names.relative(path))
+            for path in self.unreadable:
+                if self.verdicts is not None:
+                    self.verdicts.add_unreadable(self.names.relative(path))
 
     def claim_folder(self) -> Path:
         """Make the run's folder, once; give it."""

@@ -79,6 +79,15 @@ def test_what_is_live_is_what_the_engine_takes_for_it(folder: Path, source: str)
 def test_pages_are_live_and_files_behind_a_url_are_not() -> None:
     assert _is_live("https://host/watch?v=1")
     assert not _is_live("https://host/part.png?size=2")
+    with pytest.raises(ValueError, match="is a file of another machine"):
+        open_source("https://host/part.png?size=2", Intensity("full"), 3)
+
+
+def test_a_folder_called_by_a_number_is_no_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _is_live("20240612")
+    Path("20240612").mkdir()
+    assert not _is_live("20240612")
 
 
 def test_our_suffixes_are_those_that_the_engine_reads_and_more() -> None:

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 from torch import Tensor
-from ultralytics.utils.checks import check_file
 
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
@@ -48,7 +47,7 @@ def open_source(
     if not name.strip():
         raise FileNotFoundError("it is empty")
     if name.lower().startswith(("http://", "https://")):
-        name = check_file(name)  # downloads it
+        raise ValueError("is a file of another machine, and nothing is downloaded here; save it first")
     return ImageFiles(name, intensity, channels, batch, vid_stride, frames)
 
 
@@ -62,8 +61,12 @@ def _check_tensor(source: Tensor, channels: int) -> None:
 def _is_live(source: str) -> bool:
     """Whether it is a camera, a stream, a screen or a page, and no file."""
     text = source.lower()
+    if text.endswith(".streams"):
+        return True
+    if Path(source).exists():  # a folder may be called by a date
+        return False
     if text.startswith(("http://", "https://")):
         return urlsplit(text).path.rpartition(".")[-1] not in IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    if text.isnumeric() or text.endswith(".streams") or text.startswith(("rtsp://", "rtmp://", "tcp://")):
+    if text.isnumeric() or text.startswith(("rtsp://", "rtmp://", "tcp://")):
         return True
-    return text == "screen" or (text.startswith("screen ") and not Path(source).exists())
+    return text == "screen" or text.startswith("screen ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -49,6 +50,7 @@ class _Seen:
     score: float = 0.0
     images: int = 0
     unreadable: int = 0
+    files: int = 0
 
 
 class Verdicts:
@@ -64,6 +66,18 @@ class Verdicts:
         self._point = point
         self._parts: dict[str, _Seen] = {}
         self._pictures: dict[str, int] = {}
+        self._expected: Counter[str] = Counter()
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Take note of the images that are to come: of a part of which one was not seen nobody knows that it passes.
+
+        Args:
+            names: Of the images, as `add` takes them.
+
+        Raises:
+            UserError: The group of the operating point does not match a name.
+        """
+        self._expected.update(map(self.part_of, names))
 
     def add(self, name: str, scores: Iterable[float], classes: Iterable[str]) -> str:
         """Take in the detections of an image.
@@ -88,6 +102,7 @@ class Verdicts:
             part.verdict = _worse(part.verdict, self._judge(score, label))
             part.score = max(part.score, score)
         part.images += 1
+        part.files += seen == 1
         return name
 
     def hold(self, part: str) -> None:
@@ -99,6 +114,7 @@ class Verdicts:
         """Take in an image that could not be read: its part does not pass unseen."""
         part = self._parts.setdefault(self.part_of(name), _Seen())
         part.unreadable += 1
+        part.files += 1
         part.verdict = _worse(part.verdict, Verdict.REVIEW)
 
     def part_of(self, name: str) -> str:
@@ -107,7 +123,7 @@ class Verdicts:
         return name if group is None else group_of(PurePosixPath(name).name, group)
 
     def of(self, part: str) -> PartVerdict:
-        """Give the verdict on a part, as far as its images were seen."""
+        """Give the verdict on a part, as far as its images were seen; it does not pass before all were."""
         return self._read(part, self._parts[part])
 
     def parts(self) -> list[PartVerdict]:
@@ -116,7 +132,9 @@ class Verdicts:
 
     def _read(self, part: str, seen: _Seen) -> PartVerdict:
         probability = float(calibrated(np.array(seen.score), self._point.temperature, self._point.bias))
-        return PartVerdict(part, seen.verdict.value, seen.score, probability, seen.images, seen.unreadable)
+        whole = seen.files >= self._expected[part]
+        verdict = seen.verdict if whole else _worse(seen.verdict, Verdict.REVIEW)
+        return PartVerdict(part, verdict.value, seen.score, probability, seen.images, seen.unreadable)
 
     def _judge(self, score: float, label: str) -> Verdict:
         point = self._point

@@ -101,6 +101,18 @@ def test_an_image_that_could_not_be_read_lets_no_part_pass() -> None:
     ]
 
 
+def test_a_part_passes_when_all_its_images_were_seen() -> None:
+    found = Verdicts(changed(group="^(.)"))
+    found.expect(["a1.png", "a2.png", "b1.png", "c1.png"])
+    found.add("a1.png", [], [])
+    found.add("b1.png", [], [])
+    assert {part.part: part.verdict for part in found.parts()} == {"a": "review", "b": "pass"}
+    found.add("a2.png", [], [])
+    assert found.of("a").verdict == "pass"
+    with pytest.raises(UserError, match="does not match"):
+        Verdicts(changed(group="^a")).expect(["a1.png", "other.png"])
+
+
 def test_each_frame_of_a_video_is_a_part() -> None:
     images = [("v.mp4", {}), ("v.mp4", {"pit": 0.9}), ("v.mp4", {})]
     assert verdicts(POINT, *images) == {"v.mp4": "pass", "v.mp4 #2": "reject", "v.mp4 #3": "pass"}
