@@ -8,6 +8,7 @@ from math import sqrt
 from statistics import mean
 from typing import Any
 
+import numpy as np
 from scipy.stats import t as student
 
 from moat_det.benchmark.tables import markdown
@@ -46,17 +47,31 @@ def spread(default: Mapping[int, float]) -> float | None:
 def half_width(effects: Sequence[Effect]) -> dict[str, float]:
     """Give half of the interval of each mean difference, by name, of those with two seeds or more.
 
-    Two differences say little of how far such differences scatter. So their variance is taken from all changes of the
-    set together, each about its own mean, as in an analysis of variance, and the interval is Student's with as many
-    degrees of freedom. That takes all changes to scatter alike.
+    Two differences say little of how far such differences scatter, and all have the same default in them. So AP is
+    taken for a sum of what the change does, what the seed does, and an error, the default being a change like the
+    others. The error's variance is that of what remains of all trainings of the set when both are fitted (least
+    squares, seeds that are missing left out), and the interval is Student's with the degrees of freedom that remain.
+    That takes all trainings to scatter alike.
     """
-    scattered = [effect for effect in effects if len(effect.differences) > 1]
-    freedom = sum(len(effect.differences) - 1 for effect in scattered)
-    squares = sum((value - mean(effect.differences)) ** 2 for effect in scattered for value in effect.differences)
+    trainings = [*effects[0].default.items()] if effects else []
+    levels = [0] * len(trainings)
+    for number, effect in enumerate(effects, 1):
+        trainings += effect.changed.items()
+        levels += [number] * len(effect.changed)
+    seeds = [seed for seed, _ in trainings]
+    design = np.hstack([np.equal.outer(of, sorted(set(of))).astype(float) for of in (levels, seeds)])
+    values = np.array([value for _, value in trainings])
+    fitted, _, rank, _ = np.linalg.lstsq(design, values)
+    freedom = len(values) - int(rank)
     if not freedom:
         return {}
+    variance = float(((values - design @ fitted) ** 2).sum()) / freedom
     quantile = float(student.ppf((1 + CONFIDENCE) / 2, freedom))
-    return {effect.name: quantile * sqrt(squares / freedom / len(effect.differences)) for effect in scattered}
+    return {
+        effect.name: quantile * sqrt(2 * variance / len(effect.differences))
+        for effect in effects
+        if len(effect.differences) > 1
+    }
 
 
 def verdict(effect: Effect, half: float | None, seeds: float | None) -> str:
