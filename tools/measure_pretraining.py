@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import math
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from moat_det.data.config import load_dataset, split_paths
+from moat_det.benchmark.accuracy.process import run_python
+from moat_det.data.config import image_keys, load_dataset, split_paths
 from moat_det.data.images.find import find_split
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
@@ -62,7 +62,7 @@ def write_share(recipe: Recipe, share: float) -> tuple[Path, int]:
     chosen = sorted(images[index] for index in np.random.default_rng(0).permutation(len(images))[:count])
     name = f"share{share:g}"
     atomic_write_text(recipe.out / "sets" / f"{name}.txt", "\n".join(chosen) + "\n")
-    content = {"train": f"{name}.txt", "val": data["val"], "names": data["names"], "channels": data["channels"]}
+    content = {"train": f"{name}.txt", "val": data["val"], "names": data["names"], **image_keys(data)}
     file = recipe.out / "sets" / f"{name}.yaml"
     atomic_write_text(file, yaml.safe_dump(content, sort_keys=False))
     return file, count
@@ -80,6 +80,7 @@ def train(recipe: Recipe, share: float, seed: int, weights: Path | None) -> floa
         words = ["train", "--resume", str(last)]
         if not last.exists():
             words = ["train", "--data", str(data), "--backbone", recipe.backbone, "--epochs", str(epochs)]
+            words += ["--amp", "bf16"]  # no format by the clock: pairs differ in their start alone
             words += ["--batch", str(recipe.batch), "--imgsz", str(recipe.imgsz), "--seed", str(seed)]
             words += ["--val=false", "--plots=false", "--patience", "0", "--warmup-epochs", f"{_WARMUP / steps:g}"]
             words += ["--close-mosaic", str(round(epochs / 10))]
@@ -133,7 +134,7 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 def _moat(words: Sequence[str]) -> None:
     print("moat", *words, flush=True)
-    if subprocess.run([sys.executable, "-m", "moat_det", *words], check=False).returncode:
+    if run_python(["-m", "moat_det", *words], sys.stderr):
         raise UserError(f"moat {words[0]} ended with an error; the same command goes on from there")
 
 

@@ -15,9 +15,13 @@ from moat_det.benchmark.accuracy.plot import plot
 from moat_det.benchmark.accuracy.report import entries, write
 from moat_det.benchmark.accuracy.runs import Run, plan
 from moat_det.benchmark.accuracy.sets import make_sets
+from moat_det.benchmark.cases import config_name
 from moat_det.benchmark.sliced import check_installed
 from moat_det.cli.command import Arguments, Command, EngineHelp
 from moat_det.cli.shared import Grouping
+from moat_det.detector.build import find_config
+from moat_det.detector.peers import is_peer
+from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
 from moat_det.files import locked
 from moat_det.options import option
@@ -34,7 +38,9 @@ _DECIDED = {
     "cfg": "give the arguments themselves, they name the runs",
     "pretrained": "all models start from random weights",
     "weights": "all models start from random weights",
+    "weights_by_order": "all models start from random weights",
 }
+_OF_BACKBONES = ("drop_path", "freeze_backbone", "layer_decay", "window")  # which the engine's own models do not have
 
 
 @dataclass(frozen=True)
@@ -67,9 +73,10 @@ def _run(arguments: Arguments) -> int:
 
 
 def _compare(options: BenchOptions, group: str | None, arguments: Arguments) -> int:
+    recipe = {**arguments.engine, **arguments.own}
     ways = [None] if options.sliced is None else [None, options.sliced]
     sets = make_sets(options.data, options.out / "sets", group, options.split_seed)
-    runs = plan(options.models, sets, options.seeds, arguments.engine, options.out / "runs")
+    runs = plan(options.models, sets, options.seeds, recipe, options.out / "runs")
     for number, run in enumerate(runs, 1):
         print(f"[{number}/{len(runs)}] {run.label}: {run.state}", file=sys.stderr, flush=True)
         if run.state == "trained" or process.train(run):
@@ -77,7 +84,7 @@ def _compare(options: BenchOptions, group: str | None, arguments: Arguments) -> 
                 if run.metrics(tiles) is None:
                     process.test(run, tiles)
     found = entries(runs, ways, _costs(runs, ways, options))
-    print(write(options.out, found, sets, arguments.engine, arguments.words), end="")
+    print(write(options.out, found, sets, recipe, arguments.words), end="")
     plot(options.out / "bench.png", found)
     print(f"\nResults in {options.out}")
     return int(any(result is None for entry in found for result in entry.results.values()))
@@ -100,13 +107,17 @@ def _check(given: Mapping[str, Any]) -> None:
     for name, why in _DECIDED.items():
         if name in given:
             raise UserError(f"--{name.replace('_', '-')} {given[name]}: leave it out; {why}")
+    peers = [model for model in given.get("models", ()) if is_peer(find_config(config_name(model)))]
+    for name in _OF_BACKBONES:
+        if name in given and peers:
+            raise UserError(f"--{name.replace('_', '-')}: {peers[0]} has no such thing; leave one of the two out")
 
 
 COMMAND = Command(
     name="bench",
     run=_run,
     check=_check,
-    options=(BenchOptions, Grouping),
+    options=(BenchOptions, Grouping, TrainOptions),
     about="Every model learns every set with every seed by one recipe, and is measured on a test split that neither "
     "trained it nor chose its checkpoint. Any argument of moat train is part of the recipe.",
     usage="--data YAML ... --models M ... --out FOLDER [--seeds 0 1] [--group REGEX] [--imgsz 640 --epochs 100 ...]",

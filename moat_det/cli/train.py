@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from moat_det.backbones.timm.names import is_timm
 from moat_det.cli.command import Arguments, Command, EngineHelp
 from moat_det.cli.processes import DEVICE, in_processes
 from moat_det.cli.shared import DATA
@@ -82,7 +83,7 @@ def _check(given: Mapping[str, Any]) -> None:
     model = given.get("model")
     if model and given.get("backbone"):
         raise UserError("--model and --backbone exclude each other: a model YAML names its own backbone")
-    if model and Path(model).suffix not in ("", ".yaml", ".yml"):
+    if model and not is_timm(model) and Path(model).suffix not in ("", ".yaml", ".yml"):
         raise UserError(f"--model {model}: must be a model YAML; for a checkpoint use --weights {model}")
     if not any(given.get(name) for name in ("data", "resume", "cfg")):
         raise UserError("moat train needs --data: --data defects.yaml, or --data demo for a first look")

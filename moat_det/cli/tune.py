@@ -124,20 +124,21 @@ def _search(study: Any, recipe: Recipe, options: TuneOptions, out: Path) -> int:
     budget = Budget(options.seconds, study.spent)
     Search(study, recipe, budget, options.trials).run()
     tried = study.tried()
+    default = next((each for each in tried if each.state == "trained" and study.is_default(each.values)), None)
     if tried:
         write_trials(out / "trials.csv", tried, recipe)
-        plot(out / "tune.png", tried, study.importances())
+        plot(out / "tune.png", tried, default, study.importances())
     trained = [each for each in tried if each.state == "trained"]
-    if not trained:
+    if default is None:
         raise UserError(
             f"{options.seconds:.0f} s were too few for the training with the default settings; the same command with "
             "more --minutes or --hours goes on"
         )
     best = max(trained, key=lambda each: each.ap)
-    if best.number == 0:
+    if best is default:
         line = "no trial was judged better than the default settings"
     else:
-        compared = compare(recipe, tried[0].values, best.values, budget, longest(tried))
+        compared = compare(recipe, default.values, best.values, budget, longest(tried))
         study.note_spent(budget.spent)
         line = compared.line(best.number)
     write_best(out / "best.yaml", best.values, recipe, line, options.data)
@@ -145,7 +146,7 @@ def _search(study: Any, recipe: Recipe, options: TuneOptions, out: Path) -> int:
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("trained", "pruned", "failed"))
     print(f"\n{len(tried)} trials ({counts}); on the part that judges:")
     print(f"  best     AP {best.ap:.3f}  trial {best.number}: {describe(best.values)}")
-    print(f"  default  AP {tried[0].ap:.3f}")
+    print(f"  default  AP {default.ap:.3f}")
     print(f"{line[0].upper()}{line[1:]}.")
     print(f"Settings for moat train --cfg: {out / 'best.yaml'}; all trials: {out / 'trials.csv'}, {out / 'tune.png'}")
     return 0

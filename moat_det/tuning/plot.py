@@ -14,17 +14,18 @@ from moat_det.files import atomic_path
 from moat_det.tuning.study import Tried
 
 
-def plot(path: Path, tried: Sequence[Tried], importances: Mapping[str, float]) -> None:
+def plot(path: Path, tried: Sequence[Tried], default: Tried | None, importances: Mapping[str, float]) -> None:
     """Draw the history and the importance of the settings as PNG.
 
     Args:
         path: The file.
-        tried: All trials; the first one has the default settings.
+        tried: All trials.
+        default: The one with the default settings; None where it has not been trained.
         importances: Share of the trials' differences that each setting explains; empty of too few trials.
     """
     figure = Figure(figsize=(12, 5), layout="constrained")
     history, shares = figure.subplots(1, 2)
-    _draw_history(history, [each for each in tried if each.ap is not None])
+    _draw_history(history, [each for each in tried if each.ap is not None], default)
     names = sorted(importances, key=lambda name: importances[name])
     shares.barh(names, [importances[name] for name in names])
     shares.set(xlabel="share of the trials' differences", title="importance (functional ANOVA)", xlim=(0, 1))
@@ -35,7 +36,7 @@ def plot(path: Path, tried: Sequence[Tried], importances: Mapping[str, float]) -
         figure.savefig(temporary, dpi=120)
 
 
-def _draw_history(axes: Axes, tried: Sequence[Tried]) -> None:
+def _draw_history(axes: Axes, tried: Sequence[Tried], default: Tried | None) -> None:
     for state, marker in (("trained", "o"), ("pruned", "x"), ("cut", "+")):
         mine = [(each.number, each.ap) for each in tried if each.state == state]
         if mine:
@@ -44,7 +45,8 @@ def _draw_history(axes: Axes, tried: Sequence[Tried]) -> None:
     if trained:
         best = list(accumulate((ap for _, ap in trained), max))
         axes.step([number for number, _ in trained], best, where="post", label="best so far")
-        axes.axhline(trained[0][1], color="gray", linestyle=":", label="default")
+        if default is not None:
+            axes.axhline(default.ap or 0.0, color="gray", linestyle=":", label="default")
         axes.legend()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="trial", ylabel="AP on the part that judges", title="history")

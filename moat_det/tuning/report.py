@@ -43,7 +43,7 @@ def write_best(file: Path, values: Mapping[str, Any], recipe: Recipe, line: str,
         line: What is known.
         data: The dataset, as the user named it.
     """
-    named = "--model" if Path(recipe.model).suffix else "--backbone"
+    named = "--model" if Path(recipe.model).suffix in {".yaml", ".yml"} else "--backbone"
     head = [
         f"moat tune found this for {short_name(recipe.model)} on {data}:",
         f"{line}.",

@@ -54,7 +54,7 @@ class Search:
 
     def _check(self, trial: Trial, failures: int) -> None:
         run = self._recipe.run(trial.values)
-        if failures and trial.number == 0:
+        if failures and self._study.is_default(trial.values):
             raise UserError(f"the training with the default settings failed: {training.last_words(run)}")
         if failures == _FAILURES:
             raise UserError(f"{_FAILURES} trainings failed one after the other, the last: {training.last_words(run)}")

@@ -35,7 +35,7 @@ class Tried:
     """A trial as it stands in the file.
 
     Attributes:
-        number: From 0, which has the default settings.
+        number: From 0, which has the default settings, as the next one has where it failed.
         state: "trained", "pruned", "failed", or "cut", which goes on.
         ap: The best of its epochs' AP on the part that judges; None where it has none.
         epochs: How many it has.
@@ -126,8 +126,11 @@ class Study:
         except sqlalchemy.exc.DatabaseError as error:
             raise UserError(f"{file}: no file of a search ({error.orig}); choose another --out") from error
         self._check(file, settings)
-        if not self._study.get_trials(deepcopy=False):
-            self._study.enqueue_trial({each.name: each.default for each in parameters})
+        self._default = {each.name: each.default for each in parameters}
+        waiting = self._study.get_trials(deepcopy=False, states=[TrialState.WAITING])
+        # One that failed is tried again: the others are compared with it.
+        if not waiting and all(each.state == "failed" for each in self.tried() if self.is_default(each.values)):
+            self._study.enqueue_trial(self._default)
 
     def _check(self, file: Path, settings: Mapping[str, Any]) -> None:
         settings = json.loads(json.dumps(settings))  # as the file has them
@@ -139,6 +142,10 @@ class Study:
                 f"{file.parent}: holds a search with other settings ({', '.join(other)}): give those again to go on "
                 "with it, or choose another --out"
             )
+
+    def is_default(self, values: Mapping[str, Any]) -> bool:
+        """Whether the values of what is searched are the default settings."""
+        return dict(values) == self._default
 
     @property
     def spent(self) -> float:

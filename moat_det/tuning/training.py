@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -26,16 +24,15 @@ End = Literal["trained", "stopped", "failed"]
 
 _AP = "metrics/mAP50-95(B)"  # of a row of `results.csv`
 _LOOK_EVERY = 1.0  # seconds
-_TO_END = 120.0  # seconds that a training gets to finish its batch and write `last.pt`
 
 
 def epochs_of(run: Run) -> list[float]:
     """Give AP after each epoch of a training, as far as it is."""
     try:
         header, *rows = csv.reader((run.folder / "results.csv").read_text(encoding="utf-8").splitlines())
-    except (FileNotFoundError, ValueError):  # none yet, or empty
+        place = header.index(_AP)
+    except (FileNotFoundError, ValueError):  # none yet, or empty, or half a header
         return []
-    place = header.index(_AP)
     return [float(row[place]) for row in rows if len(row) == len(header)]  # the last may be half written
 
 
@@ -56,22 +53,11 @@ def train(run: Run, goes_on: Callable[[], bool]) -> End:
     _wait_for_another(run)
     if run.state == "trained":
         return "trained"
-    words = [sys.executable, "-m", "moat_det", *process.training(run)]
     with (run.folder / LOG).open("ab") as log:
-        # In a session of its own: Ctrl-C is for this process, which then ends the other.
-        started = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
-        try:
-            while started.poll() is None:
-                if not goes_on():
-                    break
-                _wait(started, _LOOK_EVERY)
-        finally:
-            stopped = started.poll() is None
-            if stopped:
-                _end(started)
-    if stopped:
+        code = process.run_python(["-m", "moat_det", *process.training(run)], log, goes_on)
+    if code is None:
         return "stopped"
-    return "trained" if started.returncode == 0 else "failed"
+    return "trained" if code == 0 else "failed"
 
 
 def _wait_for_another(run: Run) -> None:
@@ -88,23 +74,3 @@ def _wait_for_another(run: Run) -> None:
                 logger.warning(f"{run.folder}: an earlier call left this training at work: waiting for its end")
             said = True
             time.sleep(_LOOK_EVERY)
-
-
-def _wait(started: subprocess.Popen[bytes], seconds: float) -> bool:
-    try:
-        started.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
-def _end(started: subprocess.Popen[bytes]) -> None:
-    """End a training after a checkpoint, the hard way where that takes too long or we are hurried."""
-    started.terminate()
-    try:
-        ended = _wait(started, _TO_END)
-    except KeyboardInterrupt:
-        ended = False
-    if not ended:
-        started.kill()
-        started.wait()

@@ -151,6 +151,23 @@ def test_what_ends_badly_is_told(tmp_path: Path) -> None:
     assert process._python("-c", "")
 
 
+def test_a_training_is_asked_to_end_where_we_are_interrupted(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path(sys.argv[1]).write_text('whole'), sys.exit(143)))\n"
+        "print('begun', flush=True)\ntime.sleep(60)\n"
+    )
+
+    def interrupted() -> bool:
+        if (tmp_path / "log").read_text() == "begun\n":
+            raise KeyboardInterrupt
+        return True
+
+    with (tmp_path / "log").open("wb") as log, pytest.raises(KeyboardInterrupt):
+        process.run_python(["-c", program, str(tmp_path / "checkpoint")], log, interrupted)
+    assert (tmp_path / "checkpoint").read_text() == "whole"
+
+
 def test_a_cost_is_measured_once_unless_the_machine_was_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(tmp_path)
     save(run)

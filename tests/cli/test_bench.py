@@ -67,6 +67,14 @@ def test_a_comparison_goes_on_where_it_stopped(
     assert done[4:] == ["train tiny_moat0 0", "test tiny_moat0 0 None"], "another recipe is another run"
     assert len(list((tmp_path / "out/runs/set").iterdir())) == 3
 
+    assert run("bench", [*words, "--seeds", "0", "--augmentation", "surface", "--window", "2"]) == 0
+    assert len(done) == 8, "our own arguments are part of the recipe"
+    preset = tmp_path / "mine.yaml"
+    for text in ("engine: {fliplr: 0.5}", "engine: {fliplr: 0.25}"):
+        preset.write_text(text)
+        assert run("bench", [*words, "--seeds", "0", "--augmentation", str(preset)]) == 0
+    assert len(done) == 12, "a file of other content is another recipe"
+
 
 def test_a_run_that_fails_leaves_the_others(
     make_set: Callable[[dict[str, str | None]], Path],
@@ -88,6 +96,7 @@ def test_a_run_that_fails_leaves_the_others(
         ("--weights best.pt", "--weights"),
         ("--sliced 100", "--sliced 100: must be a multiple of 32"),
         ("--seeds -1", "--seeds"),
+        ("--models yolo11n tiny_moat0 --window 7", "--window: yolo11n has no such thing"),
         ("--models tiny_moat0 tiny_moat9", "no model is named 'tiny_moat9'"),
     ],
 )

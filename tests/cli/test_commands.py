@@ -246,3 +246,11 @@ def test_a_current_folder_that_was_removed_is_said(
     monkeypatch.undo()
     assert capsys.readouterr().err == "demo: the current folder is no longer there; change to one that is\n"
     assert not (tmp_path / "set").exists()
+
+
+def test_the_tag_of_a_model_of_timm_is_no_suffix_of_a_file() -> None:
+    check = load_command("train").check
+    assert check
+    check({"model": "timm/mobilevit_xxs.cvnets_in1k", "data": "data.yaml"})
+    with pytest.raises(UserError, match=r"--model best\.pt: must be a model YAML"):
+        check({"model": "best.pt", "data": "data.yaml"})

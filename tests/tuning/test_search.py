@@ -158,8 +158,17 @@ def test_the_default_must_train_and_others_may_fail(tmp_path: Path, recipe: Reci
     assert [each.state for each in open_study(tmp_path / "a").tried()] == ["trained", *["failed"] * 5]
     assert any("trial 1 failed: it has printed nothing" in line for line in log)
     fake.fails = lambda run: True
-    with pytest.raises(UserError, match="the training with the default settings failed"):
-        search(open_study(tmp_path / "b"), recipe, 20)
+    for _ in range(2):  # it is tried again before all others
+        with pytest.raises(UserError, match="the training with the default settings failed"):
+            search(open_study(tmp_path / "b"), recipe, 20)
+    fake.fails = lambda run: False
+    study = open_study(tmp_path / "b")
+    tried = search(study, recipe, 4)
+    assert [(each.state, study.is_default(each.values)) for each in tried] == [
+        *[("failed", True)] * 2,
+        *[("trained", True), ("trained", False)],
+    ]
+    assert len(search(open_study(tmp_path / "b"), recipe, 4)) == 4
 
 
 def test_a_folder_of_another_search_is_refused(tmp_path: Path) -> None:
@@ -184,5 +193,5 @@ def test_table_and_picture(tmp_path: Path, recipe: Recipe, fake: Fake) -> None:
     assert (rows[0]["lr0"], rows[0]["augmentation"], rows[0]["state"]) == ("0.001", "", "trained")
     assert (tmp_path / rows[3]["folder"] / "results.csv").is_file()
     for name, shares in (("a.png", importances), ("b.png", {})):
-        plot(tmp_path / name, study.tried(), shares)
+        plot(tmp_path / name, study.tried(), study.tried()[0], shares)
         assert (tmp_path / name).stat().st_size > 10_000

@@ -30,6 +30,8 @@ def test_the_epochs_that_are_whole(run: Run) -> None:
     file = run.folder / "results.csv"
     file.write_text("")
     assert training.epochs_of(run) == []
+    file.write_text("epoch,metr")
+    assert training.epochs_of(run) == []
     file.write_text("epoch,metrics/mAP50-95(B),lr/pg0\n1,0.1,0.01\n2,0.25,0.01\n3,0.")
     assert training.epochs_of(run) == [0.1, 0.25]
 
@@ -50,7 +52,7 @@ def test_a_training_that_is_stopped_ends_by_itself(run: Run, tmp_path: Path, mon
         "#!/bin/sh\ntrap 'echo asked to end; kill $!; exit 143' TERM\necho begun\nsleep 60 &\nwait\n", encoding="utf-8"
     )
     program.chmod(0o755)
-    monkeypatch.setattr(training.sys, "executable", str(program))
+    monkeypatch.setattr(process.sys, "executable", str(program))
     began = time.monotonic()
     assert training.train(run, lambda: "begun" not in training.last_words(run)) == "stopped"
     assert training.last_words(run) == "asked to end"

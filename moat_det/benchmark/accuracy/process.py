@@ -6,14 +6,17 @@ import logging
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any
 
 from moat_det.benchmark.accuracy.runs import WHERE_IT_RUNS, Run
 from moat_det.benchmark.cases import config_name
 from moat_det.files import atomic_write_json
 
 logger = logging.getLogger(__name__)
+
+_LOOK_EVERY = 1.0  # seconds
+_TO_END = 120.0  # seconds that a training gets to finish its batch and write `last.pt`
 
 
 def train(run: Run) -> bool:
@@ -87,7 +90,52 @@ def _moat(words: Sequence[str]) -> bool:
 
 def _python(*words: str) -> bool:
     """Run Python with these words; gives whether it ended well."""
-    return subprocess.run([sys.executable, *words], stdout=sys.stderr, check=False).returncode == 0
+    return run_python(words, sys.stderr) == 0
+
+
+def run_python(words: Sequence[str], output: IO[Any], goes_on: Callable[[], bool] = lambda: True) -> int | None:
+    """Run Python in a process of its own, which ends after a checkpoint where this one is interrupted.
+
+    Args:
+        words: Of the command line.
+        output: Where what it prints goes.
+        goes_on: Asked every second: whether it shall go on.
+
+    Returns:
+        Its exit code; None where it did not go on.
+    """
+    # In a session of its own: Ctrl-C is for this process, which then ends the other.
+    started = subprocess.Popen(
+        [sys.executable, *words], stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        while started.poll() is None and goes_on():
+            _wait(started, _LOOK_EVERY)
+    finally:
+        stopped = started.poll() is None
+        if stopped:
+            _end(started)
+    return None if stopped else started.returncode
+
+
+def _wait(started: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        started.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _end(started: subprocess.Popen[bytes]) -> None:
+    """End a process after a checkpoint, the hard way where that takes too long or we are hurried."""
+    started.terminate()
+    try:
+        ended = _wait(started, _TO_END)
+    except KeyboardInterrupt:
+        ended = False
+    if not ended:
+        started.kill()
+        started.wait()
 
 
 def _spelled(value: Any) -> str:

@@ -6,9 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from moat_det.backbones.weights.checksum import sha256
 from moat_det.benchmark.accuracy.sets import BenchSet
 from moat_det.benchmark.cases import config_name
 from moat_det.detector.build import find_config
@@ -17,8 +19,10 @@ from moat_det.detector.precision import compute_dtype
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
 
-WHERE_IT_RUNS = frozenset({"device", "workers", "cache", "plots", "verbose"})
+WHERE_IT_RUNS = frozenset({"device", "workers", "cache", "plots", "verbose", "log", "save_minutes"})
 """Arguments that make no other run."""
+
+_FILES = frozenset({"weights", "augmentation"})  # arguments that may name a file, which may be written anew
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,11 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """What makes the run what it is, in types of JSON."""
         config = {name: value for name, value in find_config(config_name(self.model)).items() if name != "yaml_file"}
-        recipe = {name: value for name, value in self.arguments.items() if name not in WHERE_IT_RUNS}
+        recipe = {
+            name: _with_content(value) if name in _FILES else value
+            for name, value in self.arguments.items()
+            if name not in WHERE_IT_RUNS
+        }
         return {
             "model": short_name(self.model),
             "config": config,
@@ -122,6 +130,20 @@ def plan(
     for model in models:
         find_config(config_name(model))  # a mistake in the last one shall not wait for the others
     return [Run(model, each, seed, recipe, root) for seed in seeds for each in sets for model in models]
+
+
+def _with_content(value: Any) -> Any:
+    """Give an argument, with what tells its content from another where it names a file."""
+    path = Path(str(value))
+    if not path.is_file():
+        return value
+    facts = path.stat()
+    return {"file": value, "sha256": _sha256(path, facts.st_size, facts.st_mtime_ns)}
+
+
+@cache  # settings are asked for again and again
+def _sha256(path: Path, size: int, changed: int) -> str:
+    return sha256(path)
 
 
 def short_name(model: str) -> str:
