@@ -67,6 +67,8 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
     }
     given = {argument: getattr(settings, name) for name, argument in SETTINGS_OF_ARGUMENTS.items()}
     given = {argument: value for argument, value in given.items() if value is not None}
+    if settings.dtype == "float32":
+        given["amp"] = False
     with tempfile.TemporaryDirectory() as temporary:
         listing = Path(temporary, "new.json")
         listing.write_text(json.dumps(coco), encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from moat_det.backbones.windows import read_window
 from moat_det.data.loader.dataset import DetectionDataset
@@ -33,6 +34,7 @@ def validation_settings(
     weights: str,
     classes: list[str],
     imgsz: int,
+    dtype: torch.dtype,
 ) -> Settings:
     """Give the settings of a validation.
 
@@ -44,6 +46,7 @@ def validation_settings(
         weights: Digest of the weights.
         classes: The model's, in their order.
         imgsz: The longer side in pixels, as the user gave it.
+        dtype: That the model computes in.
     """
     chosen_on, index = trained.chosen_on, dataset.index
     return Settings(
@@ -65,6 +68,7 @@ def validation_settings(
         quantize=args.quantize,
         only=args.classes,
         intensity=dataset.intensity.to_dict(),
+        dtype=_name(dtype),
     )
 
 
@@ -110,6 +114,21 @@ def take_operating_point(
     # Suppression keeps what is above `conf`, and a verdict looks at what is at a threshold too.
     taken["conf"] = [float(np.nextafter(np.float32(score), np.float32(0))) for score in scores]
     return point, taken
+
+
+def check_dtype(point: OperatingPoint, dtype: torch.dtype) -> None:
+    """Raise `UserError` where this machine computes in another number format than the point was found in."""
+    found, here = point.settings.dtype, _name(dtype)
+    if found is not None and found != here:
+        way_out = "add --amp false, or find" if found == "float32" else "find"
+        raise UserError(
+            f"--operating-point: its thresholds are of scores in {found}, and here they are computed in {here}; "
+            f"{way_out} one for {here}: moat val{' --amp false' if here == 'float32' else ''}"
+        )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _plain(argument: str, value: Any) -> Any:

@@ -156,7 +156,14 @@ class Validator:
             windows.set(*shape[2:])
             MemoryCheck(model, windows).check(shape, torch.uint8, image, self.dataloader.dataset.sizes)
         settings = validation_settings(
-            self.args, self.options, self._trained, self.dataloader.dataset, weights, list(model.names.values()), imgsz
+            self.args,
+            self.options,
+            self._trained,
+            self.dataloader.dataset,
+            weights,
+            list(model.names.values()),
+            imgsz,
+            model.dtype,
         )
         DetectionValidator._check_max_det(self.args, {self.args.split: self.dataloader.dataset})
         names = {0: ONE_CLASS} if self.args.single_cls else dict(model.names)

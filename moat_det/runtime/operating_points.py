@@ -12,7 +12,10 @@ from moat_det.evaluation.inspection.operating_point import OperatingPoint
 from moat_det.runtime.detector import RuntimeDetector
 from moat_det.runtime.options import RuntimeDetection
 
-_DECIDED = {"imgsz": "imgsz", "max_pixels": "max_pixels", "iou": "iou", "max_det": "max_det", "only": "classes"}
+_DECIDED = {
+    **{name: name for name in ("imgsz", "max_pixels", "iou", "max_det", "agnostic_nms")},
+    "only": "classes",
+}
 """What a user may set in validation and detection, by its name in the file."""
 
 
@@ -22,10 +25,10 @@ def with_settings(options: RuntimeDetection, point: OperatingPoint) -> RuntimeDe
     Raises:
         UserError: The user gave another value.
     """
-    taken: dict[str, Any] = {"agnostic_nms": point.settings.agnostic_nms}
+    taken: dict[str, Any] = {}
     for name, argument in _DECIDED.items():
         wanted, own = getattr(point.settings, name), getattr(options, argument)
-        if own is not None and own != wanted:
+        if own not in (None, False) and own != wanted:
             flag = "--" + argument.replace("_", "-")
             raise UserError(
                 f"{flag} {own}: the thresholds of {options.operating_point} hold for {wanted}; leave {flag} out, or "

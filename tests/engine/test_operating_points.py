@@ -184,6 +184,22 @@ def test_images_of_a_group_share_their_verdict(
     assert {part.part: part.images for part in model.verdicts}["last"] == 2
 
 
+def test_thresholds_hold_for_scores_of_their_number_format(
+    weights: Path, validated: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    point = write(validated, tmp_path / "point.json", threshold=0.5)
+    found = read_operating_point(point).settings
+    assert found.dtype in {"float32", "bfloat16"}  # as the machine has it
+    other = "bfloat16" if found.dtype == "float32" else "float32"
+    write(validated, point, threshold=0.5, settings=replace(found, dtype=other))
+    assert detect(weights, images, point) == 2
+    assert f"are of scores in {other}, and here they are computed in {found.dtype}" in capsys.readouterr().err
+    content = json.loads(point.read_text())
+    del content["dtype"]  # as a file of an earlier version
+    point.write_text(json.dumps(content))
+    assert detect(weights, images, point) in {0, 3}
+
+
 def test_results_carry_verdicts_in_python(
     weights: Path, validated: Path, images: Path, scores: dict[str, float], middle: float, tmp_path: Path
 ) -> None:

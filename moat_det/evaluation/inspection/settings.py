@@ -33,6 +33,8 @@ class Settings:
         quantize: The number format, in bits; None: the default.
         only: The indices of the classes that were looked for; None: all.
         intensity: How images of more than 8 bits became the input.
+        dtype: What a checkpoint was computed in, such as "bfloat16", which depends on the machine; None: that of an
+            exported file, or of a validation from before it was kept.
     """
 
     weights: str
@@ -53,8 +55,10 @@ class Settings:
     quantize: int | str | None
     only: list[int] | None
     intensity: dict[str, Any]
+    dtype: str | None = None
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Settings:
         """Take them out of what a file holds; raises `KeyError` where one is missing."""
-        return cls(**{each.name: content[each.name] for each in fields(cls)})
+        kept = {"dtype": None, **content}
+        return cls(**{each.name: kept[each.name] for each in fields(cls)})
