@@ -444,8 +444,9 @@ class Trainer(DetectionTrainer):
         came_with_weights = self._options.weights is not None and model.backbone is not None
         self._given = set(model.backbone.modules()) if came_with_weights else set()
         self._share = ShareOfBatches(model)
-        if self.group.size > 1 and getattr(model, "criterion", None) is None:  # after the class weights are known
+        if getattr(model, "criterion", None) is None:  # after the class weights are known
             model.criterion = share_loss(model.init_criterion(), self.group)
+        self._schedule_loss(model.criterion)
         seed = int(np.random.SeedSequence([self.args.seed, self.epoch]).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
@@ -454,6 +455,14 @@ class Trainer(DetectionTrainer):
         self.position.start_epoch(self)
         self._steps.start_epoch()
         self.accumulation.put_gradients(model)
+
+    def _schedule_loss(self, criterion: Any) -> None:
+        """Let a loss whose weights change by the epoch have those of this one: it counts epochs itself, from its own
+        first on, also where the run goes on, or an epoch is begun again.
+        """
+        if hasattr(criterion, "update") and criterion.updates != self.epoch:
+            criterion.updates = self.epoch - 1
+            criterion.update()
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move the batch to the device, and let the BN statistics follow it."""

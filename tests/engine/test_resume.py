@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
+from ultralytics.utils.torch_utils import unwrap_model
 
 from moat_det.cli import main as cli
 from moat_det.engine.checkpoint import load_checkpoint
@@ -97,3 +101,50 @@ def test_what_a_resumed_run_does_not_take_is_said(copy: Path, log: list[str]) ->
     assert any("layer_decay" in line for line in said)
     checkpoint = load_checkpoint(last)
     assert (checkpoint.args["epochs"], checkpoint.args["imgsz"]) == (2, 64)
+
+
+@contextmanager
+def interrupted(step: str) -> Iterator[None]:
+    """Let the user press Ctrl-C at the end of `step` of the trainer, in each epoch."""
+    done = getattr(Trainer, step)
+
+    def do_and_stop(self: Trainer) -> object:
+        done(self)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, step, do_and_stop)
+        yield
+
+
+@pytest.fixture
+def loss_weights(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
+    """The weight of the one-to-many loss of a model with two heads, by the number of the epoch."""
+    seen: dict[int, float] = {}
+    end_batch = Trainer._end_batch
+
+    def note(self: Trainer) -> None:
+        if (criterion := unwrap_model(self.model).criterion) is not None:  # of a batch that is passed there is none
+            seen[self.epoch] = criterion.o2m
+        end_batch(self)
+
+    monkeypatch.setattr(Trainer, "_end_batch", note)
+    return seen
+
+
+@pytest.mark.parametrize("stop", ["save_model", "validate"], ids=["after an epoch", "in its validation"])
+def test_a_loss_that_changes_by_the_epoch_goes_on_with_its_own(
+    stop: str, demo: Path, tmp_path: Path, loss_weights: dict[int, float]
+) -> None:
+    words = ["--data", str(demo), "--model", "yolo26n.yaml", "--epochs", "3", "--project", str(tmp_path), *SMALL]
+    cli.train([*words, "--name", "whole", "--debug"])
+    expected = dict(loss_weights)
+    assert expected == pytest.approx({0: 0.8, 1: 0.45, 2: 0.1})
+    loss_weights.clear()
+    with interrupted(stop), pytest.raises(SystemExit):
+        cli.train([*words, "--name", "cut"])
+    assert list(loss_weights) == [0]
+    cli.train(["--resume", str(tmp_path / "cut" / "weights" / "last.pt"), "--debug"])
+    assert loss_weights == expected
+    whole, cut = (load_checkpoint(tmp_path / name / "weights" / "last.pt").weights for name in ("whole", "cut"))
+    assert all(torch.equal(tensor, cut[name]) for name, tensor in whole.items())
