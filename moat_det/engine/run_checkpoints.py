@@ -206,7 +206,9 @@ def restore(trainer: BaseTrainer, checkpoint: Checkpoint) -> None:
     assert state is not None
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.accumulation.resume(state.get("accumulation", {}))
+    decay = trainer.ema.decay
     trainer.ema = ModelEMA(trainer.model)  # the old one holds tensors made for inference
+    trainer.ema.decay = decay
     trainer.ema.ema.load_state_dict(checkpoint.weights)
     trainer.ema.updates = state["updates"]
     trainer.best_fitness = state["best_fitness"]
