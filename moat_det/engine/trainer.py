@@ -227,12 +227,11 @@ class Trainer(DetectionTrainer):
             loader.close()
         self._clear_memory()
         give_back_freed_memory()
-        if self._saved:
-            self._checkpoint = load_checkpoint(self.last)
+        file = self.newest_checkpoint()
+        self._checkpoint = None if file is None else load_checkpoint(file)
         init_seeds(self.args.seed, deterministic=self.args.deterministic)
-        where = self.last if self._checkpoint is not None else "the beginning"
         logger.warning(
-            f"Out of memory with batches of {before} images: the training goes on from {where} with batches of "
+            f"Out of memory with batches of {before} images: the training goes on from {file or 'the beginning'} with batches of "
             f"{self.batch_size}, and steps after as many images as before"
         )
 
@@ -590,6 +589,15 @@ class Trainer(DetectionTrainer):
         if processes != self.group.size:
             logger.info(f"It goes on in {self.group.size} process(es), after {processes}: rounding will differ")
 
+    def newest_checkpoint(self) -> Path | None:
+        """Give the file that all processes go back to, None before there is one.
+
+        A `last.pt` in the folder may be another run's, which `--exist-ok` let stand.
+        """
+        own = self.last if self._saved else Path(self.args.resume) if self.resume else None
+        file: Path | None = self.group.share(own)  # the first process alone knows what it has written
+        return file
+
     def save_model(self) -> bool:
         """Write the checkpoints that are due after an epoch."""
         save_epoch(self, self._options)
@@ -597,7 +605,7 @@ class Trainer(DetectionTrainer):
         return True
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
-        """Go back to `last.pt` when the fitness is no number; of the losses each step has taken care.
+        """Go back to the newest checkpoint when the fitness is no number; of the losses each step has taken care.
 
         Raises:
             UserError: It happened in the first epoch, or for the fourth time.
@@ -606,13 +614,14 @@ class Trainer(DetectionTrainer):
         if not self.group.any(not bool(sound)):
             return False
         self.nan_recovery_attempts += 1
-        if epoch == self.start_epoch or self.nan_recovery_attempts > 3 or not self.last.exists():
+        file = self.newest_checkpoint()
+        if epoch == self.start_epoch or self.nan_recovery_attempts > 3 or file is None:
             raise UserError(
                 f"the fitness became NaN or infinite in epoch {epoch + 1}: lower --lr0 (it is {self.args.lr0}), "
                 "or try --amp false"
             )
-        logger.warning(f"The fitness is no number in epoch {epoch + 1}; going back to {self.last}")
-        checkpoint = load_checkpoint(self.last)
+        logger.warning(f"The fitness is no number in epoch {epoch + 1}; going back to {file}")
+        checkpoint = load_checkpoint(file)
         assert checkpoint.training is not None
         self._model_train()
         unwrap_model(self.model).load_state_dict(checkpoint.training["weights"])

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,45 @@ def test_without_a_checkpoint_it_ends_in_one_line(
         cli.train(words)
     assert stopped.value.code == 2
     assert "in 5 steps in a row, in epoch 1: lower --lr0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["finished", "cut"])
+def test_a_checkpoint_of_another_run_is_none_to_go_back_to(
+    ended: bool, words: list[str], at_batch: Any, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = tmp_path / "train" / "weights" / "last.pt"
+    checkpoint = load_checkpoint(trained / "weights" / "last.pt")
+    replace(checkpoint, training=None if ended else {"epoch": 0, "weights": checkpoint.weights}).save(last)
+    before = last.read_bytes()
+    at_batch(lambda trainer, number: spoil(trainer.model, float("nan")))
+    words[words.index("--batch") + 1] = "4"
+    with pytest.raises(SystemExit) as stopped:
+        cli.train([*words, "--exist-ok"])
+    assert stopped.value.code == 2
+    assert "in 5 steps in a row, in epoch 1: lower --lr0" in capsys.readouterr().err
+    assert last.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_resumed_run_goes_back_to_what_it_goes_on_from_and_averages_as_before(
+    words: list[str], at_batch: Any, tmp_path: Path, log: list[str]
+) -> None:
+    words[words.index("--batch") + 1] = "2"  # twelve batches
+    at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == 0 else None)
+    with pytest.raises(SystemExit):
+        cli.train([*words, "--ema", "0"])
+    decays: list[float] = []
+
+    def spoil_five(trainer: Trainer, number: int) -> None:
+        decays.append(trainer.ema.decay(1000))
+        if number < 5:
+            spoil(trainer.model, float("nan"))
+
+    at_batch(spoil_five)
+    last = tmp_path / "train" / "weights" / "last.pt"
+    cli.train(["--resume", str(last), "--debug"])
+    assert any(f"the weights are those of {last} again" in line for line in log)
+    assert decays == [0.0] * 23
 
 
 CUDA_FULL = "CUDA out of memory. Tried to allocate 2 GiB"
