@@ -231,13 +231,18 @@ def strip(path: Path) -> None:
 def drop_rows_after(path: Path, epoch: int) -> None:
     """Drop the rows of `results.csv` after `epoch` (counted from 1), which a resumed run is about to write again.
 
-    A run that is killed between its row and its checkpoint leaves a row too many, or half of one.
+    A run that is killed between its row and its checkpoint leaves a row too many, or half of one. Where none is left
+    there is no file, since what came of its header, which the first row brings, is not known: a power cut may have
+    emptied it.
     """
     if not path.exists():
         return
-    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    header, *rows = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
     columns = header.count(",")
     kept = [row for row in rows if row.count(",") == columns and int(float(row.split(",")[0])) <= epoch]
+    if not kept:
+        path.unlink()
+        return
     atomic_write_text(path, "\n".join([header, *kept]) + "\n")
 
 

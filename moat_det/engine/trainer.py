@@ -526,7 +526,10 @@ class Trainer(DetectionTrainer):
         size = self.csv.stat().st_size if self.csv.exists() else None
 
         def write() -> None:
-            if size is not None:  # without what was written of the row before the disk was full
+            # Without what was written of the row before the disk was full; the first one brings the header.
+            if size is None:
+                self.csv.unlink(missing_ok=True)
+            else:
                 os.truncate(self.csv, size)
             DetectionTrainer.save_metrics(self, metrics)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from ultralytics.models.yolo.detect import DetectionTrainer
 
 from moat_det.cli import main as cli
 from moat_det.detector.detector import Detector
@@ -227,6 +228,30 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(slept) == 3
     assert sum("the disk is full" in line for line in log) == 1
     assert "there is room again" in log[-1]
+
+
+def test_the_first_row_is_whole_after_a_full_disk(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    save, tries = DetectionTrainer.save_metrics, []
+
+    def fill(self: DetectionTrainer, metrics: dict[str, float]) -> None:
+        tries.append(self.epoch)
+        if len(tries) == 1:
+            self.csv.write_text("epoch,ti")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(self, metrics)
+
+    room = iter([0, 0])
+    monkeypatch.setattr(disk, "_free", lambda folder: next(room, 10**9))
+    monkeypatch.setattr(disk.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(DetectionTrainer, "save_metrics", fill)
+    cli.train([*words, "--debug"])
+    assert tries == [0, 0, 1]
+    header, *others = rows(tmp_path / "train")
+    assert header[0] == "epoch"
+    assert [row[0] for row in others] == ["1", "2"]
+    assert {len(row) for row in others} == {len(header)}
 
 
 @pytest.mark.parametrize(("code", "free"), [(errno.ENOSPC, 1000), (errno.EACCES, 0)])

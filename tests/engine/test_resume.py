@@ -15,6 +15,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from moat_det.cli import main as cli
 from moat_det.engine.checkpoint import load_checkpoint
+from moat_det.engine.run_checkpoints import drop_rows_after
 from moat_det.engine.trainer import Trainer
 
 SMALL = ["--imgsz", "64", "--batch", "8", "--plots", "false", "--workers", "0"]
@@ -101,6 +102,25 @@ def test_what_a_resumed_run_does_not_take_is_said(copy: Path, log: list[str]) ->
     assert any("layer_decay" in line for line in said)
     checkpoint = load_checkpoint(last)
     assert (checkpoint.args["epochs"], checkpoint.args["imgsz"]) == (2, 64)
+
+
+@pytest.mark.parametrize(
+    ("content", "left"),
+    [
+        ("epoch,time\n1,5\n2,9\n3,1", "epoch,time\n1,5\n2,9\n"),
+        ("epoch,time\n1,5\n2", "epoch,time\n1,5\n"),
+        ("epoch,time\n", None),
+        ("epo", None),
+        ("", None),
+        ("\0" * 40, None),
+    ],
+    ids=["a row too many", "half a row", "no row", "half a header", "empty", "of a power cut"],
+)
+def test_rows_that_are_written_again_are_dropped(content: str, left: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text(content)
+    drop_rows_after(path, 2)
+    assert (path.read_text() if path.exists() else None) == left
 
 
 @contextmanager
