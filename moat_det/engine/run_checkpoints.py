@@ -19,7 +19,7 @@ from moat_det.data.sizes.imgsz import take_shape
 from moat_det.demo import DEMO, dataset_source
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
 from moat_det.engine.device import is_mixed
-from moat_det.engine.recovery.disk import when_there_is_room
+from moat_det.engine.recovery.disk import longest_wait, when_there_is_room
 from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
@@ -37,29 +37,33 @@ def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
         trainer: At the end of an epoch.
         options: Our own of the training.
     """
-    checkpoint = _checkpoint(trainer, options, trainer.epoch, {}, ended=trainer.stop)
+    checkpoint, longest = _checkpoint(trainer, options, trainer.epoch, {}, trainer.stop), longest_wait(trainer.group)
     if trainer.best_fitness == trainer.fitness:
-        _write(checkpoint, trainer.best)
+        _write(checkpoint, trainer.best, longest)
     if trainer.save_period > 0 and (trainer.epoch + 1) % trainer.save_period == 0:
-        _write(checkpoint, trainer.wdir / f"epoch{trainer.epoch + 1}.pt")
+        _write(checkpoint, trainer.wdir / f"epoch{trainer.epoch + 1}.pt", longest)
     # After the others: a run that is killed in between goes on before this epoch's end, and writes them again.
-    _write(checkpoint, trainer.last)
+    _write(checkpoint, trainer.last, longest)
     trainer.position.batches = 0
 
 
-def save_position(trainer: BaseTrainer, options: TrainOptions) -> None:
+def save_position(trainer: BaseTrainer, options: TrainOptions, longest: float) -> None:
     """Write `last.pt` amid an epoch, so that a resumed run goes on with the next batch.
 
     Args:
         trainer: Between two batches, or at the end of an epoch before its validation is done.
         options: Our own of the training.
+        longest: Seconds to wait for room on a full disk.
+
+    Raises:
+        OSError: It cannot be written; what stood there still does.
     """
     position = trainer.position.state(trainer.tloss, trainer.batch_size)
-    _write(_checkpoint(trainer, options, trainer.epoch - 1, position), trainer.last)
+    _write(_checkpoint(trainer, options, trainer.epoch - 1, position), trainer.last, longest)
 
 
-def _write(checkpoint: Checkpoint, path: Path) -> None:
-    when_there_is_room(lambda: checkpoint.save(path), path.parent, checkpoint.size)
+def _write(checkpoint: Checkpoint, path: Path, longest: float) -> None:
+    when_there_is_room(lambda: checkpoint.save(path), path.parent, checkpoint.size, longest)
 
 
 def _checkpoint(
@@ -223,9 +227,9 @@ def set_rates(trainer: BaseTrainer, rates: Sequence[float]) -> None:
     trainer.scheduler.base_lrs = list(rates)
 
 
-def strip(path: Path) -> None:
-    """Take out of a checkpoint what only resuming needs."""
-    replace(load_checkpoint(path), training=None).save(path)
+def strip(path: Path, longest: float) -> None:
+    """Take out of a checkpoint what only resuming needs; on a full disk wait so many seconds for room."""
+    _write(replace(load_checkpoint(path), training=None), path, longest)
 
 
 def drop_rows_after(path: Path, epoch: int) -> None:

@@ -36,7 +36,7 @@ from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
 from moat_det.engine.accumulation import Accumulation
 from moat_det.engine.average import set_decay
-from moat_det.engine.batch_plots import plot_batch
+from moat_det.engine.batch_plots import left_out_without_room, plot_batch
 from moat_det.engine.batch_statistics import MIN_IMAGES_FOR_BATCH_STATISTICS, follow_steps
 from moat_det.engine.checkpoint import Checkpoint, is_checkpoint, load_checkpoint
 from moat_det.engine.device import use_all_cores
@@ -51,7 +51,7 @@ from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.loggers import Loggers
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.quiet import will_draw
-from moat_det.engine.recovery.disk import when_there_is_room
+from moat_det.engine.recovery.disk import longest_wait, when_there_is_room
 from moat_det.engine.recovery.memory import is_out_of_memory
 from moat_det.engine.recovery.position import Position
 from moat_det.engine.recovery.signals import Signals
@@ -182,11 +182,21 @@ class Trainer(DetectionTrainer):
                     super().train()
                 except KeyboardInterrupt:
                     if self.group.leads and self.position.batches and not self._signals.held:
-                        save_position(self, self._options)
-                        logger.info(f"Stopped in epoch {self.epoch + 1}; --resume {self.last} goes on from here")
+                        self._save_at_stop()
                     raise
         finally:
             self._let_others_in()
+
+    def _save_at_stop(self) -> None:
+        """Write where the training stands; whoever ends it does not wait for room on a full disk."""
+        try:
+            save_position(self, self._options, longest=0)
+        except OSError as error:
+            file = self._own_checkpoint
+            goes_on = f"; --resume {file} goes on from before" if file is not None else ""
+            logger.warning(f"Stopped in epoch {self.epoch + 1} without a new {self.last}: {error.strerror}{goes_on}")
+        else:
+            logger.info(f"Stopped in epoch {self.epoch + 1}; --resume {self.last} goes on from here")
 
     def _do_train(self) -> None:
         """Train; where a batch does not fit into the memory, go on with half of it."""
@@ -231,8 +241,8 @@ class Trainer(DetectionTrainer):
         self._checkpoint = None if file is None else load_checkpoint(file)
         init_seeds(self.args.seed, deterministic=self.args.deterministic)
         logger.warning(
-            f"Out of memory with batches of {before} images: the training goes on from {file or 'the beginning'} with batches of "
-            f"{self.batch_size}, and steps after as many images as before"
+            f"Out of memory with batches of {before} images: the training goes on from {file or 'the beginning'} with "
+            f"batches of {self.batch_size}, and steps after as many images as before"
         )
 
     # The model and its data
@@ -456,8 +466,9 @@ class Trainer(DetectionTrainer):
         self.accumulation.put_gradients(model)
 
     def _schedule_loss(self, criterion: Any) -> None:
-        """Let a loss whose weights change by the epoch have those of this one: it counts epochs itself, from its own
-        first on, also where the run goes on, or an epoch is begun again.
+        """Let a loss whose weights change by the epoch have those of this one.
+
+        It counts epochs itself, from its own first on, also where a run goes on or begins an epoch again.
         """
         if hasattr(criterion, "update") and criterion.updates != self.epoch:
             criterion.updates = self.epoch - 1
@@ -503,7 +514,7 @@ class Trainer(DetectionTrainer):
         # All end after the same batch.
         self._signals.release(self.group.size > 1 and self.group.any(self._signals.waiting))
         if self.group.leads and self.position.is_due(self._options.save_minutes):
-            save_position(self, self._options)
+            save_position(self, self._options, longest_wait(self.group))
             self._note_saved()
 
     def _end_batches(self) -> None:
@@ -533,7 +544,7 @@ class Trainer(DetectionTrainer):
                 os.truncate(self.csv, size)
             DetectionTrainer.save_metrics(self, metrics)
 
-        when_there_is_room(write, self.save_dir, _ROW)
+        when_there_is_room(write, self.save_dir, _ROW, longest_wait(self.group))
         self._loggers.write(metrics)
 
     def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
@@ -541,8 +552,20 @@ class Trainer(DetectionTrainer):
         if "passed" in batch:
             return
         file = self.save_dir / f"train_batch{ni}.jpg"
-        plot_batch(file, batch, batch["im_file"])
-        self.on_plot(file)
+        with left_out_without_room(file):
+            plot_batch(file, batch, batch["im_file"])
+            self.on_plot(file)
+
+    def plot_training_labels(self) -> None:
+        """Draw where the boxes lie and how large they are."""
+        with left_out_without_room(self.save_dir / "labels.jpg"):
+            super().plot_training_labels()
+
+    def plot_metrics(self) -> None:
+        """Draw the curves of `results.csv`."""
+        with left_out_without_room(self.save_dir / "results.png"):
+            if self.csv.exists():
+                super().plot_metrics()
 
     # The checkpoints
 
@@ -593,13 +616,14 @@ class Trainer(DetectionTrainer):
             logger.info(f"It goes on in {self.group.size} process(es), after {processes}: rounding will differ")
 
     def newest_checkpoint(self) -> Path | None:
-        """Give the file that all processes go back to, None before there is one.
-
-        A `last.pt` in the folder may be another run's, which `--exist-ok` let stand.
-        """
-        own = self.last if self._saved else Path(self.args.resume) if self.resume else None
-        file: Path | None = self.group.share(own)  # the first process alone knows what it has written
+        """Give the file that all processes go back to, None before there is one; all of them ask together."""
+        file: Path | None = self.group.share(self._own_checkpoint)  # the first one alone knows what it has written
         return file
+
+    @property
+    def _own_checkpoint(self) -> Path | None:
+        """This run's newest; a `last.pt` in the folder may be another run's, which `--exist-ok` let stand."""
+        return self.last if self._saved else Path(self.args.resume) if self.resume else None
 
     def save_model(self) -> bool:
         """Write the checkpoints that are due after an epoch."""
@@ -636,12 +660,12 @@ class Trainer(DetectionTrainer):
         """Validate the best epoch and make the checkpoints fit for use; `last.pt` is resumed from until all is done."""
         if self.group.share(self.best.exists()):
             if self.group.leads:
-                strip(self.best)
+                strip(self.best, longest_wait(self.group))
             logger.info(f"\nValidating {self.best}...")
             self.metrics = self.validator(model=load_checkpoint(self.best).build())
             self.metrics.pop("fitness", None)
         if self.group.leads and self.last.exists():
-            strip(self.last)
+            strip(self.last, longest_wait(self.group))
 
     def discard_if_unused(self) -> None:
         """Remove the folder of a run that failed before its first epoch, so that the next takes its name."""

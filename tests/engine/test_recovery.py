@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,10 +20,12 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 
 from moat_det.cli import main as cli
 from moat_det.detector.detector import Detector
+from moat_det.engine import batch_plots
 from moat_det.engine import trainer as trainer_module
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
+from moat_det.engine.distributed.group import ALONE, TIMEOUT, Group
 from moat_det.engine.recovery import disk
-from moat_det.engine.recovery.disk import when_there_is_room
+from moat_det.engine.recovery.disk import longest_wait, when_there_is_room
 from moat_det.engine.recovery.memory import is_out_of_memory
 from moat_det.engine.recovery.signals import Signals
 from moat_det.engine.run_checkpoints import strip
@@ -265,6 +268,59 @@ def test_what_waiting_does_not_help_ends(code: int, free: int, tmp_path: Path, m
         when_there_is_room(write, tmp_path, 100)
 
 
+def test_the_room_that_a_checkpoint_asks_for_is_enough(trained: Path, tmp_path: Path) -> None:
+    whole = load_checkpoint(trained / "weights" / "last.pt")
+    for checkpoint in (whole, replace(whole, training={"again": whole.weights})):
+        checkpoint.save(tmp_path / "last.pt")
+        assert 0 <= checkpoint.size - (tmp_path / "last.pt").stat().st_size < 2 * 2**20
+
+
+def test_others_have_not_given_up_who_waits_for_room() -> None:
+    assert longest_wait(ALONE) == disk.LONGEST
+    assert longest_wait(Group(size=2)) < TIMEOUT.total_seconds()
+
+
+def test_ctrl_c_does_not_wait_for_room(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    slept: list[float] = []
+
+    def full(self: Checkpoint, path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    def interrupt(seconds: float) -> None:
+        slept.append(seconds)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "save", full)
+    monkeypatch.setattr(disk, "_free", lambda folder: 0)
+    monkeypatch.setattr(disk.time, "sleep", interrupt)
+    with pytest.raises(SystemExit) as stopped:
+        cli.train(words)
+    assert stopped.value.code == 130
+    assert len(slept) == 1
+    last = tmp_path / "train" / "weights" / "last.pt"
+    assert any(f"Stopped in epoch 1 without a new {last}: {os.strerror(errno.ENOSPC)}" in line for line in log)
+
+
+def test_a_picture_without_room_is_left_out(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(batch_plots, "plot_images", full)
+    for name in ("plot_training_labels", "plot_metrics"):
+        monkeypatch.setattr(DetectionTrainer, name, full)
+    monkeypatch.setattr(Trainer, "final_eval", lambda self: None)  # which draws too, when all else is done
+    words[words.index("--plots") + 1] = "true"
+    cli.train([*words, "--debug"])
+    run = tmp_path / "train"
+    assert len(rows(run)) == 1 + 2
+    for name in ("labels.jpg", "train_batch0.jpg", "results.png"):
+        assert any(f"{run / name} is left out: {os.strerror(errno.ENOSPC)}" in line for line in log)
+
+
 MORE = ("--nbs", "16", "--multi-scale", "0.5", "--rect")
 GROWING = ("--progressive", "0.5", "--ema", "0.99", "--ema-tau", "3")
 
@@ -281,6 +337,57 @@ def whole(demo: Path, model_yaml: Path, tmp_path_factory: pytest.TempPathFactory
         return project / "train"
 
     return train
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 250 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=250m", "tmpfs", folder], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("nothing may be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_nothing_is_lost_where_a_disk_fills(
+    words: list[str], whole: Callable[..., Path], small_disk: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    expected, filler, full_before = whole(), small_disk / "filler", [0]
+    size = load_checkpoint(expected / "weights" / "last.pt").size  # of a finished run
+
+    def full() -> int:
+        return sum("the disk is full" in line for line in log)
+
+    def fill(left: int) -> None:
+        full_before.append(full())
+        if room := shutil.disk_usage(small_disk).free - left:
+            with filler.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, room)
+
+    def make_room(seconds: float) -> None:
+        if full() > full_before[-1]:  # other threads sleep too
+            filler.unlink(missing_ok=True)
+
+    def filling(name: str, *left: int) -> None:
+        do, amounts = getattr(Trainer, name), iter(left)
+
+        def fill_and_do(self: Trainer, **given: Any) -> Any:
+            fill(next(amounts))
+            return do(self, **given)
+
+        monkeypatch.setattr(Trainer, name, fill_and_do)
+
+    filling("save_metrics", 0, 2 * size)
+    filling("final_eval", size // 2)
+    monkeypatch.setattr(disk.time, "sleep", make_room)
+    words[words.index("--project") + 1] = str(small_disk)
+    cli.train([*words, "--debug"])
+    assert full() == 3  # the row, a checkpoint, the best one without what only resuming needs
+    check_equal(expected, small_disk / "train")
+    assert not list((small_disk / "train" / "weights").glob(".*"))
 
 
 def check_equal(whole: Path, cut: Path) -> None:
@@ -418,7 +525,9 @@ def test_a_run_that_is_killed_at_its_last_validation_goes_on_with_what_is_left(
         if when == "before":
             patch.setattr(Trainer, "final_eval", die)
         else:
-            patch.setattr(trainer_module, "strip", lambda path: strip(path) if path.name == "best.pt" else die())
+            patch.setattr(
+                trainer_module, "strip", lambda path, *more: strip(path, *more) if path.name == "best.pt" else die()
+            )
         with pytest.raises(Killed):
             cli.train([*words, "--debug"])
     before, epochs = weights(run), rows(run)
