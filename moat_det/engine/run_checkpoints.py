@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 # What may change when a run goes on: where its data lies, where and how it runs.
 _RESUMABLE = {"data", "device", "workers", "cache", "patience", "save_period", "plots", "val", "time", "verbose"}
 
+RESUMABLE_OPTIONS = {"sync_bn"}
+"""The same of our own options: another number of processes asks for it."""
+
 
 def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
     """Write `last.pt`, `best.pt` when this epoch is the best, and `epochN.pt` when asked for.
@@ -197,11 +200,42 @@ def check_same_data(checkpoint: Checkpoint, identity: Mapping[str, Mapping[str, 
         )
 
 
-def options_of(checkpoint: Checkpoint) -> TrainOptions:
-    """Give our own options of the run that a checkpoint is of."""
+def options_of(checkpoint: Checkpoint, changed: Mapping[str, Any]) -> TrainOptions:
+    """Give our own options of the run that a checkpoint is of, but for those of `RESUMABLE_OPTIONS` that change."""
     assert checkpoint.training is not None
-    options = checkpoint.training.get("options", {})
+    options = {**checkpoint.training.get("options", {}), **changed}
     return TrainOptions(checkpoint.config, mixed=is_mixed(checkpoint.args["amp"]), **options)
+
+
+def say_processes(training: Mapping[str, Any], processes: int, options: TrainOptions) -> None:
+    """Say what another number of processes than before changes.
+
+    Args:
+        training: What a checkpoint keeps to resume.
+        processes: How many train now.
+        options: Our own of the training, now.
+    """
+    before = training.get("processes", 1)
+    said = f"It goes on in {processes} process(es), after {before}"
+    synchronized = training.get("options", {}).get("sync_bn", False)
+    parts, parts_before = _parts(processes, options.sync_bn), _parts(before, synchronized)
+    if parts != parts_before:
+        way_out = "--sync-bn takes them of all" if parts_before == 1 else f"--device names {parts_before} devices again"
+        logger.warning(
+            f"{said}: batch statistics are those of {_share(parts)}, after {_share(parts_before)}, which is another "
+            f"training from here on; {way_out}"
+        )
+    elif processes != before:
+        logger.info(f"{said}: rounding will differ")
+
+
+def _parts(processes: int, sync_bn: bool) -> int:
+    """Give in how many parts a batch has its statistics taken."""
+    return 1 if sync_bn else processes
+
+
+def _share(parts: int) -> str:
+    return "whole batches" if parts == 1 else f"1/{parts} of a batch"
 
 
 def restore(trainer: BaseTrainer, checkpoint: Checkpoint) -> None:

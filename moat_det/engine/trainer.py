@@ -64,6 +64,7 @@ from moat_det.engine.run_checkpoints import (
     restore,
     save_epoch,
     save_position,
+    say_processes,
     set_rates,
     strip,
 )
@@ -92,6 +93,7 @@ class Trainer(DetectionTrainer):
     Args:
         overrides: The engine's arguments; those not given come from `cfg/training/default.yaml` (ours) and the engine.
         options: Our own; None to resume a run, whose checkpoint knows them.
+        changed: Those of `RESUMABLE_OPTIONS` that a resumed run is given anew.
         group: The processes that train together; each has a trainer.
         _callbacks: The user's callbacks, by event.
 
@@ -117,6 +119,7 @@ class Trainer(DetectionTrainer):
         overrides: dict[str, Any] | None = None,
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
         options: TrainOptions | None = None,
+        changed: Mapping[str, Any] | None = None,
         group: Group = ALONE,
     ) -> None:
         overrides = overrides or {}
@@ -143,7 +146,7 @@ class Trainer(DetectionTrainer):
         workers = overrides.get("workers")
         self.args.workers = default_workers(self.device) // self.group.local_size if workers is None else workers
         if self._checkpoint is not None:
-            options = options_of(self._checkpoint)
+            options = options_of(self._checkpoint, changed or {})
         assert options is not None, "a new training needs options"
         self._options = options
         if not self.resume and self.group.leads:
@@ -611,9 +614,7 @@ class Trainer(DetectionTrainer):
             return
         after = f", after {position['batches']} of its {len(self.train_loader)} batches" if amid else ""
         logger.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}{after}")
-        processes = ckpt.training.get("processes", 1)
-        if processes != self.group.size:
-            logger.info(f"It goes on in {self.group.size} process(es), after {processes}: rounding will differ")
+        say_processes(ckpt.training, self.group.size, self._options)
 
     def newest_checkpoint(self) -> Path | None:
         """Give the file that all processes go back to, None before there is one; all of them ask together."""

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from moat_det.cli import main as cli
 from moat_det.engine.checkpoint import load_checkpoint
-from moat_det.engine.run_checkpoints import drop_rows_after
+from moat_det.engine.run_checkpoints import drop_rows_after, say_processes
+from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trainer import Trainer
 
 SMALL = ["--imgsz", "64", "--batch", "8", "--plots", "false", "--workers", "0"]
@@ -102,6 +104,41 @@ def test_what_a_resumed_run_does_not_take_is_said(copy: Path, log: list[str]) ->
     assert any("layer_decay" in line for line in said)
     checkpoint = load_checkpoint(last)
     assert (checkpoint.args["epochs"], checkpoint.args["imgsz"]) == (2, 64)
+
+
+@pytest.mark.parametrize(
+    ("before", "synchronized", "given", "said"),
+    [
+        (2, False, [], "goes on in 1 process(es), after 2: batch statistics are those of whole batches, after 1/2 of"),
+        (2, True, [], "goes on in 1 process(es), after 2: rounding will differ"),
+        (1, False, ["--sync-bn"], None),
+    ],
+)
+def test_what_another_number_of_processes_changes_is_said(
+    before: int, synchronized: bool, given: list[str], said: str | None, copy: Path, log: list[str]
+) -> None:
+    last = copy / "runs" / "train" / "weights" / "last.pt"
+    checkpoint = load_checkpoint(last)
+    assert checkpoint.training is not None
+    options = {**checkpoint.training["options"], "sync_bn": synchronized}
+    replace(checkpoint, training={**checkpoint.training, "processes": before, "options": options}).save(last)
+    with interrupted("save_model"), pytest.raises(SystemExit):
+        cli.train(["--resume", str(last), *given])
+    assert not any("keeps its own" in line for line in log)
+    lines = [line for line in log if "process(es)" in line]
+    assert len(lines) == (said is not None)
+    assert said is None or said in lines[0]
+    now = load_checkpoint(last).training
+    assert now is not None
+    assert now["options"]["sync_bn"] == (synchronized or bool(given))
+
+
+def test_batch_statistics_of_a_share_are_another_training(log: list[str]) -> None:
+    say_processes({"processes": 1, "options": {}}, 2, TrainOptions({}))
+    assert "goes on in 2 process(es), after 1: batch statistics are those of 1/2 of a batch" in log[0]
+    assert log[0].endswith("--sync-bn takes them of all")
+    say_processes({"processes": 1, "options": {}}, 2, TrainOptions({}, sync_bn=True))
+    assert log[1].endswith("rounding will differ")
 
 
 @pytest.mark.parametrize(
