@@ -234,8 +234,9 @@ class Trainer(DetectionTrainer):
         """Go back to the last checkpoint with batches of half the size, as many more of which make a step."""
         before = self.batch_size
         self.args.batch = self.batch_size = before // 2
-        for name in ("model", "optimizer", "ema", "loss"):
+        for name in ("model", "optimizer", "scheduler", "ema", "loss"):
             setattr(self, name, None)
+        self._batch_norms, self._given = [], set()
         for loader in (self.train_loader, self.test_loader):
             loader.close()
         self._clear_memory()
@@ -446,6 +447,8 @@ class Trainer(DetectionTrainer):
         A resumed run then draws what the uninterrupted one would have drawn.
         """
         super()._model_train()
+        # So many that the engine leaves full memory to us, in its first epoch on a GPU too.
+        self._oom_retries = 3
         set_decay(self.ema, self._options.ema, self._options.ema_tau)
         model = unwrap_model(self.model)
         if self._options.freeze_backbone:

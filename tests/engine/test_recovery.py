@@ -167,7 +167,7 @@ CPU_FULL = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: c
 @pytest.mark.parametrize(
     ("message", "full"),
     [(CUDA_FULL, 1), (CPU_FULL, 1), (CUDA_FULL, 4)],
-    ids=["as the engine does it", "of a CPU", "in the second epoch"],
+    ids=["of a GPU", "of a CPU", "in the second epoch"],
 )
 def test_where_the_memory_is_full_the_batch_halves_and_a_step_stays(
     message: str, full: int, words: list[str], at_batch: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -197,8 +197,29 @@ def test_where_the_memory_is_full_the_batch_halves_and_a_step_stays(
     assert set(seen[full + 1 :]) == {4}
     assert set(steps) == {8}
     assert len(rows(tmp_path / "train")) == 1 + 2
-    assert "batch" in caplog.text
+    where = tmp_path / "train/weights/last.pt" if full > BATCHES else "the beginning"
+    assert f"the training goes on from {where} with batches of 4" in caplog.text
     assert load_checkpoint(tmp_path / "train/weights/last.pt").args["batch"] == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_where_the_memory_is_full_a_resumed_run_goes_back(words: list[str], at_batch: Any, tmp_path: Path) -> None:
+    at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == 0 else None)
+    with pytest.raises(SystemExit):
+        cli.train(words)
+    last = tmp_path / "train" / "weights" / "last.pt"
+    before = load_checkpoint(last).training["weights"]  # type: ignore[index]
+    equal: list[bool] = []
+
+    def fill(trainer: Trainer, number: int) -> None:
+        now = trainer.model.state_dict()
+        equal.append(all(torch.equal(tensor, before[name]) for name, tensor in now.items()))
+        if number == 1:
+            raise RuntimeError(CUDA_FULL)
+
+    at_batch(fill)
+    cli.train(["--resume", str(last), "--debug"])
+    assert equal[:4] == [True, False, True, False]
 
 
 def test_what_is_no_lack_of_memory_ends_the_training(words: list[str], at_batch: Any) -> None:
@@ -212,6 +233,7 @@ def test_what_is_no_lack_of_memory_ends_the_training(words: list[str], at_batch:
     assert is_out_of_memory(RuntimeError("could not create a primitive"))
     assert not is_out_of_memory(RuntimeError("could not create a primitive descriptor for a convolution"))
     assert not is_out_of_memory(ValueError("out of memory"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"))
 
 
 def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
