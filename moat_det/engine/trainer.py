@@ -112,6 +112,8 @@ class Trainer(DetectionTrainer):
     _lock: FileLock | None = None  # keeps other trainings out of the folder
     _saved = False  # this training has written `last.pt`
     _nominal_batch = 0  # images of a step, where that is a batch
+    _batch_norms: list[nn.BatchNorm2d]
+    _given: set[nn.Module]  # modules that have counted their steps before this training
 
     def __init__(
         self,

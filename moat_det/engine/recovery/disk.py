@@ -20,7 +20,7 @@ _SAY = 600.0  # seconds between two messages
 LONGEST = 24 * 3600.0
 """Seconds that a training waits for room."""
 
-_LONGEST_TOGETHER = TIMEOUT.total_seconds() * 2 / 3  # two writes in a row may wait
+_LONGEST_TOGETHER = TIMEOUT.total_seconds() * 2 / 3  # the first one's own work after an epoch takes a part of it too
 
 
 def longest_wait(group: Group) -> float:
