@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ultralytics.utils.plotting import plot_images
 
 from moat_det.files import atomic_path
+from moat_det.messages import one_line
+
+logger = logging.getLogger(__name__)
 
 
 def plot_batch(
@@ -27,3 +32,12 @@ def plot_batch(
     """
     with atomic_path(file) as temporary:
         plot_images(labels=labels, paths=paths, fname=temporary, names=names, threaded=False)
+
+
+@contextmanager
+def left_out_without_room(file: Path) -> Iterator[None]:
+    """Let a picture that cannot be written be missing, and say so: it is worth no training."""
+    try:
+        yield
+    except OSError as error:
+        logger.warning(f"{file} is left out: {error.strerror or one_line(error)}")

@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 FORMAT = "moat_det checkpoint 2"
 _READABLE = {FORMAT, "moat_det checkpoint 1"}
 
+# Bytes of an archive for a tensor's name and place, and for what is none.
+_BESIDE_EACH, _BESIDE_TENSORS = 1024, 2**20
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -69,8 +72,8 @@ class Checkpoint:
 
     @property
     def size(self) -> int:
-        """Bytes of its tensors, which are nearly all of the file."""
-        return sum(tensor.nbytes for tensor in _tensors([self.weights, self.training]))
+        """Bytes that its file takes, or somewhat more."""
+        return size_of_file([self.weights, self.training])
 
     def build(self) -> BaseDetector:
         """Give the model with its weights, float32, on the CPU, in evaluation mode.
@@ -136,6 +139,15 @@ def write_content(path: str | Path, format: str, content: Mapping[str, Any]) -> 
     made = {name: plain(value) for name, value in content.items()}
     with atomic_path(path) as temporary:
         torch.save({"format": format, "version": moat_det.__version__, **made}, temporary)
+
+
+def size_of_file(content: Any) -> int:
+    """Give the bytes that a file of `content` takes, or somewhat more: tensors are nearly all of it.
+
+    Args:
+        content: Nested mappings and sequences of tensors.
+    """
+    return _BESIDE_TENSORS + sum(tensor.nbytes + _BESIDE_EACH for tensor in _tensors(content))
 
 
 def read_content(path: Path) -> Any:

@@ -122,6 +122,7 @@ class Loggers:
     def __init__(self, trainer: BaseTrainer, names: Sequence[str]) -> None:
         self._trainer, self._names = trainer, tuple(dict.fromkeys(names))
         self._board: Any = None
+        self._guard = _Guard(TENSORBOARD)
         for name in self._names:
             if name in INTEGRATIONS:
                 _attach(trainer, name, INTEGRATIONS[name])
@@ -129,8 +130,10 @@ class Loggers:
 
     def write(self, row: Mapping[str, float]) -> None:
         """Write the figures of an epoch, as `results.csv` has them, where a row of it is what the logger gets."""
-        if TENSORBOARD not in self._names:
-            return
+        if TENSORBOARD in self._names:
+            self._guard(self._write_to_board, row)
+
+    def _write_to_board(self, row: Mapping[str, float]) -> None:
         epoch = self._trainer.epoch + 1
         if self._board is None:
             self._board = _open_board(self._trainer.save_dir, epoch)
@@ -139,9 +142,9 @@ class Loggers:
         self._board.flush()
 
     def _close(self) -> None:
-        if self._board is not None:
-            self._board.close()
-            self._board = None
+        board, self._board = self._board, None
+        if board is not None:
+            self._guard(board.close)
 
 
 def _open_board(folder: Path, epoch: int) -> Any:

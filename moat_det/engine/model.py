@@ -37,7 +37,7 @@ from moat_det.engine.inference_options import DetectionOptions, InferenceOptions
 from moat_det.engine.operating_points import take_operating_point
 from moat_det.engine.predictor import Predictor, runs_callback_of
 from moat_det.engine.quiet import will_draw
-from moat_det.engine.run_checkpoints import lasting_source
+from moat_det.engine.run_checkpoints import RESUMABLE_OPTIONS, lasting_source
 from moat_det.engine.tracking.options import IOU, Tracking, TrackingOptions
 from moat_det.engine.tracking.trackers import check_installed
 from moat_det.engine.tracking.tracks import Tracks
@@ -180,11 +180,14 @@ class MOAT(Model):
             own["shape"] = take_training_shape(overrides, data, stride=max(int(self.model.stride.max()), 32))
             amp = overrides.get("amp", DEFAULT_CFG.amp)
             own |= {"mixed": is_mixed(amp), "choose_format": amp is True}
+        changed = {name: own.pop(name) for name in RESUMABLE_OPTIONS & own.keys()} if resume else {}
         options = None if resume else self._train_options(own, nbs_given="nbs" in kwargs)
         if resume and own:
             logger.warning(f"a resumed run keeps its own {', '.join(own)}; start a new run to change them")
         with naming(overrides.get("project") or overrides["resume"]), lost_ranks_explained(group):
-            return Trainer(overrides=overrides, options=options, group=group, _callbacks=self.callbacks)
+            return Trainer(
+                overrides=overrides, options=options, changed=changed, group=group, _callbacks=self.callbacks
+            )
 
     def val(self, **kwargs: Any) -> CocoMetrics:
         """Measure the model on a split of a dataset.

@@ -19,7 +19,7 @@ from moat_det.data.sizes.imgsz import take_shape
 from moat_det.demo import DEMO, dataset_source
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
 from moat_det.engine.device import is_mixed
-from moat_det.engine.recovery.disk import when_there_is_room
+from moat_det.engine.recovery.disk import longest_wait, when_there_is_room
 from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 # What may change when a run goes on: where its data lies, where and how it runs.
 _RESUMABLE = {"data", "device", "workers", "cache", "patience", "save_period", "plots", "val", "time", "verbose"}
 
+RESUMABLE_OPTIONS = {"sync_bn"}
+"""The same of our own options: another number of processes asks for it."""
+
 
 def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
     """Write `last.pt`, `best.pt` when this epoch is the best, and `epochN.pt` when asked for.
@@ -37,29 +40,33 @@ def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
         trainer: At the end of an epoch.
         options: Our own of the training.
     """
-    checkpoint = _checkpoint(trainer, options, trainer.epoch, {}, ended=trainer.stop)
+    checkpoint, longest = _checkpoint(trainer, options, trainer.epoch, {}, trainer.stop), longest_wait(trainer.group)
     if trainer.best_fitness == trainer.fitness:
-        _write(checkpoint, trainer.best)
+        _write(checkpoint, trainer.best, longest)
     if trainer.save_period > 0 and (trainer.epoch + 1) % trainer.save_period == 0:
-        _write(checkpoint, trainer.wdir / f"epoch{trainer.epoch + 1}.pt")
+        _write(checkpoint, trainer.wdir / f"epoch{trainer.epoch + 1}.pt", longest)
     # After the others: a run that is killed in between goes on before this epoch's end, and writes them again.
-    _write(checkpoint, trainer.last)
+    _write(checkpoint, trainer.last, longest)
     trainer.position.batches = 0
 
 
-def save_position(trainer: BaseTrainer, options: TrainOptions) -> None:
+def save_position(trainer: BaseTrainer, options: TrainOptions, longest: float) -> None:
     """Write `last.pt` amid an epoch, so that a resumed run goes on with the next batch.
 
     Args:
         trainer: Between two batches, or at the end of an epoch before its validation is done.
         options: Our own of the training.
+        longest: Seconds to wait for room on a full disk.
+
+    Raises:
+        OSError: It cannot be written; what stood there still does.
     """
     position = trainer.position.state(trainer.tloss, trainer.batch_size)
-    _write(_checkpoint(trainer, options, trainer.epoch - 1, position), trainer.last)
+    _write(_checkpoint(trainer, options, trainer.epoch - 1, position), trainer.last, longest)
 
 
-def _write(checkpoint: Checkpoint, path: Path) -> None:
-    when_there_is_room(lambda: checkpoint.save(path), path.parent, checkpoint.size)
+def _write(checkpoint: Checkpoint, path: Path, longest: float) -> None:
+    when_there_is_room(lambda: checkpoint.save(path), path.parent, checkpoint.size, longest)
 
 
 def _checkpoint(
@@ -193,11 +200,42 @@ def check_same_data(checkpoint: Checkpoint, identity: Mapping[str, Mapping[str, 
         )
 
 
-def options_of(checkpoint: Checkpoint) -> TrainOptions:
-    """Give our own options of the run that a checkpoint is of."""
+def options_of(checkpoint: Checkpoint, changed: Mapping[str, Any]) -> TrainOptions:
+    """Give our own options of the run that a checkpoint is of, but for those of `RESUMABLE_OPTIONS` that change."""
     assert checkpoint.training is not None
-    options = checkpoint.training.get("options", {})
+    options = {**checkpoint.training.get("options", {}), **changed}
     return TrainOptions(checkpoint.config, mixed=is_mixed(checkpoint.args["amp"]), **options)
+
+
+def say_processes(training: Mapping[str, Any], processes: int, options: TrainOptions) -> None:
+    """Say what another number of processes than before changes.
+
+    Args:
+        training: What a checkpoint keeps to resume.
+        processes: How many train now.
+        options: Our own of the training, now.
+    """
+    before = training.get("processes", 1)
+    said = f"It goes on in {processes} process(es), after {before}"
+    synchronized = training.get("options", {}).get("sync_bn", False)
+    parts, parts_before = _parts(processes, options.sync_bn), _parts(before, synchronized)
+    if parts != parts_before:
+        way_out = "--sync-bn takes them of all" if parts_before == 1 else f"--device names {parts_before} devices again"
+        logger.warning(
+            f"{said}: batch statistics are those of {_share(parts)}, after {_share(parts_before)}, which is another "
+            f"training from here on; {way_out}"
+        )
+    elif processes != before:
+        logger.info(f"{said}: rounding will differ")
+
+
+def _parts(processes: int, sync_bn: bool) -> int:
+    """Give in how many parts a batch has its statistics taken."""
+    return 1 if sync_bn else processes
+
+
+def _share(parts: int) -> str:
+    return "whole batches" if parts == 1 else f"1/{parts} of a batch"
 
 
 def restore(trainer: BaseTrainer, checkpoint: Checkpoint) -> None:
@@ -206,7 +244,9 @@ def restore(trainer: BaseTrainer, checkpoint: Checkpoint) -> None:
     assert state is not None
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.accumulation.resume(state.get("accumulation", {}))
+    decay = trainer.ema.decay
     trainer.ema = ModelEMA(trainer.model)  # the old one holds tensors made for inference
+    trainer.ema.decay = decay
     trainer.ema.ema.load_state_dict(checkpoint.weights)
     trainer.ema.updates = state["updates"]
     trainer.best_fitness = state["best_fitness"]
@@ -221,21 +261,26 @@ def set_rates(trainer: BaseTrainer, rates: Sequence[float]) -> None:
     trainer.scheduler.base_lrs = list(rates)
 
 
-def strip(path: Path) -> None:
-    """Take out of a checkpoint what only resuming needs."""
-    replace(load_checkpoint(path), training=None).save(path)
+def strip(path: Path, longest: float) -> None:
+    """Take out of a checkpoint what only resuming needs; on a full disk wait so many seconds for room."""
+    _write(replace(load_checkpoint(path), training=None), path, longest)
 
 
 def drop_rows_after(path: Path, epoch: int) -> None:
     """Drop the rows of `results.csv` after `epoch` (counted from 1), which a resumed run is about to write again.
 
-    A run that is killed between its row and its checkpoint leaves a row too many, or half of one.
+    A run that is killed between its row and its checkpoint leaves a row too many, or half of one. Where none is left
+    there is no file, since what came of its header, which the first row brings, is not known: a power cut may have
+    emptied it.
     """
     if not path.exists():
         return
-    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    header, *rows = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
     columns = header.count(",")
     kept = [row for row in rows if row.count(",") == columns and int(float(row.split(",")[0])) <= epoch]
+    if not kept:
+        path.unlink()
+        return
     atomic_write_text(path, "\n".join([header, *kept]) + "\n")
 
 

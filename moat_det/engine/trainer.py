@@ -36,7 +36,7 @@ from moat_det.demo import dataset_source
 from moat_det.detector.build import build_model
 from moat_det.engine.accumulation import Accumulation
 from moat_det.engine.average import set_decay
-from moat_det.engine.batch_plots import plot_batch
+from moat_det.engine.batch_plots import left_out_without_room, plot_batch
 from moat_det.engine.batch_statistics import MIN_IMAGES_FOR_BATCH_STATISTICS, follow_steps
 from moat_det.engine.checkpoint import Checkpoint, is_checkpoint, load_checkpoint
 from moat_det.engine.device import use_all_cores
@@ -51,7 +51,7 @@ from moat_det.engine.inference_options import ValidationOptions
 from moat_det.engine.loggers import Loggers
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.quiet import will_draw
-from moat_det.engine.recovery.disk import when_there_is_room
+from moat_det.engine.recovery.disk import longest_wait, when_there_is_room
 from moat_det.engine.recovery.memory import is_out_of_memory
 from moat_det.engine.recovery.position import Position
 from moat_det.engine.recovery.signals import Signals
@@ -64,6 +64,7 @@ from moat_det.engine.run_checkpoints import (
     restore,
     save_epoch,
     save_position,
+    say_processes,
     set_rates,
     strip,
 )
@@ -92,6 +93,7 @@ class Trainer(DetectionTrainer):
     Args:
         overrides: The engine's arguments; those not given come from `cfg/training/default.yaml` (ours) and the engine.
         options: Our own; None to resume a run, whose checkpoint knows them.
+        changed: Those of `RESUMABLE_OPTIONS` that a resumed run is given anew.
         group: The processes that train together; each has a trainer.
         _callbacks: The user's callbacks, by event.
 
@@ -110,6 +112,8 @@ class Trainer(DetectionTrainer):
     _lock: FileLock | None = None  # keeps other trainings out of the folder
     _saved = False  # this training has written `last.pt`
     _nominal_batch = 0  # images of a step, where that is a batch
+    _batch_norms: list[nn.BatchNorm2d]
+    _given: set[nn.Module]  # modules that have counted their steps before this training
 
     def __init__(
         self,
@@ -117,6 +121,7 @@ class Trainer(DetectionTrainer):
         overrides: dict[str, Any] | None = None,
         _callbacks: dict[str, list[Callable[..., None]]] | None = None,
         options: TrainOptions | None = None,
+        changed: Mapping[str, Any] | None = None,
         group: Group = ALONE,
     ) -> None:
         overrides = overrides or {}
@@ -143,7 +148,7 @@ class Trainer(DetectionTrainer):
         workers = overrides.get("workers")
         self.args.workers = default_workers(self.device) // self.group.local_size if workers is None else workers
         if self._checkpoint is not None:
-            options = options_of(self._checkpoint)
+            options = options_of(self._checkpoint, changed or {})
         assert options is not None, "a new training needs options"
         self._options = options
         if not self.resume and self.group.leads:
@@ -182,11 +187,21 @@ class Trainer(DetectionTrainer):
                     super().train()
                 except KeyboardInterrupt:
                     if self.group.leads and self.position.batches and not self._signals.held:
-                        save_position(self, self._options)
-                        logger.info(f"Stopped in epoch {self.epoch + 1}; --resume {self.last} goes on from here")
+                        self._save_at_stop()
                     raise
         finally:
             self._let_others_in()
+
+    def _save_at_stop(self) -> None:
+        """Write where the training stands; whoever ends it does not wait for room on a full disk."""
+        try:
+            save_position(self, self._options, longest=0)
+        except OSError as error:
+            file = self._own_checkpoint
+            goes_on = f"; --resume {file} goes on from before" if file is not None else ""
+            logger.warning(f"Stopped in epoch {self.epoch + 1} without a new {self.last}: {error.strerror}{goes_on}")
+        else:
+            logger.info(f"Stopped in epoch {self.epoch + 1}; --resume {self.last} goes on from here")
 
     def _do_train(self) -> None:
         """Train; where a batch does not fit into the memory, go on with half of it."""
@@ -221,19 +236,19 @@ class Trainer(DetectionTrainer):
         """Go back to the last checkpoint with batches of half the size, as many more of which make a step."""
         before = self.batch_size
         self.args.batch = self.batch_size = before // 2
-        for name in ("model", "optimizer", "ema", "loss"):
+        for name in ("model", "optimizer", "scheduler", "ema", "loss"):
             setattr(self, name, None)
+        self._batch_norms, self._given = [], set()
         for loader in (self.train_loader, self.test_loader):
             loader.close()
         self._clear_memory()
         give_back_freed_memory()
-        if self._saved:
-            self._checkpoint = load_checkpoint(self.last)
+        file = self.newest_checkpoint()
+        self._checkpoint = None if file is None else load_checkpoint(file)
         init_seeds(self.args.seed, deterministic=self.args.deterministic)
-        where = self.last if self._checkpoint is not None else "the beginning"
         logger.warning(
-            f"Out of memory with batches of {before} images: the training goes on from {where} with batches of "
-            f"{self.batch_size}, and steps after as many images as before"
+            f"Out of memory with batches of {before} images: the training goes on from {file or 'the beginning'} with "
+            f"batches of {self.batch_size}, and steps after as many images as before"
         )
 
     # The model and its data
@@ -434,6 +449,8 @@ class Trainer(DetectionTrainer):
         A resumed run then draws what the uninterrupted one would have drawn.
         """
         super()._model_train()
+        # So many that the engine leaves full memory to us, in its first epoch on a GPU too.
+        self._oom_retries = 3
         set_decay(self.ema, self._options.ema, self._options.ema_tau)
         model = unwrap_model(self.model)
         if self._options.freeze_backbone:
@@ -444,8 +461,9 @@ class Trainer(DetectionTrainer):
         came_with_weights = self._options.weights is not None and model.backbone is not None
         self._given = set(model.backbone.modules()) if came_with_weights else set()
         self._share = ShareOfBatches(model)
-        if self.group.size > 1 and getattr(model, "criterion", None) is None:  # after the class weights are known
+        if getattr(model, "criterion", None) is None:  # after the class weights are known
             model.criterion = share_loss(model.init_criterion(), self.group)
+        self._schedule_loss(model.criterion)
         seed = int(np.random.SeedSequence([self.args.seed, self.epoch]).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
@@ -454,6 +472,15 @@ class Trainer(DetectionTrainer):
         self.position.start_epoch(self)
         self._steps.start_epoch()
         self.accumulation.put_gradients(model)
+
+    def _schedule_loss(self, criterion: Any) -> None:
+        """Let a loss whose weights change by the epoch have those of this one.
+
+        It counts epochs itself, from its own first on, also where a run goes on or begins an epoch again.
+        """
+        if hasattr(criterion, "update") and criterion.updates != self.epoch:
+            criterion.updates = self.epoch - 1
+            criterion.update()
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move the batch to the device, and let the BN statistics follow it."""
@@ -495,7 +522,7 @@ class Trainer(DetectionTrainer):
         # All end after the same batch.
         self._signals.release(self.group.size > 1 and self.group.any(self._signals.waiting))
         if self.group.leads and self.position.is_due(self._options.save_minutes):
-            save_position(self, self._options)
+            save_position(self, self._options, longest_wait(self.group))
             self._note_saved()
 
     def _end_batches(self) -> None:
@@ -518,11 +545,14 @@ class Trainer(DetectionTrainer):
         size = self.csv.stat().st_size if self.csv.exists() else None
 
         def write() -> None:
-            if size is not None:  # without what was written of the row before the disk was full
+            # Without what was written of the row before the disk was full; the first one brings the header.
+            if size is None:
+                self.csv.unlink(missing_ok=True)
+            else:
                 os.truncate(self.csv, size)
             DetectionTrainer.save_metrics(self, metrics)
 
-        when_there_is_room(write, self.save_dir, _ROW)
+        when_there_is_room(write, self.save_dir, _ROW, longest_wait(self.group))
         self._loggers.write(metrics)
 
     def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
@@ -530,8 +560,20 @@ class Trainer(DetectionTrainer):
         if "passed" in batch:
             return
         file = self.save_dir / f"train_batch{ni}.jpg"
-        plot_batch(file, batch, batch["im_file"])
-        self.on_plot(file)
+        with left_out_without_room(file):
+            plot_batch(file, batch, batch["im_file"])
+            self.on_plot(file)
+
+    def plot_training_labels(self) -> None:
+        """Draw where the boxes lie and how large they are."""
+        with left_out_without_room(self.save_dir / "labels.jpg"):
+            super().plot_training_labels()
+
+    def plot_metrics(self) -> None:
+        """Draw the curves of `results.csv`."""
+        with left_out_without_room(self.save_dir / "results.png"):
+            if self.csv.exists():
+                super().plot_metrics()
 
     # The checkpoints
 
@@ -577,9 +619,17 @@ class Trainer(DetectionTrainer):
             return
         after = f", after {position['batches']} of its {len(self.train_loader)} batches" if amid else ""
         logger.info(f"Resuming {self.save_dir} at epoch {self.start_epoch + 1} of {self.epochs}{after}")
-        processes = ckpt.training.get("processes", 1)
-        if processes != self.group.size:
-            logger.info(f"It goes on in {self.group.size} process(es), after {processes}: rounding will differ")
+        say_processes(ckpt.training, self.group.size, self._options)
+
+    def newest_checkpoint(self) -> Path | None:
+        """Give the file that all processes go back to, None before there is one; all of them ask together."""
+        file: Path | None = self.group.share(self._own_checkpoint)  # the first one alone knows what it has written
+        return file
+
+    @property
+    def _own_checkpoint(self) -> Path | None:
+        """This run's newest; a `last.pt` in the folder may be another run's, which `--exist-ok` let stand."""
+        return self.last if self._saved else Path(self.args.resume) if self.resume else None
 
     def save_model(self) -> bool:
         """Write the checkpoints that are due after an epoch."""
@@ -588,7 +638,7 @@ class Trainer(DetectionTrainer):
         return True
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
-        """Go back to `last.pt` when the fitness is no number; of the losses each step has taken care.
+        """Go back to the newest checkpoint when the fitness is no number; of the losses each step has taken care.
 
         Raises:
             UserError: It happened in the first epoch, or for the fourth time.
@@ -597,13 +647,14 @@ class Trainer(DetectionTrainer):
         if not self.group.any(not bool(sound)):
             return False
         self.nan_recovery_attempts += 1
-        if epoch == self.start_epoch or self.nan_recovery_attempts > 3 or not self.last.exists():
+        file = self.newest_checkpoint()
+        if epoch == self.start_epoch or self.nan_recovery_attempts > 3 or file is None:
             raise UserError(
                 f"the fitness became NaN or infinite in epoch {epoch + 1}: lower --lr0 (it is {self.args.lr0}), "
                 "or try --amp false"
             )
-        logger.warning(f"The fitness is no number in epoch {epoch + 1}; going back to {self.last}")
-        checkpoint = load_checkpoint(self.last)
+        logger.warning(f"The fitness is no number in epoch {epoch + 1}; going back to {file}")
+        checkpoint = load_checkpoint(file)
         assert checkpoint.training is not None
         self._model_train()
         unwrap_model(self.model).load_state_dict(checkpoint.training["weights"])
@@ -615,12 +666,12 @@ class Trainer(DetectionTrainer):
         """Validate the best epoch and make the checkpoints fit for use; `last.pt` is resumed from until all is done."""
         if self.group.share(self.best.exists()):
             if self.group.leads:
-                strip(self.best)
+                strip(self.best, longest_wait(self.group))
             logger.info(f"\nValidating {self.best}...")
             self.metrics = self.validator(model=load_checkpoint(self.best).build())
             self.metrics.pop("fitness", None)
         if self.group.leads and self.last.exists():
-            strip(self.last)
+            strip(self.last, longest_wait(self.group))
 
     def discard_if_unused(self) -> None:
         """Remove the folder of a run that failed before its first epoch, so that the next takes its name."""

@@ -23,9 +23,10 @@ from moat_det.data.loader.loader import killed_workers_explained
 from moat_det.data.seeds import image_seed
 from moat_det.detector.precision import compute_dtype
 from moat_det.engine.batch_statistics import follow_steps
+from moat_det.engine.checkpoint import size_of_file
 from moat_det.engine.fastest_format import WORTH_IT, time_formats, timed_images
 from moat_det.engine.optimizer import build_optimizer
-from moat_det.engine.recovery.disk import when_there_is_room
+from moat_det.engine.recovery.disk import LONGEST, when_there_is_room
 from moat_det.engine.recovery.memory import is_out_of_memory
 from moat_det.engine.recovery.random_states import random_states, set_random_states
 from moat_det.engine.recovery.signals import Signals
@@ -133,8 +134,7 @@ class Loop:
                         self._train_epoch()
                 except KeyboardInterrupt:
                     if not self._signals.held and (self._epoch or self._batch):
-                        self._save(self.last)
-                        logger.info(f"Stopped in epoch {self._epoch + 1}; --resume {self.last} goes on from here")
+                        self._save_at_stop()
                     raise
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
@@ -310,10 +310,19 @@ class Loop:
         self._write(self._checkpoint(), path)
         self._saved = time.monotonic()
 
-    def _write(self, state: BackboneCheckpoint, path: Path) -> None:
-        # Beside the average, weights and two averages of the optimizer's.
-        size = sum(tensor.nbytes for tensor in state.weights.values()) * (4 if state.training else 1)
-        when_there_is_room(lambda: state.save(path), self.folder, size)
+    def _save_at_stop(self) -> None:
+        """Write where the training stands; whoever ends it does not wait for room on a full disk."""
+        try:
+            self._write(self._checkpoint(), self.last, longest=0)
+        except OSError as error:
+            goes_on = f"; --resume {self.last} goes on from before" if self.last.exists() else ""
+            logger.warning(f"Stopped in epoch {self._epoch + 1} without a new {self.last}: {error.strerror}{goes_on}")
+        else:
+            logger.info(f"Stopped in epoch {self._epoch + 1}; --resume {self.last} goes on from here")
+
+    def _write(self, state: BackboneCheckpoint, path: Path, longest: float = LONGEST) -> None:
+        size = size_of_file([state.weights, state.training])
+        when_there_is_room(lambda: state.save(path), self.folder, size, longest)
 
     def _checkpoint(self) -> BackboneCheckpoint:
         return BackboneCheckpoint(

@@ -129,6 +129,18 @@ def test_losses_still_divide_by_the_scores_that_the_assigner_gives() -> None:
     assert "self.one2one.loss(" in both
 
 
+def test_a_loss_with_two_weights_follows_its_count_of_epochs() -> None:
+    update = inspect.getsource(E2ELoss.update)
+    assert "self.updates += 1\n        self.o2m = self.decay(self.updates)" in update
+    assert "unwrap_model(self.model).criterion.update()" in inspect.getsource(trainer.BaseTrainer._do_train)
+
+
+def test_full_memory_can_be_kept_from_the_engine() -> None:
+    loop = inspect.getsource(trainer.BaseTrainer._do_train)
+    assert loop.index("self._oom_retries = 0") < loop.index("self._model_train()")
+    assert "or self._oom_retries >= 3 or RANK != -1:\n                        raise" in loop
+
+
 def test_the_engine_finds_no_callback_to_attach() -> None:
     class SomeTrainer:
         callbacks: dict[str, list[object]]

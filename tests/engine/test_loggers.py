@@ -157,6 +157,27 @@ def test_a_logger_that_fails_ends_no_training(
     assert "--log wandb: failed, and gets no more of this training: the disk is full" in caplog.text
 
 
+@pytest.mark.parametrize("step", ["open", "flush"])
+def test_a_board_that_fails_ends_no_training(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: list[str] = []
+
+    def fail(*_: object) -> None:
+        calls.append(step)
+        raise OSError("the disk is full")
+
+    board = SimpleNamespace(add_scalar=lambda *_: None, flush=fail, close=fail)
+    monkeypatch.setattr(loggers, "_open_board", fail if step == "open" else lambda *_: board)
+    trainer = FakeTrainer(tmp_path)
+    writer = Loggers(trainer, ["tensorboard"])  # type: ignore[arg-type]
+    for trainer.epoch in range(2):
+        writer.write({"figure": 1.0})
+    trainer.run("teardown")
+    assert calls == [step]
+    assert "--log tensorboard: failed, and gets no more of this training: the disk is full" in caplog.text
+
+
 def test_the_engine_has_the_integrations() -> None:
     folder = Path(ultralytics.utils.callbacks.__file__).parent
     missing = [name for name, integration in INTEGRATIONS.items() if not (folder / f"{integration.module}.py").exists()]

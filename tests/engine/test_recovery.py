@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from ultralytics.models.yolo.detect import DetectionTrainer
 
 from moat_det.cli import main as cli
 from moat_det.detector.detector import Detector
+from moat_det.engine import batch_plots
 from moat_det.engine import trainer as trainer_module
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
+from moat_det.engine.distributed.group import ALONE, TIMEOUT, Group
 from moat_det.engine.recovery import disk
-from moat_det.engine.recovery.disk import when_there_is_room
+from moat_det.engine.recovery.disk import longest_wait, when_there_is_room
 from moat_det.engine.recovery.memory import is_out_of_memory
 from moat_det.engine.recovery.signals import Signals
 from moat_det.engine.run_checkpoints import strip
@@ -116,6 +121,45 @@ def test_without_a_checkpoint_it_ends_in_one_line(
     assert "in 5 steps in a row, in epoch 1: lower --lr0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("ended", [True, False], ids=["finished", "cut"])
+def test_a_checkpoint_of_another_run_is_none_to_go_back_to(
+    ended: bool, words: list[str], at_batch: Any, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = tmp_path / "train" / "weights" / "last.pt"
+    checkpoint = load_checkpoint(trained / "weights" / "last.pt")
+    replace(checkpoint, training=None if ended else {"epoch": 0, "weights": checkpoint.weights}).save(last)
+    before = last.read_bytes()
+    at_batch(lambda trainer, number: spoil(trainer.model, float("nan")))
+    words[words.index("--batch") + 1] = "4"
+    with pytest.raises(SystemExit) as stopped:
+        cli.train([*words, "--exist-ok"])
+    assert stopped.value.code == 2
+    assert "in 5 steps in a row, in epoch 1: lower --lr0" in capsys.readouterr().err
+    assert last.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_resumed_run_goes_back_to_what_it_goes_on_from_and_averages_as_before(
+    words: list[str], at_batch: Any, tmp_path: Path, log: list[str]
+) -> None:
+    words[words.index("--batch") + 1] = "2"  # twelve batches
+    at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == 0 else None)
+    with pytest.raises(SystemExit):
+        cli.train([*words, "--ema", "0"])
+    decays: list[float] = []
+
+    def spoil_five(trainer: Trainer, number: int) -> None:
+        decays.append(trainer.ema.decay(1000))
+        if number < 5:
+            spoil(trainer.model, float("nan"))
+
+    at_batch(spoil_five)
+    last = tmp_path / "train" / "weights" / "last.pt"
+    cli.train(["--resume", str(last), "--debug"])
+    assert any(f"the weights are those of {last} again" in line for line in log)
+    assert decays == [0.0] * 23
+
+
 CUDA_FULL = "CUDA out of memory. Tried to allocate 2 GiB"
 CPU_FULL = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
 
@@ -123,7 +167,7 @@ CPU_FULL = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: c
 @pytest.mark.parametrize(
     ("message", "full"),
     [(CUDA_FULL, 1), (CPU_FULL, 1), (CUDA_FULL, 4)],
-    ids=["as the engine does it", "of a CPU", "in the second epoch"],
+    ids=["of a GPU", "of a CPU", "in the second epoch"],
 )
 def test_where_the_memory_is_full_the_batch_halves_and_a_step_stays(
     message: str, full: int, words: list[str], at_batch: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -153,8 +197,29 @@ def test_where_the_memory_is_full_the_batch_halves_and_a_step_stays(
     assert set(seen[full + 1 :]) == {4}
     assert set(steps) == {8}
     assert len(rows(tmp_path / "train")) == 1 + 2
-    assert "batch" in caplog.text
+    where = tmp_path / "train/weights/last.pt" if full > BATCHES else "the beginning"
+    assert f"the training goes on from {where} with batches of 4" in caplog.text
     assert load_checkpoint(tmp_path / "train/weights/last.pt").args["batch"] == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_where_the_memory_is_full_a_resumed_run_goes_back(words: list[str], at_batch: Any, tmp_path: Path) -> None:
+    at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == 0 else None)
+    with pytest.raises(SystemExit):
+        cli.train(words)
+    last = tmp_path / "train" / "weights" / "last.pt"
+    before = load_checkpoint(last).training["weights"]  # type: ignore[index]
+    equal: list[bool] = []
+
+    def fill(trainer: Trainer, number: int) -> None:
+        now = trainer.model.state_dict()
+        equal.append(all(torch.equal(tensor, before[name]) for name, tensor in now.items()))
+        if number == 1:
+            raise RuntimeError(CUDA_FULL)
+
+    at_batch(fill)
+    cli.train(["--resume", str(last), "--debug"])
+    assert equal[:4] == [True, False, True, False]
 
 
 def test_what_is_no_lack_of_memory_ends_the_training(words: list[str], at_batch: Any) -> None:
@@ -168,6 +233,7 @@ def test_what_is_no_lack_of_memory_ends_the_training(words: list[str], at_batch:
     assert is_out_of_memory(RuntimeError("could not create a primitive"))
     assert not is_out_of_memory(RuntimeError("could not create a primitive descriptor for a convolution"))
     assert not is_out_of_memory(ValueError("out of memory"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"))
 
 
 def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
@@ -189,6 +255,30 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "there is room again" in log[-1]
 
 
+def test_the_first_row_is_whole_after_a_full_disk(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    save, tries = DetectionTrainer.save_metrics, []
+
+    def fill(self: DetectionTrainer, metrics: dict[str, float]) -> None:
+        tries.append(self.epoch)
+        if len(tries) == 1:
+            self.csv.write_text("epoch,ti")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(self, metrics)
+
+    room = iter([0, 0])
+    monkeypatch.setattr(disk, "_free", lambda folder: next(room, 10**9))
+    monkeypatch.setattr(disk.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(DetectionTrainer, "save_metrics", fill)
+    cli.train([*words, "--debug"])
+    assert tries == [0, 0, 1]
+    header, *others = rows(tmp_path / "train")
+    assert header[0] == "epoch"
+    assert [row[0] for row in others] == ["1", "2"]
+    assert {len(row) for row in others} == {len(header)}
+
+
 @pytest.mark.parametrize(("code", "free"), [(errno.ENOSPC, 1000), (errno.EACCES, 0)])
 def test_what_waiting_does_not_help_ends(code: int, free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "_free", lambda folder: free)
@@ -198,6 +288,59 @@ def test_what_waiting_does_not_help_ends(code: int, free: int, tmp_path: Path, m
 
     with pytest.raises(OSError, match=os.strerror(code)):
         when_there_is_room(write, tmp_path, 100)
+
+
+def test_the_room_that_a_checkpoint_asks_for_is_enough(trained: Path, tmp_path: Path) -> None:
+    whole = load_checkpoint(trained / "weights" / "last.pt")
+    for checkpoint in (whole, replace(whole, training={"again": whole.weights})):
+        checkpoint.save(tmp_path / "last.pt")
+        assert 0 <= checkpoint.size - (tmp_path / "last.pt").stat().st_size < 2 * 2**20
+
+
+def test_others_have_not_given_up_who_waits_for_room() -> None:
+    assert longest_wait(ALONE) == disk.LONGEST
+    assert longest_wait(Group(size=2)) < TIMEOUT.total_seconds()
+
+
+def test_ctrl_c_does_not_wait_for_room(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    slept: list[float] = []
+
+    def full(self: Checkpoint, path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    def interrupt(seconds: float) -> None:
+        slept.append(seconds)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "save", full)
+    monkeypatch.setattr(disk, "_free", lambda folder: 0)
+    monkeypatch.setattr(disk.time, "sleep", interrupt)
+    with pytest.raises(SystemExit) as stopped:
+        cli.train(words)
+    assert stopped.value.code == 130
+    assert len(slept) == 1
+    last = tmp_path / "train" / "weights" / "last.pt"
+    assert any(f"Stopped in epoch 1 without a new {last}: {os.strerror(errno.ENOSPC)}" in line for line in log)
+
+
+def test_a_picture_without_room_is_left_out(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(batch_plots, "plot_images", full)
+    for name in ("plot_training_labels", "plot_metrics"):
+        monkeypatch.setattr(DetectionTrainer, name, full)
+    monkeypatch.setattr(Trainer, "final_eval", lambda self: None)  # which draws too, when all else is done
+    words[words.index("--plots") + 1] = "true"
+    cli.train([*words, "--debug"])
+    run = tmp_path / "train"
+    assert len(rows(run)) == 1 + 2
+    for name in ("labels.jpg", "train_batch0.jpg", "results.png"):
+        assert any(f"{run / name} is left out: {os.strerror(errno.ENOSPC)}" in line for line in log)
 
 
 MORE = ("--nbs", "16", "--multi-scale", "0.5", "--rect")
@@ -216,6 +359,57 @@ def whole(demo: Path, model_yaml: Path, tmp_path_factory: pytest.TempPathFactory
         return project / "train"
 
     return train
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 250 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=250m", "tmpfs", folder], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("nothing may be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_nothing_is_lost_where_a_disk_fills(
+    words: list[str], whole: Callable[..., Path], small_disk: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    expected, filler, full_before = whole(), small_disk / "filler", [0]
+    size = load_checkpoint(expected / "weights" / "last.pt").size  # of a finished run
+
+    def full() -> int:
+        return sum("the disk is full" in line for line in log)
+
+    def fill(left: int) -> None:
+        full_before.append(full())
+        if room := shutil.disk_usage(small_disk).free - left:
+            with filler.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, room)
+
+    def make_room(seconds: float) -> None:
+        if full() > full_before[-1]:  # other threads sleep too
+            filler.unlink(missing_ok=True)
+
+    def filling(name: str, *left: int) -> None:
+        do, amounts = getattr(Trainer, name), iter(left)
+
+        def fill_and_do(self: Trainer, **given: Any) -> Any:
+            fill(next(amounts))
+            return do(self, **given)
+
+        monkeypatch.setattr(Trainer, name, fill_and_do)
+
+    filling("save_metrics", 0, 2 * size)
+    filling("final_eval", size // 2)
+    monkeypatch.setattr(disk.time, "sleep", make_room)
+    words[words.index("--project") + 1] = str(small_disk)
+    cli.train([*words, "--debug"])
+    assert full() == 3  # the row, a checkpoint, the best one without what only resuming needs
+    check_equal(expected, small_disk / "train")
+    assert not list((small_disk / "train" / "weights").glob(".*"))
 
 
 def check_equal(whole: Path, cut: Path) -> None:
@@ -353,7 +547,9 @@ def test_a_run_that_is_killed_at_its_last_validation_goes_on_with_what_is_left(
         if when == "before":
             patch.setattr(Trainer, "final_eval", die)
         else:
-            patch.setattr(trainer_module, "strip", lambda path: strip(path) if path.name == "best.pt" else die())
+            patch.setattr(
+                trainer_module, "strip", lambda path, *more: strip(path, *more) if path.name == "best.pt" else die()
+            )
         with pytest.raises(Killed):
             cli.train([*words, "--debug"])
     before, epochs = weights(run), rows(run)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from ultralytics.utils.torch_utils import unwrap_model
 
 from moat_det.cli import main as cli
 from moat_det.engine.checkpoint import load_checkpoint
+from moat_det.engine.run_checkpoints import drop_rows_after, say_processes
+from moat_det.engine.train_options import TrainOptions
 from moat_det.engine.trainer import Trainer
 
 SMALL = ["--imgsz", "64", "--batch", "8", "--plots", "false", "--workers", "0"]
@@ -97,3 +104,104 @@ def test_what_a_resumed_run_does_not_take_is_said(copy: Path, log: list[str]) ->
     assert any("layer_decay" in line for line in said)
     checkpoint = load_checkpoint(last)
     assert (checkpoint.args["epochs"], checkpoint.args["imgsz"]) == (2, 64)
+
+
+@pytest.mark.parametrize(
+    ("before", "synchronized", "given", "said"),
+    [
+        (2, False, [], "goes on in 1 process(es), after 2: batch statistics are those of whole batches, after 1/2 of"),
+        (2, True, [], "goes on in 1 process(es), after 2: rounding will differ"),
+        (1, False, ["--sync-bn"], None),
+    ],
+)
+def test_what_another_number_of_processes_changes_is_said(
+    before: int, synchronized: bool, given: list[str], said: str | None, copy: Path, log: list[str]
+) -> None:
+    last = copy / "runs" / "train" / "weights" / "last.pt"
+    checkpoint = load_checkpoint(last)
+    assert checkpoint.training is not None
+    options = {**checkpoint.training["options"], "sync_bn": synchronized}
+    replace(checkpoint, training={**checkpoint.training, "processes": before, "options": options}).save(last)
+    with interrupted("save_model"), pytest.raises(SystemExit):
+        cli.train(["--resume", str(last), *given])
+    assert not any("keeps its own" in line for line in log)
+    lines = [line for line in log if "process(es)" in line]
+    assert len(lines) == (said is not None)
+    assert said is None or said in lines[0]
+    now = load_checkpoint(last).training
+    assert now is not None
+    assert now["options"]["sync_bn"] == (synchronized or bool(given))
+
+
+def test_batch_statistics_of_a_share_are_another_training(log: list[str]) -> None:
+    say_processes({"processes": 1, "options": {}}, 2, TrainOptions({}))
+    assert "goes on in 2 process(es), after 1: batch statistics are those of 1/2 of a batch" in log[0]
+    assert log[0].endswith("--sync-bn takes them of all")
+    say_processes({"processes": 1, "options": {}}, 2, TrainOptions({}, sync_bn=True))
+    assert log[1].endswith("rounding will differ")
+
+
+@pytest.mark.parametrize(
+    ("content", "left"),
+    [
+        ("epoch,time\n1,5\n2,9\n3,1", "epoch,time\n1,5\n2,9\n"),
+        ("epoch,time\n1,5\n2", "epoch,time\n1,5\n"),
+        ("epoch,time\n", None),
+        ("epo", None),
+        ("", None),
+        ("\0" * 40, None),
+    ],
+    ids=["a row too many", "half a row", "no row", "half a header", "empty", "of a power cut"],
+)
+def test_rows_that_are_written_again_are_dropped(content: str, left: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text(content)
+    drop_rows_after(path, 2)
+    assert (path.read_text() if path.exists() else None) == left
+
+
+@contextmanager
+def interrupted(step: str) -> Iterator[None]:
+    """Let the user press Ctrl-C at the end of `step` of the trainer, in each epoch."""
+    done = getattr(Trainer, step)
+
+    def do_and_stop(self: Trainer) -> object:
+        done(self)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, step, do_and_stop)
+        yield
+
+
+@pytest.fixture
+def loss_weights(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
+    """The weight of the one-to-many loss of a model with two heads, by the number of the epoch."""
+    seen: dict[int, float] = {}
+    end_batch = Trainer._end_batch
+
+    def note(self: Trainer) -> None:
+        if (criterion := unwrap_model(self.model).criterion) is not None:  # of a batch that is passed there is none
+            seen[self.epoch] = criterion.o2m
+        end_batch(self)
+
+    monkeypatch.setattr(Trainer, "_end_batch", note)
+    return seen
+
+
+@pytest.mark.parametrize("stop", ["save_model", "validate"], ids=["after an epoch", "in its validation"])
+def test_a_loss_that_changes_by_the_epoch_goes_on_with_its_own(
+    stop: str, demo: Path, tmp_path: Path, loss_weights: dict[int, float]
+) -> None:
+    words = ["--data", str(demo), "--model", "yolo26n.yaml", "--epochs", "3", "--project", str(tmp_path), *SMALL]
+    cli.train([*words, "--name", "whole", "--debug"])
+    expected = dict(loss_weights)
+    assert expected == pytest.approx({0: 0.8, 1: 0.45, 2: 0.1})
+    loss_weights.clear()
+    with interrupted(stop), pytest.raises(SystemExit):
+        cli.train([*words, "--name", "cut"])
+    assert list(loss_weights) == [0]
+    cli.train(["--resume", str(tmp_path / "cut" / "weights" / "last.pt"), "--debug"])
+    assert loss_weights == expected
+    whole, cut = (load_checkpoint(tmp_path / name / "weights" / "last.pt").weights for name in ("whole", "cut"))
+    assert all(torch.equal(tensor, cut[name]) for name, tensor in whole.items())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import errno
 import math
+import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +21,7 @@ from ultralytics.utils.torch_utils import ModelEMA
 from helpers.classes import SMALL
 from moat_det.backbones import create_backbone
 from moat_det.detector import precision
+from moat_det.engine.recovery import disk
 from moat_det.errors import UserError
 from moat_det.pretraining import loop
 from moat_det.pretraining.checkpoint import BackboneCheckpoint, load_backbone_checkpoint
@@ -121,6 +124,26 @@ def test_a_stopped_run_goes_on_bit_for_bit(place: tuple[int, int], whole: Path, 
     assert load_backbone_checkpoint(last, "noise").training is not None
     train(tmp_path / "cut", Noise(), last)
     assert_alike(whole, tmp_path / "cut")
+
+
+def test_ctrl_c_on_a_full_disk_ends_without_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    def stop(epoch: int, batch: int) -> float:
+        if batch == 0:
+            signal.raise_signal(signal.SIGINT)
+        return 1.0
+
+    def full(self: BackboneCheckpoint, path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(BackboneCheckpoint, "save", full)
+    monkeypatch.setattr(disk, "_free", lambda folder: 0)
+    monkeypatch.setattr(disk.time, "sleep", lambda seconds: pytest.fail("waits"))
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", Noise(stop))
+    said = f"Stopped in epoch 1 without a new {tmp_path / 'run/weights/last.pt'}: {os.strerror(errno.ENOSPC)}"
+    assert any(said in line for line in log)
 
 
 @pytest.mark.parametrize("keeps", [True, False])

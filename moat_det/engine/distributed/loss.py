@@ -16,8 +16,10 @@ def share_loss(criterion: Any, group: Group) -> Any:
     """Let a model's criterion give the loss of all processes' images, to each process its part of it.
 
     Raises:
-        UserError: It is none of a dense head.
+        UserError: It is none of a dense head, and there are several processes.
     """
+    if group.size == 1:
+        return criterion
     parts = [criterion.one2many, criterion.one2one] if isinstance(criterion, E2ELoss) else [criterion]
     for part in parts:
         if not isinstance(part, v8DetectionLoss):

@@ -7,6 +7,10 @@ _SIGNS = (
     "can't allocate memory",  # torch's on the CPU
     "not enough memory",  # the same on Windows
     "could not create a memory object",  # oneDNN's
+    # Of NVIDIA's libraries, and of torch where these find no room for their work; the engine takes them for it too.
+    "cublas_status_alloc_failed",
+    "cudnn_status_internal_error",
+    "unable to find an engine",
 )
 
 # oneDNN's, where a kernel found no room; more words behind it say what it has no kernel for.

@@ -80,13 +80,14 @@ class SoundSteps:
 
     def _go_back(self, trainer: Any) -> None:
         self._returns += 1
-        if self._returns > MOST_RETURNS or not trainer.last.exists():
+        file = trainer.newest_checkpoint()
+        if self._returns > MOST_RETURNS or file is None:
             raise UserError(
                 f"the loss or a gradient was no number in {IN_A_ROW} steps in a row, in epoch {trainer.epoch + 1}: "
                 f"lower --lr0 (it is {trainer.args.lr0}), or try --amp false"
             )
         halved = [group["initial_lr"] / 2 for group in trainer.optimizer.param_groups]
-        checkpoint = load_checkpoint(trainer.last)
+        checkpoint = load_checkpoint(file)
         assert checkpoint.training is not None
         unwrap_model(trainer.model).load_state_dict(checkpoint.training["weights"])
         restore(trainer, checkpoint)
@@ -96,7 +97,7 @@ class SoundSteps:
         trainer.accumulation.start()
         logger.warning(
             f"Epoch {trainer.epoch + 1}: {IN_A_ROW} steps in a row without a number; the weights are those of "
-            f"{trainer.last} again, and the learning rate is half of what it was"
+            f"{file} again, and the learning rate is half of what it was"
         )
 
 
