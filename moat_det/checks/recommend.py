@@ -117,10 +117,11 @@ def _choose_levels(sides: np.ndarray) -> list[Recommendation]:
     small, long = float((sides[:, 0] < _ENOUGH_SIDE).mean()), float((sides[:, 1] > _LONG_SIDE).mean())
     narrow = f"{small:.0%} of the boxes are narrower than {_ENOUGH_SIDE} px at that size"
     wide = f"{long:.0%} are longer than {_LONG_SIDE} px"
-    if small >= _FEW:
-        return [Recommendation("levels", "add P2", f"{narrow}, {wide}", ("--model", "tiny_moat0-p2"))]
-    if long >= _FEW:
-        return [Recommendation("levels", "add P6", f"{wide}, {narrow}", ("--model", "tiny_moat0-p6"))]
+    for level, needed, reason in (("P2", small, f"{narrow}, {wide}"), ("P6", long, f"{wide}, {narrow}")):
+        if needed >= _FEW:
+            model = f"tiny_moat0-{level.lower()}"
+            what = f"add {level}: {model} has it, whose backbone is smaller than the usual one"
+            return [Recommendation("levels", what, reason, ("--model", model))]
     reason = f"{narrow}, {wide}: P2 and P6 would cost time for nothing"
     return [Recommendation("levels", "the usual P3 to P5", reason)]
 
