@@ -181,7 +181,7 @@ class Trainer(DetectionTrainer):
                 try:
                     super().train()
                 except KeyboardInterrupt:
-                    if self.group.leads and self.position.batches and not self._signals.held:
+                    if self.group.leads and self.position.is_savable and not self._signals.held:
                         save_position(self, self._options)
                         logger.info(f"Stopped in epoch {self.epoch + 1}; --resume {self.last} goes on from here")
                     raise

@@ -298,6 +298,31 @@ def test_a_signal_waits_for_the_batch_and_a_second_one_does_not() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_resumed_run_that_is_stopped_before_it_is_where_it_was_keeps_its_checkpoint(
+    words: list[str], at_batch: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == 1 else None)
+    with pytest.raises(SystemExit):
+        cli.train(words)
+    monkeypatch.undo()
+    last = tmp_path / "train/weights/last.pt"
+    before = last.read_bytes()
+    hold = Signals.hold
+
+    def interrupted(self: Signals) -> None:
+        hold(self)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Signals, "hold", interrupted)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        cli.train(["--resume", str(last)])
+    assert stopped.value.code == 128 + signal.SIGINT
+    assert "train: stopped" in capsys.readouterr().err
+    assert last.read_bytes() == before
+
+
 def test_resume_takes_the_newest_run_that_is_whole(trained: Path, tmp_path: Path, log: list[str]) -> None:
     checkpoint = load_checkpoint(trained / "weights/best.pt")
     for age, (name, training) in enumerate({"a": {}, "b": {"epoch": 0}, "c": {"epoch": 1}, "d": None}.items()):
