@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,20 @@ def test_a_stopped_run_goes_on_bit_for_bit(place: tuple[int, int], whole: Path, 
     last = tmp_path / "cut" / "weights" / "last.pt"
     assert load_backbone_checkpoint(last, "noise").training is not None
     train(tmp_path / "cut", Noise(), last)
+    assert_alike(whole, tmp_path / "cut")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_in_a_script_the_signal_that_ends_a_process_leaves_a_checkpoint_too(whole: Path, tmp_path: Path) -> None:
+    def stop(epoch: int, batch: int) -> float:
+        if (epoch, batch) == (1, 2):
+            signal.raise_signal(signal.SIGTERM)
+        return 1.0
+
+    with pytest.raises(SystemExit) as stopped:
+        train(tmp_path / "cut", Noise(stop))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    train(tmp_path / "cut", Noise(), tmp_path / "cut" / "weights" / "last.pt")
     assert_alike(whole, tmp_path / "cut")
 
 
