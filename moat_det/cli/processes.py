@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 
 from moat_det.cli.command import Arguments
 from moat_det.engine.distributed.devices import named_devices
 from moat_det.engine.distributed.group import end_at_once, follows, is_launched
-from moat_det.engine.distributed.launch import launch
+from moat_det.engine.distributed.launch import end_with_launcher, launch
 
 DEVICE = "where to compute: cpu, or a GPU's number; several (0,1 or cpu,cpu) start a process for each"
 
@@ -29,8 +30,13 @@ def in_processes(name: str, arguments: Arguments, work: Callable[[], None]) -> i
     devices = named_devices(arguments.engine.get("device"))
     if len(devices) > 1 and not is_launched():
         return launch([name, *arguments.words], devices)
+    end_with_launcher()
     try:
         work()
+    except KeyboardInterrupt:
+        if not follows():
+            raise
+        return 128 + signal.SIGINT  # without a word: the first one says it
     except Exception:
         if follows():
             end_at_once()

@@ -66,6 +66,8 @@ def _ending_is_an_error() -> Iterator[None]:
 
     def end(number: int, _: FrameType | None) -> None:
         if os.getpid() == process:
+            if number != signal.SIGTERM:  # a terminal that is closed sends a second one, amid the putting in order
+                signal.signal(number, signal.SIG_IGN)
             raise _Ended(number)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

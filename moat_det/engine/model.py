@@ -37,6 +37,7 @@ from moat_det.engine.inference_options import DetectionOptions, InferenceOptions
 from moat_det.engine.operating_points import take_operating_point
 from moat_det.engine.predictor import Predictor, runs_callback_of
 from moat_det.engine.quiet import will_draw
+from moat_det.engine.recovery.signals import STOPPED
 from moat_det.engine.run_checkpoints import RESUMABLE_OPTIONS, lasting_source
 from moat_det.engine.tracking.options import IOU, Tracking, TrackingOptions
 from moat_det.engine.tracking.trackers import check_installed
@@ -133,7 +134,7 @@ class MOAT(Model):
         try:
             with killed_workers_explained(), naming(self.trainer.save_dir), lost_ranks_explained(self.trainer.group):
                 self.trainer.train()
-        except (UserError, KeyboardInterrupt):
+        except (UserError, *STOPPED):
             self.trainer.discard_if_unused()
             raise
         best = self.trainer.best if self.trainer.best.exists() else self.trainer.last

@@ -54,7 +54,7 @@ from moat_det.engine.quiet import will_draw
 from moat_det.engine.recovery.disk import longest_wait, when_there_is_room
 from moat_det.engine.recovery.memory import is_out_of_memory
 from moat_det.engine.recovery.position import Position
-from moat_det.engine.recovery.signals import Signals
+from moat_det.engine.recovery.signals import STOPPED, Signals
 from moat_det.engine.recovery.steps import SoundSteps
 from moat_det.engine.run_checkpoints import (
     check_same_data,
@@ -138,7 +138,7 @@ class Trainer(DetectionTrainer):
         self.world_size, self.ddp = 1, False
         init_seeds(self.args.seed, deterministic=self.args.deterministic)  # the engine's are another for each process
         self.accumulation, self.position = Accumulation(), Position()
-        self._steps, self._signals = SoundSteps(), Signals()
+        self._steps, self._signals = SoundSteps(), Signals(group)
         self.add_callback("on_train_batch_start", lambda _: self._signals.hold())
         self.add_callback("on_train_batch_end", lambda _: self._end_batch())
         self.add_callback("on_train_epoch_end", lambda _: self._end_batches())
@@ -185,8 +185,8 @@ class Trainer(DetectionTrainer):
             with self._signals.taken():
                 try:
                     super().train()
-                except KeyboardInterrupt:
-                    if self.group.leads and self.position.batches and not self._signals.held:
+                except STOPPED:
+                    if self.group.leads and self.position.is_savable and not self._signals.held:
                         self._save_at_stop()
                     raise
         finally:
@@ -519,8 +519,7 @@ class Trainer(DetectionTrainer):
         """Count a batch; write a checkpoint where it is time for one, and end where a signal asked for it."""
         self.position.end_batch()
         self._steps.keep_losses(self)
-        # All end after the same batch.
-        self._signals.release(self.group.size > 1 and self.group.any(self._signals.waiting))
+        self._signals.release(amid=True)
         if self.group.leads and self.position.is_due(self._options.save_minutes):
             save_position(self, self._options, longest_wait(self.group))
             self._note_saved()

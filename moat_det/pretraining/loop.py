@@ -29,7 +29,7 @@ from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.recovery.disk import LONGEST, when_there_is_room
 from moat_det.engine.recovery.memory import is_out_of_memory
 from moat_det.engine.recovery.random_states import random_states, set_random_states
-from moat_det.engine.recovery.signals import Signals
+from moat_det.engine.recovery.signals import STOPPED, Signals
 from moat_det.engine.recovery.steps import IN_A_ROW, gradients_are_numbers, mend_statistics
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_csv, claim_folder
@@ -124,6 +124,7 @@ class Loop:
         Raises:
             UserError: Losses or gradients were no numbers several times in a row, or the memory is too small.
             KeyboardInterrupt: The user, or the system, ended it; `last.pt` is where it goes on.
+            SystemExit: The same, by a signal that ends a process at once.
         """
         try:
             with self._signals.taken(), killed_workers_explained():
@@ -132,7 +133,7 @@ class Loop:
                         self._choose_format()
                     while self._epoch < self._options.epochs:
                         self._train_epoch()
-                except KeyboardInterrupt:
+                except STOPPED:
                     if not self._signals.held and (self._epoch or self._batch):
                         self._save_at_stop()
                     raise

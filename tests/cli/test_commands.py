@@ -225,6 +225,26 @@ sys.exit(code)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_the_second_signal_of_a_closed_terminal_cuts_nothing_off() -> None:
+    program = """
+import os, signal, sys, time
+from moat_det.cli.runner import end_well
+def work():
+    try:
+        os.kill(os.getpid(), signal.SIGHUP)
+        time.sleep(60)
+    finally:
+        os.kill(os.getpid(), signal.SIGHUP)
+        print("put in order")
+code = end_well("name", work, debug=False)
+assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+sys.exit(code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGHUP, "put in order\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_what_is_ignored_stays_so() -> None:
     program = """
 import os, signal, sys

@@ -20,11 +20,12 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 
 from moat_det.cli import main as cli
 from moat_det.detector.detector import Detector
-from moat_det.engine import batch_plots
+from moat_det.engine import MOAT, batch_plots
 from moat_det.engine import trainer as trainer_module
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
 from moat_det.engine.distributed.group import ALONE, TIMEOUT, Group
 from moat_det.engine.recovery import disk
+from moat_det.engine.recovery import signals as signals_module
 from moat_det.engine.recovery.disk import longest_wait, when_there_is_room
 from moat_det.engine.recovery.memory import is_out_of_memory
 from moat_det.engine.recovery.signals import Signals
@@ -468,7 +469,7 @@ def test_a_killed_run_goes_on_from_the_checkpoint_of_the_last_minutes(
     check_equal(whole(), tmp_path / "train")
 
 
-def test_a_signal_waits_for_the_batch_and_a_second_one_does_not() -> None:
+def test_a_signal_waits_for_the_batch_and_a_second_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     class Asked(KeyboardInterrupt):
         pass
 
@@ -481,8 +482,11 @@ def test_a_signal_waits_for_the_batch_and_a_second_one_does_not() -> None:
         with signals.taken():
             signals.hold()
             signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)  # as a terminal that is closed sends it
             with pytest.raises(Asked):
                 signals.release()
+            signal.raise_signal(signal.SIGINT)
+            monkeypatch.setattr(signals_module, "TOGETHER", 0)
             signals.hold()
             signal.raise_signal(signal.SIGINT)
             with pytest.raises(Asked):
@@ -490,6 +494,46 @@ def test_a_signal_waits_for_the_batch_and_a_second_one_does_not() -> None:
         assert signal.getsignal(signal.SIGINT) is ask
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_in_a_script_the_signal_that_ends_a_process_leaves_a_checkpoint_too(
+    demo: Path, model_yaml: Path, at_batch: Any, tmp_path: Path
+) -> None:
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == 1 else None)
+    settings: dict[str, Any] = {"imgsz": 64, "batch": 8, "plots": False, "workers": 0}
+    with pytest.raises(SystemExit) as stopped:
+        MOAT(str(model_yaml)).train(data=str(demo), project=str(tmp_path), epochs=2, **settings)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    position = load_checkpoint(tmp_path / "train/weights/last.pt").training["position"]  # type: ignore[index]
+    assert position["batches"] == 2
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_resumed_run_that_is_stopped_before_it_is_where_it_was_keeps_its_checkpoint(
+    words: list[str], at_batch: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == 1 else None)
+    with pytest.raises(SystemExit):
+        cli.train(words)
+    monkeypatch.undo()
+    last = tmp_path / "train/weights/last.pt"
+    before = last.read_bytes()
+    hold = Signals.hold
+
+    def interrupted(self: Signals) -> None:
+        hold(self)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Signals, "hold", interrupted)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        cli.train(["--resume", str(last)])
+    assert stopped.value.code == 128 + signal.SIGINT
+    assert "train: stopped" in capsys.readouterr().err
+    assert last.read_bytes() == before
 
 
 def test_resume_takes_the_newest_run_that_is_whole(trained: Path, tmp_path: Path, log: list[str]) -> None:

@@ -7,6 +7,7 @@ import errno
 import math
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +145,20 @@ def test_ctrl_c_on_a_full_disk_ends_without_waiting(
         train(tmp_path / "run", Noise(stop))
     said = f"Stopped in epoch 1 without a new {tmp_path / 'run/weights/last.pt'}: {os.strerror(errno.ENOSPC)}"
     assert any(said in line for line in log)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_in_a_script_the_signal_that_ends_a_process_leaves_a_checkpoint_too(whole: Path, tmp_path: Path) -> None:
+    def stop(epoch: int, batch: int) -> float:
+        if (epoch, batch) == (1, 2):
+            signal.raise_signal(signal.SIGTERM)
+        return 1.0
+
+    with pytest.raises(SystemExit) as stopped:
+        train(tmp_path / "cut", Noise(stop))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    train(tmp_path / "cut", Noise(), tmp_path / "cut" / "weights" / "last.pt")
+    assert_alike(whole, tmp_path / "cut")
 
 
 @pytest.mark.parametrize("keeps", [True, False])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -142,8 +145,31 @@ def make_loader(
 
 
 def start_worker(worker: int) -> None:
-    """Let a worker use one core."""
+    """Let a worker use one core, and leave signals to the process that it works for."""
     cv2.setNumThreads(0)  # torch limits itself in a worker
+    _outlive_signals()
+
+
+def _outlive_signals() -> None:
+    """Let a worker end by its parent alone.
+
+    A signal to end mostly goes to all processes (of a terminal, a service, a job), and the parent, which finishes its
+    batch, would fail where it loses a worker meanwhile.
+    """
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if not hasattr(signal, "sigwaitinfo"):  # as on macOS, where torch's own way stays
+        return
+    # Ignored it cannot be: it is by SIGTERM that a parent ends a worker which has not ended by itself.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def end_by_parent() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+            pass
+        os._exit(0)
+
+    threading.Thread(target=end_by_parent, daemon=True).start()
 
 
 @contextmanager

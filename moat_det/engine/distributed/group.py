@@ -102,7 +102,10 @@ def follows() -> bool:
 
 
 def end_at_once() -> None:
-    """Let this process end without a word where it is asked to: it writes nothing, and the first one says it."""
+    """Let this process end without a word where it is asked to: it writes nothing, and the first one says it.
+
+    While it trains it waits for the others instead, see `moat_det.engine.recovery.signals`.
+    """
     if threading.current_thread() is threading.main_thread():  # no other may
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
@@ -163,6 +166,11 @@ def _hush() -> None:
     logging.getLogger("moat_det.data.loader.broken").setLevel(logging.WARNING)
 
 
+def is_of_group(error: RuntimeError) -> bool:
+    """Whether torch raised it because another process is gone."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
 @contextmanager
 def lost_ranks_explained(group: Group) -> Iterator[None]:
     """Turn what torch raises when another process is gone into one line, which comes after that process's own.
@@ -173,8 +181,7 @@ def lost_ranks_explained(group: Group) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        of_group = isinstance(error, dist.DistError) or "gloo" in str(error)
-        if group.size == 1 or not of_group:
+        if group.size == 1 or not is_of_group(error):
             raise
         time.sleep(_GRACE)  # in which this one is ended, mostly, and the line of the other stands alone
         raise UserError(

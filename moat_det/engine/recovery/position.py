@@ -69,9 +69,14 @@ class Position:
         """Count a batch."""
         self.batches += 1
 
+    @property
+    def is_savable(self) -> bool:
+        """Whether the epoch has batches for a checkpoint to keep; not while batches are passed, without the model."""
+        return self.batches > 0 and not self._resumed
+
     def is_due(self, minutes: float) -> bool:
-        """Whether the last checkpoint is older than so many minutes; 0 is never. Not while batches are passed."""
-        return minutes > 0 and not self._resumed and time.monotonic() - self._saved >= 60 * minutes
+        """Whether the last checkpoint is older than so many minutes; 0 is never."""
+        return minutes > 0 and self.is_savable and time.monotonic() - self._saved >= 60 * minutes
 
     def note_saved(self) -> None:
         """Note that a checkpoint was written."""

@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
+
+from moat_det.engine.distributed.group import ALONE, Group, is_of_group
 
 logger = logging.getLogger(__name__)
 
-_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+STOPPED = (KeyboardInterrupt, SystemExit)
+"""What a signal to end raises: the second one where it would have ended the process at once, as SIGTERM in a script."""
+
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""The signals that ask a process to end."""
+
+TOGETHER = 1.0
+"""Seconds within which signals are one: a closed terminal sends two, and of a service that ends each process gets one,
+which whoever started the others passes on to them too."""
 
 
 class Signals:
     """Holds a signal to end back while a batch is trained on; a second one ends at once.
 
+    Of several processes none leaves alone between the batches of an epoch, and at other times the first one may. Where
+    another left, the first would wait for it and could not write its checkpoint.
+
     Attributes:
-        held: A batch is trained on, so that weights and counters may not fit together.
+        held: A batch is trained on, so that weights and counters may not fit together, or other processes go on.
+
+    Args:
+        group: The processes that train together.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, group: Group = ALONE) -> None:
         self.held = False
+        self._group = group
         self._waiting: Callable[[], Any] | None = None
+        self._came = -math.inf
 
     def hold(self) -> None:
         """Begin a batch."""
@@ -35,39 +55,68 @@ class Signals:
         """Whether a signal came while it was held back."""
         return self._waiting is not None
 
-    def release(self, elsewhere: bool = False) -> None:
-        """End a batch.
+    def release(self, amid: bool = False) -> None:
+        """End a batch; all processes of the group come here.
 
         Args:
-            elsewhere: A signal came to another of the processes that train together.
+            amid: Another batch may follow in the epoch.
 
         Raises:
-            KeyboardInterrupt: A signal came meanwhile.
+            KeyboardInterrupt: A signal came meanwhile, to this process or to another one.
+            SystemExit: The same, where the signal would have ended the process at once.
         """
-        self.held = False
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting()
-        if elsewhere:
+        together = self._group.size > 1
+        agreed = self._group.any(self.waiting)
+        self.held = not agreed and together and (amid or not self._group.leads)
+        if agreed or not self.held:
+            self._end()
+        if agreed and together:
             raise KeyboardInterrupt
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Take the signals for the time of the block; those that are ignored, or end the process at once, stay so."""
+        """Take the signals for the time of the block; those that are ignored stay so.
+
+        Raises:
+            KeyboardInterrupt: A signal came that was held back until the end of the block, or until another process,
+                which had got it too, was gone.
+            SystemExit: The same, where the signal would have ended the process at once.
+        """
         before = {}
         if threading.current_thread() is threading.main_thread():  # no other may
-            before = {number: handler for number in _ENDING if callable(handler := signal.getsignal(number))}
+            handlers = {number: signal.getsignal(number) for number in ENDING}
+            before = {
+                number: handler
+                for number, handler in handlers.items()
+                if callable(handler) or handler is signal.SIG_DFL
+            }
         for number, handler in before.items():
-            signal.signal(number, self._handler(handler))
+            signal.signal(number, self._handler(handler if callable(handler) else _exit))
         try:
             yield
+        except RuntimeError as error:
+            if is_of_group(error):
+                self._end()
+            raise
+        else:
+            self._end()
         finally:
             self.held = False
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def _end(self) -> None:
+        """Do what the signal that waits would have done, where there is one."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting()
+
     def _handler(self, before: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
         def handle(number: int, frame: FrameType | None) -> None:
+            now = time.monotonic()
+            if now - self._came < TOGETHER:
+                return
+            self._came = now
             if not self.held or self._waiting is not None:
                 self._waiting = None
                 before(number, frame)
@@ -76,3 +125,8 @@ class Signals:
             logger.warning("The training ends after this batch, with a checkpoint; once more ends it at once")
 
         return handle
+
+
+def _exit(number: int, _: FrameType | None) -> NoReturn:
+    """End as a process that the signal ends, but with what stands in `finally` done."""
+    raise SystemExit(128 + number)

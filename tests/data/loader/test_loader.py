@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,23 @@ class Threads(torch.utils.data.Dataset):
 
 def test_a_worker_uses_one_thread() -> None:
     assert list(make_loader(Threads(), 2, CPU)._get_iterator()) == [[(1, 1)], [(1, 1)]]  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="the system does not tell who sends a signal")
+def test_a_signal_to_all_processes_ends_no_worker_and_its_parent_does(make_set: MakeSet) -> None:
+    loader = make_loader(open_train(make_set(FILES), batch=2), 1, CPU, shuffle=True)
+    loader.start_epoch(0)
+    batches = iter(loader)
+    next(batches)
+    worker = loader._iterator._workers[0]
+    for name in ("INT", "HUP", "TERM"):
+        subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
+    assert len(list(batches)) == len(loader) - 1
+    assert worker.is_alive()
+    worker.terminate()
+    worker.join(20)
+    assert worker.exitcode == 0
+    loader.close()
 
 
 def test_a_killed_worker_is_one_line(make_set: MakeSet) -> None:
