@@ -61,4 +61,5 @@ if __name__ == "__main__":
     data, model, weights, folder = map(Path, sys.argv[1:])
     if model.is_file():
         train_in_double(data, model, folder)
-    validate(data, weights, folder)
+    if weights.is_file():
+        validate(data, weights, folder)

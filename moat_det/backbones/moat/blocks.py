@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from moat_det.backbones.drop_path import DropPath
 from moat_det.backbones.fold import fold_before, fold_behind
 from moat_det.backbones.moat.attention import Attention
-from moat_det.backbones.moat.layers import DropPath, SameConv2d, SqueezeExcite, conv_gelu, same_avg_pool
+from moat_det.backbones.moat.layers import SameConv2d, SqueezeExcite, conv_gelu, same_avg_pool
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:

@@ -14,6 +14,7 @@ import torch
 from moat_det.backbones.base import FeatureInfo
 from moat_det.backbones.timm.any_size import take_any_size
 from moat_det.backbones.timm.attention import choose_attention
+from moat_det.backbones.timm.drop_path import take_drop_paths
 from moat_det.backbones.timm.names import model_name
 from moat_det.backbones.timm.strided import take_strides
 from moat_det.errors import UserError
@@ -120,6 +121,7 @@ def _cut(name: str, net: Any) -> Net:
     net.prune_intermediate_layers(indices, prune_norm=True, prune_head=True)
     take_any_size(net)
     take_strides(net)
+    take_drop_paths(net)
     choose_attention(net)
     return Net(net, indices, [all_info[index] for index in indices])
 

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from moat_det.engine.distributed.group import Group
+from moat_det.errors import UserError
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
@@ -43,14 +44,41 @@ class SyncBatchNorm(nn.BatchNorm2d):
         return (centred * scale + self.bias.view(1, -1, 1, 1)).to(x.dtype)
 
 
+class SyncBatchNormAct(SyncBatchNorm):
+    """The same with what timm's `BatchNormAct2d` has behind the norm: `drop`, and the activation `act`."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, H, W), drop, and activate."""
+        activated: Tensor = self.act(self.drop(super().forward(x)))
+        return activated
+
+
 def synchronize(model: nn.Module) -> None:
-    """Turn every batch norm of a model into one over all processes, with the same tensors."""
+    """Turn every batch norm of a model into one over all processes, with the same tensors.
+
+    Raises:
+        UserError: It has a kind of batch norm that is not known here.
+    """
     for parent in list(model.modules()):
         for name, norm in parent.named_children():
-            if type(norm) is nn.BatchNorm2d:
-                other = SyncBatchNorm(norm.num_features, norm.eps, norm.momentum, device="meta").train(norm.training)
+            if isinstance(norm, nn.BatchNorm2d):
+                kind = _KINDS.get(type(norm).__name__)
+                if kind is None:
+                    raise UserError(
+                        f"--sync-bn: the model has batch norms of the kind {type(norm).__name__}, whose statistics "
+                        "cannot be taken of several processes; leave it out"
+                    )
+                other = kind(norm.num_features, norm.eps, norm.momentum, device="meta").train(norm.training)
                 other._parameters, other._buffers = norm._parameters, norm._buffers
+                other._modules = norm._modules
                 setattr(parent, name, other)
+
+
+_KINDS = {"BatchNorm2d": SyncBatchNorm, "BatchNormAct2d": SyncBatchNormAct}
+"""By the name of the class, since timm need not be there."""
 
 
 def level_statistics(model: nn.Module, group: Group) -> None:

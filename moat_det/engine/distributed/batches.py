@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from moat_det.backbones.moat.layers import DropPath
+from moat_det.backbones.drop_path import DropPath
 from moat_det.data.loader.shares import Share
 from moat_det.engine.distributed.batch_norm import SyncBatchNorm
 

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
-from moat_det.backbones.moat.layers import DropPath, SameConv2d, conv_gelu, gelu, same_avg_pool
+from moat_det.backbones.drop_path import DropPath
+from moat_det.backbones.moat.layers import SameConv2d, conv_gelu, gelu, same_avg_pool
 
 
 def padding(n: int, kernel: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_det.backbones.moat.layers import DropPath
+from moat_det.backbones.drop_path import DropPath
 from moat_det.data.loader.shares import Shares
 
 

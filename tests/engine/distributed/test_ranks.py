@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d
 
 from helpers import ranks
 from helpers.separated import separate
@@ -68,6 +69,25 @@ def together(few: Path, model_yaml: Path, weights: Path, tmp_path_factory: pytes
 
 def test_weights_of_an_epoch_are_those_of_one_process(alone: Path, together: Path) -> None:
     one, two = (torch.load(folder / "double.pt", weights_only=True) for folder in (alone, together))
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-6, msg=name)
+
+
+def test_so_are_those_of_a_network_of_timm_with_its_own_norms_and_dropped_branches(few: Path, tmp_path: Path) -> None:
+    model = tmp_path / "timm.yaml"
+    model.write_text(
+        "backbone: {name: timm/mobilenetv3_small_050, drop_path_rate: 0.5}\nneck: {channels: [16, 16, 16]}\n"
+    )
+    assert any(isinstance(module, BatchNormAct2d) for module in MOAT(str(model)).model.modules())
+    threads = torch.get_num_threads()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    ranks.train_in_double(few, model, tmp_path / "one")
+    torch.set_num_threads(threads)
+    done = torchrun(2, ranks.__file__, few, model, "none", tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    one, two = (torch.load(tmp_path / name / "double.pt", weights_only=True) for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-6, msg=name)
