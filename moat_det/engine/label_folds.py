@@ -9,15 +9,13 @@ from typing import Any
 
 import yaml
 
-from moat_det.data.config import DatasetConfig
+from moat_det.data.config import DatasetConfig, kept_keys
 from moat_det.data.formats.coco import coco_dictionary
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.groups import choose_train
-from moat_det.data.strict_yaml import read_yaml
 from moat_det.engine.model import MOAT
 from moat_det.files import atomic_write_json, atomic_write_text
 
-_PIXEL_DECIMALS = 6
 # Of a training's arguments, those that its validation takes too.
 _SHARED = ("batch", "workers", "device")
 
@@ -55,10 +53,8 @@ def train_folds(
         "half1": [image for image, chosen in zip(images, first, strict=True) if not chosen],
     }
     for name, part in parts.items():
-        coco = coco_dictionary(part, [image.path for image in part], data["names"], _PIXEL_DECIMALS)
+        coco = coco_dictionary(part, [image.path for image in part], data["names"])
         atomic_write_json(folder / f"{name}.json", coco)
-    given = read_yaml(Path(data["yaml_file"]))
-    kept = {key: given[key] for key in ("channels", "intensity") if key in given}
     validations = []
     for own, other in ((0, 1), (1, 0)):
         content = {
@@ -68,7 +64,7 @@ def train_folds(
             "test": "all.json",
             "images": os.path.abspath(os.sep),
             "names": dict(data["names"]),
-            **kept,
+            **kept_keys(data),
         }
         file = folder / f"half{own}.yaml"
         atomic_write_text(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,6 +69,25 @@ def test_splits_of_a_yaml_stay_or_are_made_anew(sources: dict[str, Path], tmp_pa
     sizes = [len(open_index(data[split], NAMES).paths) for split in ("train", "val")]
     assert sizes == [3, 3]
     assert len(list(others.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    "given", ["channels: 5\n", "intensity: [0, 4095]\n", "channels: 5\nintensity: [[0, 9], [1, 9]]\n"]
+)
+@pytest.mark.parametrize("target", ["yolo", "coco"])
+def test_a_converted_set_is_read_as_its_source(tmp_path: Path, log: list[str], target: str, given: str) -> None:
+    for split in ("train", "val"):
+        page = np.full((40, 60), 2000, np.uint16)
+        (tmp_path / f"set/images/{split}").mkdir(parents=True)
+        assert cv2.imwritemulti(str(tmp_path / f"set/images/{split}/a.tif"), [page] * (5 if "channels" in given else 1))
+    (tmp_path / "set/data.yaml").write_text(
+        f"train: images/train\nval: images/val\nnames: [a]\nkpt_shape: [2, 3]\n{given}"
+    )
+    source = load_dataset(tmp_path / "set/data.yaml")
+    made = load_dataset(convert(tmp_path / "set/data.yaml", "yolo", target, tmp_path / "new"))
+    assert (made["channels"], made["intensity"]) == (source["channels"], source["intensity"])
+    assert "keypoints" not in made  # the labels that were written have none
+    assert not [message for message in log if "several pictures" in message]
 
 
 def test_crowds_stay_in_coco_and_are_said_to_be_lost_in_yolo(
