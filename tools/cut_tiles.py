@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from moat_det.data.config import load_dataset, reading, split_paths
+from moat_det.data.config import kept_keys, load_dataset, reading, split_paths
 from moat_det.data.convert import check_free, write_dataset
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.images.read import read_image
 from moat_det.data.index import open_index
+from moat_det.errors import UserError
 from tools.command import command, make_parser
 
 LEAST = 0.5
@@ -37,13 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = args.out.resolve()
     check_free(out)
     data = load_dataset(args.data)
+    if data["channels"] not in {1, 3}:
+        raise UserError(f"{args.data}: 'channels: {data['channels']}', and tiles are PNG; give a set of gray or colour")
     with tempfile.TemporaryDirectory() as folder:
         splits = {}
         for split in args.splits:
             index = open_index(split_paths(data, split), data["names"], **reading(data))
             images = tqdm(list(index.images()), f"{split}: cutting", unit="image", leave=False, disable=None)
             splits[split] = [tile for image in images for tile in cut(image, args.side, Path(folder, split))]
-        write_dataset(out, "coco", data["names"], splits)
+        write_dataset(out, "coco", data["names"], splits, kept_keys(data))
     print(out / "data.yaml")
     return 0
 

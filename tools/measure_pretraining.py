@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from moat_det.benchmark.accuracy.process import run_python
-from moat_det.data.config import image_keys, load_dataset, split_paths
+from moat_det.data.config import kept_keys, load_dataset, split_paths
 from moat_det.data.images.find import find_split
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
@@ -62,7 +62,8 @@ def write_share(recipe: Recipe, share: float) -> tuple[Path, int]:
     chosen = sorted(images[index] for index in np.random.default_rng(0).permutation(len(images))[:count])
     name = f"share{share:g}"
     atomic_write_text(recipe.out / "sets" / f"{name}.txt", "\n".join(chosen) + "\n")
-    content = {"train": f"{name}.txt", "val": data["val"], "names": data["names"], **image_keys(data)}
+    kept = kept_keys(data, with_labels=True)
+    content = {"train": f"{name}.txt", "val": data["val"], "names": data["names"], **kept}
     file = recipe.out / "sets" / f"{name}.yaml"
     atomic_write_text(file, yaml.safe_dump(content, sort_keys=False))
     return file, count

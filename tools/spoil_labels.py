@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from moat_det.data.config import SPLITS, load_dataset, reading, split_paths
+from moat_det.data.config import SPLITS, kept_keys, load_dataset, reading, split_paths
 from moat_det.data.convert import write_dataset
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.index import open_index
@@ -119,7 +119,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             splits[split], changes = spoil(images, arguments.share, len(data["names"]), random)
             log += [{"split": split, **change} for change in changes]
     write_dataset(
-        arguments.out.resolve(), "yolo", data["names"], splits, texts={"spoilt.json": json.dumps(log, indent=1)}
+        arguments.out.resolve(),
+        "yolo",
+        data["names"],
+        splits,
+        kept_keys(data),
+        {"spoilt.json": json.dumps(log, indent=1)},
     )
     print(f"{arguments.out / 'data.yaml'}: {len(log)} labels are wrong now")
     return 0

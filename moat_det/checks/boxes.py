@@ -27,6 +27,8 @@ def box_faults(sample: Sample) -> Iterator[Fault]:
     if declared is not None and declared != (facts.height, facts.width):
         height, width = declared
         detail = f"{width} x {height} instead of {facts.width} x {facts.height}"
+        if facts.turned and (width, height) == (facts.height, facts.width):
+            detail += ", its size before EXIF turns it: its boxes may be those of the picture that is not turned"
         yield Fault("wrong_size", sample.split, sample.labels or sample.image, detail, image=sample.image)
     if not rows:
         return

@@ -148,7 +148,9 @@ KINDS = {
     "long_box": _note("boxes longer than 20 times their width", "fine for scratches: see whether any is a slip"),
     "deep_image": _note("images of more than 8 bits", "'intensity' in the dataset YAML says how they become 8"),
     "mixed_channels": _note("gray images among colour ones, or the reverse", "all are read as `channels` asks"),
-    "turned_by_exif": _note("images that turn by EXIF", "pixels and boxes are turned alike; labels are upright ones"),
+    "turned_by_exif": _note(
+        "images that turn by EXIF", "pixels are turned, boxes are not: they count as those of the upright picture"
+    ),
     "upper_case_suffix": _note("image names with an upper-case ending", "read all right"),
     "wrong_suffix": _note("images of another format than their name says", "read all right"),
 }

@@ -13,7 +13,7 @@ from typing import Any
 from moat_det.checks.duplicates import same_pictures
 from moat_det.checks.report import printable
 from moat_det.checks.run import Check
-from moat_det.data.config import image_keys
+from moat_det.data.config import kept_keys
 from moat_det.data.convert import write_dataset
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.errors import UserError
@@ -101,8 +101,7 @@ def _share_stems(images: list[LabelledImage]) -> bool:
 
 
 def _keys(check: Check) -> dict[str, Any]:
-    """Give the keys of the dataset YAML that say how images are read."""
-    keys = image_keys(check.data)
-    if not check.data["intensity"].windows and any(fault.kind == "mixed_sample_types" for fault in check.faults):
-        keys["intensity"] = "image"
-    return keys
+    """Give the keys of the dataset YAML that say how images are read, so that the copy can be trained."""
+    mixed = any(fault.kind == "mixed_sample_types" for fault in check.faults)
+    by_window = check.data["intensity"].kind == "window"  # the user's own, which serves both types
+    return kept_keys(check.data) | ({"intensity": "image"} if mixed and not by_window else {})

@@ -74,18 +74,16 @@ def reading(data: DatasetConfig) -> dict[str, Any]:
     }
 
 
-def image_keys(data: DatasetConfig) -> dict[str, Any]:
-    """Give the keys that say how the images of a dataset are read, for a dataset YAML of the same images."""
-    keys: dict[str, Any] = {}
-    if data["channels"] != 3:
-        keys["channels"] = data["channels"]
-    intensity = data["intensity"]
-    if intensity.windows:
-        windows = [list(window) for window in intensity.windows]
-        keys["intensity"] = windows if len(windows) > 1 else windows[0]
-    elif intensity.kind != "auto":
-        keys["intensity"] = intensity.kind
-    return keys
+def kept_keys(data: DatasetConfig, with_labels: bool = False) -> dict[str, Any]:
+    """Give the keys of a dataset's YAML that one derived from it has to have: they say how the same files are read.
+
+    Args:
+        data: What `load_dataset` gives.
+        with_labels: Whether the derived dataset reads the label files of the first, and not new ones of boxes alone.
+    """
+    keys = ("channels", "intensity", *(("kpt_shape",) if with_labels else ()))
+    content = read_yaml(Path(data["yaml_file"]))
+    return {key: content[key] for key in keys if content.get(key) not in _EMPTY}
 
 
 def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from moat_det.data.config import SPLITS, image_keys, load_dataset, reading
-from moat_det.data.formats.coco import PIXEL_DECIMALS, coco_dictionary, coco_names
+from moat_det.data.config import SPLITS, kept_keys, load_dataset, reading
+from moat_det.data.formats.coco import coco_dictionary, coco_names
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.sources import find_sources
 from moat_det.data.formats.voc import voc_names
@@ -99,7 +99,7 @@ def write_dataset(
         target_format: "yolo" or "coco".
         names: Class id to name.
         splits: The images of each split, which are copied.
-        keys: Further keys of the YAML.
+        keys: Further keys of the YAML, such as `kept_keys` gives.
         texts: Further text files by name.
 
     Raises:
@@ -122,8 +122,7 @@ def write_dataset(
 def _read_source(
     source: str | Path, source_format: str, names: Sequence[str] | None, images: str | Path | None
 ) -> tuple[dict[int, str], dict[str, list[LabelledImage]], dict[str, Any]]:
-    """Give the names of the classes, the images of each split, and the keys that say how images are read."""
-    keys: dict[str, Any] = {}
+    """Give the names of the classes, the images of each split, and the keys that the new YAML keeps."""
     place = os.path.abspath(os.path.expanduser(source))
     if place.lower().endswith((".yaml", ".yml")):
         if names or images:
@@ -131,12 +130,12 @@ def _read_source(
         data = load_dataset(place)
         class_names: dict[int, str] = data["names"]
         paths = {split: data[split] for split in SPLITS if split in data}
-        how, keys = reading(data), image_keys(data)
+        how, keys, channels = reading(data), kept_keys(data), data["channels"]
     else:
         if not os.path.exists(place):
             raise UserError(f"{source}: does not exist; give a dataset YAML, a COCO JSON, or a folder")
         paths = {"train": place}
-        how = {"image_roots": {place: os.path.abspath(images)}} if images else {}
+        how, keys, channels = {"image_roots": {place: os.path.abspath(images)}} if images else {}, {}, 3
         class_names = dict(enumerate(names or _find_names(place, source_format)))
     splits: dict[str, list[LabelledImage]] = {}
     for split, path in paths.items():
@@ -144,7 +143,7 @@ def _read_source(
         if formats != {source_format}:
             raise UserError(f"{path}: is {' and '.join(sorted(formats))}, not {source_format}; correct --from")
         index = open_index(path, class_names, prefix=f"{split}: ", **how)
-        index.report.log(f"{split}: ")
+        index.report.log(f"{split}: ", channels)
         splits[split] = list(index.images())
     return class_names, splits, keys
 
@@ -197,7 +196,7 @@ def _write(
             content[split] = f"annotations/instances_{split}.json"
             file = folder / "annotations" / f"instances_{split}.json"
             file.parent.mkdir(exist_ok=True)
-            coco = coco_dictionary(images, targets, names, PIXEL_DECIMALS)
+            coco = coco_dictionary(images, targets, names)
             file.write_text(json.dumps(coco), encoding="utf-8")
     if target_format == "coco":
         content["images"] = {split: f"images/{split}" for split in splits}

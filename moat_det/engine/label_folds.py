@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from moat_det.data.config import DatasetConfig, image_keys
-from moat_det.data.formats.coco import PIXEL_DECIMALS, coco_dictionary
+from moat_det.data.config import DatasetConfig, kept_keys
+from moat_det.data.formats.coco import coco_dictionary
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.groups import choose_train
 from moat_det.engine.model import MOAT
@@ -53,7 +53,7 @@ def train_folds(
         "half1": [image for image, chosen in zip(images, first, strict=True) if not chosen],
     }
     for name, part in parts.items():
-        coco = coco_dictionary(part, [image.path for image in part], data["names"], PIXEL_DECIMALS)
+        coco = coco_dictionary(part, [image.path for image in part], data["names"])
         atomic_write_json(folder / f"{name}.json", coco)
     validations = []
     for own, other in ((0, 1), (1, 0)):
@@ -64,7 +64,7 @@ def train_folds(
             "test": "all.json",
             "images": os.path.abspath(os.sep),
             "names": dict(data["names"]),
-            **image_keys(data),
+            **kept_keys(data),
         }
         file = folder / f"half{own}.yaml"
         atomic_write_text(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.dirt import (
     BOX,
@@ -62,6 +63,13 @@ def test_what_is_planted_is_found_and_nothing_else(
 def test_every_kind_is_planted(dirty: tuple[Path, Planted, Check], tmp_path: Path) -> None:
     planted = dirty[1] + write_good_parts(tmp_path)[1]
     assert {kind for kind, _ in planted} == set(KINDS)
+
+
+def test_the_documentation_names_every_kind_beside_its_severity() -> None:
+    page = (Path(__file__).parents[2] / "docs/data.md").read_text(encoding="utf-8").splitlines()
+    for kind in KINDS.values():
+        (row,) = [line for line in page if line.startswith(f"| {kind.severity.name.lower()} | {kind.severity} |")]
+        assert kind.title in row
 
 
 def test_a_corrected_copy_has_no_error_and_the_source_is_as_it_was(
@@ -192,6 +200,25 @@ def test_the_same_picture_of_neu_det_with_different_labels(shared: Path, tmp_pat
     (fault,) = kinds["duplicates_disagree"]
     assert (Path(fault.file).stem, Path(fault.other or "").stem) == ("patches_105", "patches_101")
     assert not kinds.keys() & {"near_duplicate", "near_duplicate_across_splits"}
+
+
+def test_boxes_of_a_picture_before_its_turn_are_told(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    for name, (width, height) in {"upright": (40, 90), "before": (90, 40), "other": (180, 80)}.items():
+        (tmp_path / "set").mkdir(exist_ok=True)
+        Image.fromarray(np.resize(surface(1), (40, 90))).save(tmp_path / f"set/{name}.jpg", exif=exif)
+        size = f"<size><width>{width}</width><height>{height}</height></size>"
+        write_text(tmp_path / f"set/{name}.xml", f"<annotation>{size}</annotation>")
+    write_text(tmp_path / "data.yaml", "train: set\nval: set\nnames: [a]\n")
+    faults = [
+        fault for fault in check_dataset(tmp_path / "data.yaml").by_kind()["wrong_size"] if fault.split == "train"
+    ]
+    told = {
+        Path(fault.file).stem: "boxes may be those of the picture that is not turned" in fault.detail
+        for fault in faults
+    }
+    assert told == {"before": True, "other": False}
 
 
 def test_a_strip_of_two_rows_is_checked_and_drawn(tmp_path: Path) -> None:

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,12 +71,23 @@ def test_splits_of_a_yaml_stay_or_are_made_anew(sources: dict[str, Path], tmp_pa
     assert len(list(others.iterdir())) == 3
 
 
-@pytest.mark.parametrize("said", [{"channels": 5, "intensity": "full"}, {"intensity": [0, 4095]}, {"channels": 1}])
-def test_how_images_are_read_stays(sources: dict[str, Path], tmp_path: Path, said: dict[str, Any]) -> None:
-    file = tmp_path / "set/data.yaml"
-    file.write_text(yaml.safe_dump({"train": "images", "val": "images", "names": list(NAMES.values()), **said}))
-    new, old = load_dataset(convert(file, "yolo", "coco", tmp_path / "new")), load_dataset(file)
-    assert (new["channels"], new["intensity"]) == (old["channels"], old["intensity"])
+@pytest.mark.parametrize(
+    "given", ["channels: 5\n", "intensity: [0, 4095]\n", "channels: 5\nintensity: [[0, 9], [1, 9]]\n"]
+)
+@pytest.mark.parametrize("target", ["yolo", "coco"])
+def test_a_converted_set_is_read_as_its_source(tmp_path: Path, log: list[str], target: str, given: str) -> None:
+    for split in ("train", "val"):
+        page = np.full((40, 60), 2000, np.uint16)
+        (tmp_path / f"set/images/{split}").mkdir(parents=True)
+        assert cv2.imwritemulti(str(tmp_path / f"set/images/{split}/a.tif"), [page] * (5 if "channels" in given else 1))
+    (tmp_path / "set/data.yaml").write_text(
+        f"train: images/train\nval: images/val\nnames: [a]\nkpt_shape: [2, 3]\n{given}"
+    )
+    source = load_dataset(tmp_path / "set/data.yaml")
+    made = load_dataset(convert(tmp_path / "set/data.yaml", "yolo", target, tmp_path / "new"))
+    assert (made["channels"], made["intensity"]) == (source["channels"], source["intensity"])
+    assert "keypoints" not in made  # the labels that were written have none
+    assert not [message for message in log if "several pictures" in message]
 
 
 def test_crowds_stay_in_coco_and_are_said_to_be_lost_in_yolo(

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from moat_det.data.config import SPLITS, DatasetConfig, load_dataset, reading, split_paths
+from moat_det.data.config import SPLITS, DatasetConfig, kept_keys, load_dataset, reading, split_paths
 from moat_det.data.formats.coco import coco_dictionary
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.groups import choose_train, group_of
 from moat_det.data.index import SplitIndex, open_index
-from moat_det.data.strict_yaml import read_yaml
 from moat_det.demo import DEMO, dataset_source
 from moat_det.files import atomic_write_json, atomic_write_text, distinct_names
 from moat_det.messages import some
@@ -28,8 +27,6 @@ logger = logging.getLogger(__name__)
 CHOOSING_SHARE = 0.1
 """Of `train` that chooses the checkpoint where the data has no test split, so that its `val` can be the test."""
 
-_PIXEL_DECIMALS = 6  # of boxes in a COCO JSON
-_KEPT = {"channels", "intensity", "kpt_shape"}  # keys of a dataset YAML that say how its files are read
 _GENERIC = {"data", "dataset"}  # names of a YAML that tell no set from another
 
 
@@ -169,8 +166,7 @@ def _write(
     content |= {split: list(paths) for split in own}
     if roots := [root for path in paths if (root := data.get("image_roots", {}).get(path))]:
         content.setdefault("images", {}).update(dict.fromkeys(own, roots[0]))
-    kept = {key: value for key, value in read_yaml(Path(data["yaml_file"])).items() if key in _KEPT}
-    content |= {**kept, "names": data["names"]}
+    content |= {**kept_keys(data, with_labels=True), "names": data["names"]}
     file = folder / "data.yaml"
     atomic_write_text(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return _describe(name, load_dataset(file), "val")
@@ -188,7 +184,7 @@ def _jsons(folder: Path, parts: Mapping[str, Sequence[LabelledImage]], names: Ma
     root = os.path.commonpath([os.path.dirname(image.path) for images in parts.values() for image in images])
     for part, images in parts.items():
         files = [Path(os.path.relpath(image.path, root)).as_posix() for image in images]
-        atomic_write_json(folder / f"{part}.json", coco_dictionary(images, files, names, _PIXEL_DECIMALS))
+        atomic_write_json(folder / f"{part}.json", coco_dictionary(images, files, names))
     return {**{part: f"{part}.json" for part in parts}, "images": dict.fromkeys(parts, root)}
 
 

@@ -275,15 +275,11 @@ def find_image_root(file: str, names: Sequence[str]) -> str:
     return best
 
 
-PIXEL_DECIMALS = 6
-"""Of the boxes that go from one file of ours into another."""
-
-
 def coco_dictionary(
     images: Sequence[LabelledImage],
     file_names: Sequence[str],
     names: Mapping[int, str],
-    decimals: int,
+    decimals: int = 6,
     info: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Give images and boxes in the COCO detection format.
@@ -292,7 +288,7 @@ def coco_dictionary(
         images: The images; their ids count from 1 in this order, and so do those of the annotations.
         file_names: What the JSON calls each image.
         names: Class id to name; a category's id is one more, since COCO's count from 1.
-        decimals: Of the boxes, in pixels.
+        decimals: Of the boxes, in pixels; the default keeps what labels say, to less than any of them means.
         info: What the JSON says of itself.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,25 @@ def test_brighter_stays_brighter(ends: tuple[float, float], values: list[float])
 def test_the_table_of_16_bits_and_the_formula_agree(ends: tuple[float, float], seed: int) -> None:
     samples = np.random.default_rng(seed).integers(0, 2**16, (8, 8, 1)).astype(np.uint16)
     assert np.array_equal(window(*ends).to_uint8(samples), window(*ends).to_uint8(samples.astype(np.float64)))
+
+
+@pytest.mark.parametrize(("bands", "kind"), [(1, "uint16"), (3, "uint16"), (5, "uint16"), (1, "float32"), (1, "int32")])
+def test_the_range_of_an_image_is_what_the_tensor_contract_says(bands: int, kind: str) -> None:
+    random = np.random.default_rng(bands)
+    image = (random.normal(3000, 600, (900, 1150, bands)) + 500 * np.arange(bands)).astype(kind)
+    if kind == "float32":
+        image[0, 0], image[0, 2], image[0, 4] = np.nan, np.inf, -np.inf
+    expected = np.zeros(image.shape, np.uint8)
+    for together in [slice(None)] if bands in {1, 3} else [slice(band, band + 1) for band in range(bands)]:
+        part = image[..., together]
+        pixels = part.reshape(-1, part.shape[2])
+        counted = pixels[:: math.ceil(len(pixels) / 1_000_000)].reshape(-1)
+        counted = np.sort(counted[np.isfinite(counted)])
+        lo = counted[math.floor(0.0001 * (len(counted) - 1))]
+        hi = counted[math.ceil(0.9999 * (len(counted) - 1))]
+        numbers = np.where(np.isnan(part), lo, part).astype(np.float64 if kind == "int32" else np.float32)
+        expected[..., together] = np.rint((np.clip(numbers, lo, hi) - lo) / (hi - lo) * 255)
+    assert np.array_equal(Intensity("image").to_uint8(image), expected)
 
 
 @pytest.mark.parametrize("kind", ["auto", "image", "full"])
