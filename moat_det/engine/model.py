@@ -270,7 +270,9 @@ class MOAT(Model):
         check_classes(kwargs.get("classes"), self.model.names)
         point = None
         if kwargs.get("operating_point") is not None:
-            point, kwargs = take_operating_point(kwargs, self.model, self.trained)
+            point, kwargs = take_operating_point(
+                kwargs, self.model, self.trained, self.overrides.get("amp", DEFAULT_CFG.amp)
+            )
         kwargs = {"imgsz": self.overrides.get("imgsz", DEFAULT_CFG.imgsz), **kwargs}  # that of the training
         options = replace(DetectionOptions.take(kwargs), point=point)
         thresholds = Thresholds.read(kwargs.pop("conf", None))

@@ -12,6 +12,7 @@ from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.sizes.shape import NATIVE
 from moat_det.detector.base import BaseDetector
 from moat_det.engine.checkpoint import weights_digest
+from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.trained import Trained
 from moat_det.errors import UserError
@@ -73,7 +74,7 @@ def validation_settings(
 
 
 def take_operating_point(
-    given: dict[str, Any], model: BaseDetector, trained: Trained
+    given: dict[str, Any], model: BaseDetector, trained: Trained, amp: bool | str
 ) -> tuple[OperatingPoint, dict[str, Any]]:
     """Read the operating point of a prediction, whose thresholds and settings become the prediction's.
 
@@ -81,6 +82,7 @@ def take_operating_point(
         given: What the user gave, `operating_point` among it.
         model: To predict with.
         trained: What it was trained on.
+        amp: The engine's argument, where the user gave none.
 
     Returns:
         The point, and the arguments of the prediction.
@@ -100,6 +102,10 @@ def take_operating_point(
             f"--operating-point {file}: is of other weights ({settings.weights_file}); detect with those, or find the "
             "point of these with moat val"
         )
+    # As the predictor will; before there is one, so that none is left half made.
+    bits = settings.quantize if isinstance(settings.quantize, int) else None
+    model.prepare(choose_device(given.get("device")), is_mixed(given.get("amp", amp), bits))
+    _check_dtype(file, point, model.dtype)
     taken = dict(given)
     for name, argument in SETTINGS_OF_ARGUMENTS.items():
         wanted, own = getattr(settings, name), given.get(argument)
@@ -116,13 +122,13 @@ def take_operating_point(
     return point, taken
 
 
-def check_dtype(point: OperatingPoint, dtype: torch.dtype) -> None:
+def _check_dtype(file: str, point: OperatingPoint, dtype: torch.dtype) -> None:
     """Raise `UserError` where this machine computes in another number format than the point was found in."""
     found, here = point.settings.dtype, _name(dtype)
     if found is not None and found != here:
         way_out = "add --amp false, or find" if found == "float32" else "find"
         raise UserError(
-            f"--operating-point: its thresholds are of scores in {found}, and here they are computed in {here}; "
+            f"--operating-point {file}: its thresholds are of scores in {found}, and here they are computed in {here}; "
             f"{way_out} one for {here}: moat val{' --amp false' if here == 'float32' else ''}"
         )
 

@@ -43,7 +43,6 @@ from moat_det.engine.device import check_compiler, choose_device, is_mixed, use_
 from moat_det.engine.heatmaps import Heatmap, Heatmaps
 from moat_det.engine.inference_options import DetectionOptions
 from moat_det.engine.memory_check import MemoryCheck
-from moat_det.engine.operating_points import check_dtype
 from moat_det.engine.quiet import will_draw
 from moat_det.engine.result_files import CropFiles, VideoFile
 from moat_det.engine.results import Results
@@ -132,8 +131,6 @@ class Predictor(DetectionPredictor):
         self._weights = weights_digest(model) if self._shard is not None or self.options.heatmap else ""
         model.prepare(device, mixed=is_mixed(self.args.amp, self.args.quantize))
         super().setup_model(model, verbose)
-        if self.options.point is not None:
-            check_dtype(self.options.point, self.model.model.dtype)
         use_all_cores()
         will_draw(self.model.names.values())
         detector, options = self.model.model, self.options

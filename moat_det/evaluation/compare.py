@@ -35,6 +35,7 @@ HIGHER_IS_BETTER = {
     "AUROC": True,
     "escape": False,
     "overkill": False,
+    "reviewed": False,
     "recall": True,
     "false_alarms_per_image": False,
 }
@@ -117,16 +118,17 @@ class _Run:
         """Give each figure, (R,), of splits in which each part lies so often, (R, parts); NaN where there is none."""
         of_image = counts[:, self._part_of]
         precision = average_precision(self._matches, of_image)
-        bad, alarms, at = self.parts.defective, self._alarms, self._rule.threshold
-        passed, rejected = self._judged < self._rule.least, self._judged >= at
-        shown = alarms.images[alarms.wrong & (alarms.scores >= at)]
+        bad, alarms, rule = self.parts.defective, self._alarms, self._rule
+        passed, rejected = self._judged < rule.least, self._judged >= rule.threshold
+        shown = alarms.images[alarms.wrong & (alarms.scores >= rule.threshold)]
         return {
             "AP": mean_ap(precision),
             "AP50": mean_ap(precision[:, :, :1]),
             "AUROC": np.array([_auroc(self.parts.scores, bad, row) for row in counts]),
             "escape": _share(counts[:, bad & passed], counts[:, bad]),
             "overkill": _share(counts[:, ~bad & rejected], counts[:, ~bad]),
-            "recall": _share(of_image[:, alarms.objects[alarms.found_at >= at]], of_image[:, alarms.objects]),
+            "reviewed": _share(counts[:, ~passed & ~rejected], counts),
+            "recall": _share(of_image[:, alarms.objects[alarms.found_at >= rule.least]], of_image[:, alarms.objects]),
             "false_alarms_per_image": _share(of_image[:, shown], of_image),
         }
 

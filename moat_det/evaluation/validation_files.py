@@ -20,6 +20,7 @@ from moat_det.evaluation.inspection.settings import SETTINGS, Settings
 from moat_det.evaluation.inspection.summary import summary
 from moat_det.evaluation.options import MeasuringOptions
 from moat_det.evaluation.report import metrics_table, write_results
+from moat_det.evaluation.validation_folder import ERRORS, REPORT
 from moat_det.files import atomic_write_json
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def write_validation(
         What an inspector asks, and the operating point, where one was asked for; the first holds at the thresholds of
         the second, where there are any.
     """
+    _remove_former(folder)
     write_results(folder, evaluator, metrics, speed_ms)
     atomic_write_json(folder / SETTINGS, asdict(settings), indent=2)
     _write_appearance(folder, evaluator, appearances)
@@ -64,7 +66,6 @@ def write_validation(
     rule = (point and Rule.of_point(point)) or Rule(max(THRESHOLD, settings.conf))
     inspection = inspect(truth, found, group=group, rule=rule)
     atomic_write_json(folder / INSPECTION, inspection.to_json_dict(), indent=2)
-    (folder / OPERATING_POINT).unlink(missing_ok=True)  # one of an earlier run
     if point is not None:
         if (calibration := inspection.calibration) is not None:
             point = replace(point, temperature=calibration.temperature, bias=calibration.bias)
@@ -86,6 +87,16 @@ def write_validation(
         plot_precision_recall(folder / "PR_curve.png", metrics)
         plot_inspection(folder, inspection)
     return inspection, point
+
+
+def _remove_former(folder: Path) -> None:
+    """Remove an earlier validation's files that this one may not write: beside its own they would mislead."""
+    former = [file for name in (OPERATING_POINT, REPORT, ERRORS) if (file := folder / name).exists()]
+    for file in former:
+        file.unlink()
+    if former:
+        names = ", ".join(file.name for file in former)
+        logger.info(f"{folder}: {names} of the earlier validation removed, which the new figures are not of")
 
 
 def log_validation(

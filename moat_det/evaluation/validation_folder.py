@@ -23,6 +23,13 @@ class Validation(NamedTuple):
     predictions: list[dict[str, Any]]
 
 
+ERRORS = "errors.json"
+"""The file of the errors of a validation."""
+
+REPORT = "report.html"
+"""Its page."""
+
+
 def read_validation(folder: Path) -> Validation:
     """Read the labels and detections of a validation.
 

@@ -220,7 +220,7 @@ class DetectionRun:
         options, size = self._options, one.image.shape[:2]
         max_det = options.max_det or self._detector.metadata.max_det
         found, count = self._detector.suppress(
-            predictions, size, self._conf, options.iou, max_det, options.classes, options.agnostic_nms
+            predictions, size, self._conf, options.iou, max_det, options.classes, bool(options.agnostic_nms)
         )
         if count > max_det:
             logger.warning(

@@ -28,7 +28,7 @@ def with_settings(options: RuntimeDetection, point: OperatingPoint) -> RuntimeDe
     taken: dict[str, Any] = {}
     for name, argument in _DECIDED.items():
         wanted, own = getattr(point.settings, name), getattr(options, argument)
-        if own not in (None, False) and own != wanted:
+        if own is not None and own != wanted:
             flag = "--" + argument.replace("_", "-")
             raise UserError(
                 f"{flag} {own}: the thresholds of {options.operating_point} hold for {wanted}; leave {flag} out, or "

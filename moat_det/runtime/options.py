@@ -60,7 +60,7 @@ class RuntimeOptions:
     device: str = option("cpu", "exported models run on the CPU", takes="str | int")
     iou: float | None = option(None, "overlap above which the weaker of two boxes goes (default: the file's)")
     max_det: int | None = option(None, "most detections in an image (default: the file's)")
-    agnostic_nms: bool = option(False, "boxes suppress those of other classes too")
+    agnostic_nms: bool | None = option(None, "boxes suppress those of other classes too (default: they do not)")
     classes: list[int] | None = option(None, "only these, by their numbers", metavar="N ...")
     project: str | None = option(None, "folder of the runs (default: runs)")
     name: str | None = option(None, "of the run's folder")

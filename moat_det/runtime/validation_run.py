@@ -174,7 +174,7 @@ class ValidationRun:
                     options.iou,
                     self._most,
                     options.classes,
-                    options.agnostic_nms or options.single_cls,
+                    bool(options.agnostic_nms or options.single_cls),
                 )
             self._cut += count > self._most
             if options.single_cls:
@@ -217,7 +217,7 @@ class ValidationRun:
             position=facts.window.get("position"),
             rect=facts.shape is None,
             iou=facts.iou if options.iou is None else options.iou,
-            agnostic_nms=options.agnostic_nms or options.single_cls,
+            agnostic_nms=bool(options.agnostic_nms or options.single_cls),
             max_det=self._most,
             augment=False,
             quantize=facts.precision,

@@ -31,6 +31,10 @@ def test_val_writes_and_says_the_figures_of_parts(
     assert "the folder lacks" not in page
     assert page.count("data:image/jpeg") > 0
     assert any(f"{written['parts']} groups of images as parts" in message for message in caplog.messages)
+    with caplog.at_level(logging.INFO, "moat_det"):
+        model.val(data=str(demo), imgsz=64, batch=8, plots=False, project=str(tmp_path), exist_ok=True)
+    assert not {"errors.json", "report.html"} & {file.name for file in folder.iterdir()}
+    assert any("report.html, errors.json of the earlier validation removed" in message for message in caplog.messages)
 
 
 def test_without_report_no_errors_are_sorted(trained: Path, demo: Path, tmp_path: Path) -> None:

@@ -194,6 +194,10 @@ def test_thresholds_hold_for_scores_of_their_number_format(
     write(validated, point, threshold=0.5, settings=replace(found, dtype=other))
     assert detect(weights, images, point) == 2
     assert f"are of scores in {other}, and here they are computed in {found.dtype}" in capsys.readouterr().err
+    model = MOAT(weights)
+    for _ in range(2):  # it says so again
+        with pytest.raises(UserError, match=r"--operating-point .*point\.json: its thresholds are of scores in"):
+            model.predict(images, operating_point=str(point))
     content = json.loads(point.read_text())
     del content["dtype"]  # as a file of an earlier version
     point.write_text(json.dumps(content))

@@ -303,6 +303,7 @@ def test_an_operating_point_holds_for_its_file(
     assert "is of other weights" in capsys.readouterr().err
     assert detect(artefact, source, tmp_path, "--operating-point", str(point), "--max-det", "7") == 2
     assert detect(artefact, source, tmp_path, "--operating-point", str(point), "--agnostic-nms", "true") == 2
+    assert detect(artefact, source, tmp_path, "--operating-point", str(point), "--iou", "0") == 2
     assert "--max-det 7: the thresholds of" in capsys.readouterr().err
 
 

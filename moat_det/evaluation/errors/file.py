@@ -12,10 +12,8 @@ from moat_det.evaluation.errors.lost_ap import lost_ap
 from moat_det.evaluation.errors.overlaps import BACKGROUND_IOU, FOUND_IOU, Entry, match_images
 from moat_det.evaluation.errors.suspicious import suspicious_labels
 from moat_det.evaluation.inspection.rule import THRESHOLD
+from moat_det.evaluation.validation_folder import ERRORS
 from moat_det.files import atomic_write_json
-
-ERRORS = "errors.json"
-"""What a validation calls its file of them."""
 
 
 def error_analysis(

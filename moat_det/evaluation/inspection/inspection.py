@@ -52,7 +52,7 @@ class Inspection:
         overkill_at_zero_escape: At the highest threshold at which no defective part passes.
         zero_escape_threshold: That threshold.
         roc: Escape and overkill at every threshold.
-        recall: Share of the boxes that are found.
+        recall: Share of the boxes that are found, by a detection that rejects its part or has it looked at.
         false_alarms_per_image: Detections that find none.
         froc: Recall by false alarms per image.
         recall_by_class: By the name of the class.
@@ -160,7 +160,7 @@ def inspect(
         judged = read_parts(ground_truth, counted, group)
         judged_matches = match_boxes(ground_truth, counted, np.array([IOU]), max_detections=None)
         judged_alarms = gather(judged_matches)
-    by_class = recall_by_class(judged_matches, judged, rule.threshold, confidence)
+    by_class = recall_by_class(judged_matches, judged, rule.least, confidence)
     ap = ap_interval(match_boxes(ground_truth, predictions), parts, confidence, resamples) if resamples else None
     return Inspection(
         parts=parts,
@@ -174,11 +174,11 @@ def inspect(
         overkill_at_zero_escape=overkill_at_zero_escape(parts, confidence),
         zero_escape_threshold=zero_escape_threshold(parts),
         roc=roc(parts),
-        recall=recall_interval(judged_alarms.objects, judged_alarms.found_at >= rule.threshold, judged, confidence),
+        recall=recall_interval(judged_alarms.objects, judged_alarms.found_at >= rule.least, judged, confidence),
         false_alarms_per_image=false_alarms(judged_alarms, judged, rule.threshold, confidence),
         froc=froc(alarms, parts, confidence, resamples),
         recall_by_class={labels[category_id]: row for category_id, row in by_class.items()},
-        recall_by_size=recall_by_size(judged_matches, judged, rule.threshold, confidence),
+        recall_by_size=recall_by_size(judged_matches, judged, rule.least, confidence),
         calibration=calibrate(matches, parts, confidence),
         ap=ap,
     )

@@ -10,7 +10,6 @@ import numpy as np
 
 from moat_det.data.images.intensity import Intensity
 from moat_det.evaluation.confusion import confusion_matrix
-from moat_det.evaluation.errors.file import ERRORS
 from moat_det.evaluation.inspection.box_matches import match_boxes
 from moat_det.evaluation.inspection.describe import describe
 from moat_det.evaluation.inspection.froc import gather
@@ -24,12 +23,9 @@ from moat_det.evaluation.page import tables
 from moat_det.evaluation.page.gallery import Gallery
 from moat_det.evaluation.page.plots import plots
 from moat_det.evaluation.page.slider import slider_data, start
-from moat_det.evaluation.validation_folder import read_json, read_validation
+from moat_det.evaluation.validation_folder import ERRORS, REPORT, read_json, read_validation
 from moat_det.files import atomic_write_text
 from moat_det.report.html import render
-
-REPORT = "report.html"
-"""What a validation calls its page."""
 
 
 class _Measured(NamedTuple):
@@ -89,6 +85,7 @@ def write_page(folder: Path, paths: Mapping[int, str], intensity: Intensity, cha
         "absent": [name for name in names if name != OPERATING_POINT and not (folder / name).exists()],
         "plots": [],
         "slider": None,
+        "by_class": bool(inspection and inspection.get("per_class")),
     }
     if inspection:
         parts = read_parts(run.ground_truth, run.predictions, inspection["group"])

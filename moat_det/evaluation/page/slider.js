@@ -50,7 +50,7 @@
     show("overkill", atLeast(good, reject), good.length, limits.overkill, "good parts are rejected");
     show("review", looked, parts, limits.parts, "parts go to review");
     show("rejected", rejected, parts, limits.parts, "parts are rejected");
-    show("recall", atLeast(data.found, reject), data.objects, null, "of " + data.objects + " boxes found");
+    show("recall", atLeast(data.found, review), data.objects, null, "of " + data.objects + " boxes found");
     show("alarms", atLeast(data.alarms, reject), data.images, null, "in " + data.images + " images");
     draw();
   };

@@ -61,6 +61,8 @@ def test_what_is_looked_at_has_not_escaped() -> None:
     found = inspected(rule=Rule(0.95, review=0.3))
     assert found.escape == inspected(rule=Rule(0.3)).escape
     assert found.overkill == inspected(rule=Rule(0.95)).overkill
+    assert found.recall == inspected(rule=Rule(0.3)).recall
+    assert found.false_alarms_per_image == inspected(rule=Rule(0.95)).false_alarms_per_image
     scores = found.parts.scores
     assert found.reviewed is not None
     assert 0 < found.reviewed.value == ((scores >= 0.3) & (scores < 0.95)).mean()

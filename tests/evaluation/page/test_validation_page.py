@@ -132,7 +132,7 @@ def test_the_slider_shows_the_figures_that_python_gives(
         assert [float(shown[f"data-{end}"]) for end in ("value", "low", "high")] == pytest.approx(list(interval))
     waiting = ((parts.scores >= review) & (parts.scores < reject)).mean()
     assert float(opened.dom["figure-review"]["data-value"]) == pytest.approx(waiting)
-    assert float(opened.dom["figure-recall"]["data-value"]) == pytest.approx((alarms.found_at >= reject).mean())
+    assert float(opened.dom["figure-recall"]["data-value"]) == pytest.approx((alarms.found_at >= review).mean())
     wrong = false_alarms(alarms, parts, reject)
     assert wrong is not None
     assert float(opened.dom["figure-alarms"]["data-value"]) == pytest.approx(wrong.value)
