@@ -15,6 +15,7 @@ from moat_det.data.config import SPLITS, DatasetConfig, reading, split_paths
 from moat_det.data.formats.faults import AnnotationError
 from moat_det.data.formats.records import Record, Source
 from moat_det.data.formats.sources import find_sources
+from moat_det.data.formats.voc import VocSource
 from moat_det.errors import UserError
 from moat_det.progress import progress
 
@@ -46,6 +47,7 @@ def collect(data: DatasetConfig) -> Collection:
     """
     found = Collection()
     roots: dict[str, str] = {}
+    unnamed: dict[str, str] = {}
     for split in progress([split for split in SPLITS if split in data], "Reading labels", unit="split"):
         samples, paths = found.samples.setdefault(split, []), split_paths(data, split)
         try:
@@ -59,6 +61,8 @@ def collect(data: DatasetConfig) -> Collection:
             if source.format == "coco":
                 folders = [os.path.dirname(record.image) for record in records]
                 roots[source.listing()[0]] = os.path.commonpath(folders) if folders else ""
+            if isinstance(source, VocSource):
+                unnamed |= dict.fromkeys(source.unnamed({record.image for record in records}), split)
             members = _present(records, source, split, found.faults)
             found.faults += label_file_faults(members, source.format)
             found.faults += unused_files(source.unused(), split)
@@ -68,7 +72,7 @@ def collect(data: DatasetConfig) -> Collection:
         first = {sample.image: sample for sample in reversed(samples)}
         found.samples[split] = sorted(first.values(), key=lambda sample: sample.image)
     found.faults += stray_labels(found.all_samples)
-    found.faults += images_not_listed(found.all_samples, roots)
+    found.faults += images_not_listed(found.all_samples, roots, unnamed)
     return found
 
 

@@ -144,7 +144,9 @@ KINDS = {
         "files that hold several pictures", "the first alone is used: save each picture as a file of its own"
     ),
     "text_beside_labels": _note("text files beside the labels that are no labels", "not used"),
-    "image_not_listed": _note("images beside a JSON that it does not list", "not used"),
+    "image_not_listed": _note(
+        "images that no annotation of the dataset lists", "not used: list them, without boxes if they are good"
+    ),
     "long_box": _note("boxes longer than 20 times their width", "fine for scratches: see whether any is a slip"),
     "deep_image": _note("images of more than 8 bits", "'intensity' in the dataset YAML says how they become 8"),
     "mixed_channels": _note("gray images among colour ones, or the reverse", "all are read as `channels` asks"),

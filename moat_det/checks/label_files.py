@@ -26,12 +26,9 @@ def label_file_faults(samples: Sequence[Sample], source_format: str) -> Iterator
     if source_format == "yolo":
         for sample in samples:
             yield from _content(sample)
-        yield from _without_label(samples)
         yield from _shared(samples)
-    elif source_format == "voc":
-        for sample in samples:
-            if sample.labels is None and not sample.annotation.lost:
-                yield Fault("image_without_label", sample.split, sample.image, "no XML file names it", sample.image)
+    if source_format != "coco":
+        yield from _without_label(samples, source_format)
 
 
 def _content(sample: Sample) -> Iterator[Fault]:
@@ -50,11 +47,13 @@ def _content(sample: Sample) -> Iterator[Fault]:
             yield Fault("polygon", sample.split, file, row.place, sample.image)
 
 
-def _without_label(samples: Sequence[Sample]) -> list[Fault]:
-    missing = [sample for sample in samples if sample.labels is None]
+def _without_label(samples: Sequence[Sample], source_format: str) -> Iterator[Fault]:
+    missing = [sample for sample in samples if sample.labels is None and not sample.annotation.lost]
     if len(missing) > _FORGOTTEN_SHARE * len(samples) and len(missing) > 1:
-        return []
-    return [Fault("image_without_label", s.split, s.image, f"no {label_places(s.image)[0]}", s.image) for s in missing]
+        return
+    for sample in missing:
+        detail = "no XML file names it" if source_format == "voc" else f"no {label_places(sample.image)[0]}"
+        yield Fault("image_without_label", sample.split, sample.image, detail, sample.image)
 
 
 def _shared(samples: Sequence[Sample]) -> Iterator[Fault]:

@@ -15,6 +15,7 @@ from moat_det.data.config import DatasetConfig
 
 # Training sizes to choose from, in pixels; larger ones take long, and inference goes beyond the training's size anyhow.
 _SIZES = (640, 960, 1280)
+_USUAL_MODEL = "tiny_moat2"  # `DEFAULT_BACKBONE` of the engine, which stands above this room
 _ENOUGH_SIDE = 8  # pixels: one cell of P3, the finest level of the usual detector
 _LONG_SIDE = 512  # pixels: sixteen cells of P5, the coarsest level
 _FEW = 0.05
@@ -117,13 +118,17 @@ def _choose_levels(sides: np.ndarray) -> list[Recommendation]:
     small, long = float((sides[:, 0] < _ENOUGH_SIDE).mean()), float((sides[:, 1] > _LONG_SIDE).mean())
     narrow = f"{small:.0%} of the boxes are narrower than {_ENOUGH_SIDE} px at that size"
     wide = f"{long:.0%} are longer than {_LONG_SIDE} px"
-    for level, needed, reason in (("P2", small, f"{narrow}, {wide}"), ("P6", long, f"{wide}, {narrow}")):
-        if needed >= _FEW:
-            model = f"tiny_moat0-{level.lower()}"
-            what = f"add {level}: {model} has it, whose backbone is smaller than the usual one"
-            return [Recommendation("levels", what, reason, ("--model", model))]
+    if small >= _FEW:
+        return [_add_level("P2", f"{narrow}, {wide}")]
+    if long >= _FEW:
+        return [_add_level("P6", f"{wide}, {narrow}")]
     reason = f"{narrow}, {wide}: P2 and P6 would cost time for nothing"
     return [Recommendation("levels", "the usual P3 to P5", reason)]
+
+
+def _add_level(level: str, reason: str) -> Recommendation:
+    model = f"{_USUAL_MODEL}-{level.lower()}"
+    return Recommendation("levels", f"add {level}: {model} is the usual model with it", reason, ("--model", model))
 
 
 def _choose_window(shapes: np.ndarray, short_sides: np.ndarray, size: int) -> list[Recommendation]:

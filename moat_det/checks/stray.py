@@ -1,4 +1,4 @@
-"""Files that belong to no sample: labels without image, texts among the labels, images that a JSON does not list."""
+"""Files that belong to no sample: labels without image, texts among the labels, images that no annotation lists."""
 
 from __future__ import annotations
 
@@ -37,9 +37,21 @@ def unused_files(files: Sequence[str], split: str) -> Iterator[Fault]:
         yield Fault("unused_files", split, members[0], f"one of {count_suffixes(members)}")
 
 
-def images_not_listed(samples: Sequence[Sample], roots: Mapping[str, str]) -> Iterator[Fault]:
-    """Tell the images in the image folders of COCO JSONs that no split lists."""
+def images_not_listed(
+    samples: Sequence[Sample], roots: Mapping[str, str], unnamed: Mapping[str, str]
+) -> Iterator[Fault]:
+    """Tell the images in the image folders of COCO JSONs and of XML files that no split lists.
+
+    Args:
+        samples: Of all splits.
+        roots: The folder of the images by JSON.
+        unnamed: The split in whose folders the images lie that no XML file names and that are left out, by image.
+    """
     listed = {sample.image for sample in samples}
+    for image, split in unnamed.items():
+        if image not in listed:
+            listed.add(image)
+            yield Fault("image_not_listed", split, image, "no XML file names it, nor is its folder that of one split")
     splits = {sample.labels: sample.split for sample in samples}
     for file, root in roots.items():
         for image in unlisted_images([root], listed) if root else ():

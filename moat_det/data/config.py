@@ -70,7 +70,7 @@ def reading(data: DatasetConfig) -> dict[str, Any]:
         "image_roots": data.get("image_roots"),
         "root": data.get("path"),
         "keypoints": data.get("keypoints", 0),
-        "jsons": [path for split in SPLITS for path in split_paths(data, split) if _is_json(path)],
+        "entries": [path for split in SPLITS for path in split_paths(data, split)],
     }
 
 

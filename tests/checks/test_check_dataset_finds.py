@@ -31,6 +31,8 @@ from moat_det.checks.run import Check, check_dataset
 from moat_det.checks.samples import Sample
 from moat_det.data.config import load_dataset
 from moat_det.data.index import open_index
+from moat_det.detector.build import find_config
+from moat_det.engine.model import DEFAULT_BACKBONE
 from moat_det.errors import UserError
 
 
@@ -145,11 +147,13 @@ def boxes_of_size(root: Path, side: float, image: int = 320) -> Path:
     return root / "data.yaml"
 
 
-@pytest.mark.parametrize(("side", "model"), [(6, "tiny_moat0-p2"), (40, ""), (600, "tiny_moat0-p6")])
+@pytest.mark.parametrize(("side", "model"), [(6, "tiny_moat2-p2"), (40, ""), (600, "tiny_moat2-p6")])
 def test_levels_follow_the_boxes(tmp_path: Path, side: float, model: str) -> None:
     check = check_dataset(boxes_of_size(tmp_path, side, 640))
     options = [word for item in check.recommendations for word in item.options]
     assert [word for word in options if word.startswith("tiny_moat")] == ([model] if model else [])
+    if model:  # the level is all that changes
+        assert find_config(model)["backbone"] == find_config(DEFAULT_BACKBONE)["backbone"]
     assert options[options.index("--imgsz") + 1] == "640"
 
 

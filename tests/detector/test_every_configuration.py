@@ -67,9 +67,10 @@ def test_the_widths_of_a_neck_follow_the_rule(name: str, tmp_path: Path) -> None
     assert find_config(tmp_path / "mine.yaml")["neck"]["channels"] == find_config(name)["neck"]["channels"]
 
 
-@pytest.mark.parametrize("name", ["tiny_moat1", "tiny_moat2", "tiny_moat3"])
+@pytest.mark.parametrize("name", ["tiny_moat1", "tiny_moat2", "tiny_moat2-p2", "tiny_moat2-p6", "tiny_moat3"])
 def test_the_rule_is_that_of_the_small_moats(name: str, tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text(f"backbone: {name}")
+    levels = list(find_config(name)["neck"]["levels"])
+    (tmp_path / "mine.yaml").write_text(f"backbone: {name.partition('-')[0]}\nneck: {{levels: {levels}}}")
     assert find_config(tmp_path / "mine.yaml")["neck"]["channels"] == find_config(name)["neck"]["channels"]
 
 

@@ -53,3 +53,7 @@ OnFault = Callable[[AnnotationError], None]
 def refuse(error: AnnotationError) -> NoReturn:
     """Stop at the first fault, as training does."""
     raise error
+
+
+def pass_over(error: AnnotationError) -> None:
+    """Go on without a word, where another reader tells the fault."""

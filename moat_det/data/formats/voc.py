@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import os
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NoReturn
 
 from moat_det.data.formats.annotation import LARGEST_PIXEL, Annotation, Row
-from moat_det.data.formats.faults import AnnotationError, OnFault
-from moat_det.data.formats.records import ClassIds, Record
+from moat_det.data.formats.faults import AnnotationError, OnFault, pass_over
+from moat_det.data.formats.records import ClassIds, Record, Source
+from moat_det.data.formats.voc_files import XmlFolder, image_folders
 from moat_det.data.images.find import walk
 from moat_det.data.images.suffixes import IMAGE_SUFFIXES
 from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_xml_text
@@ -27,52 +29,75 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 class VocSource:
-    """XML files, one per image.
+    """XML files, one per image, and images that no XML file names.
 
-    An object that is marked `difficult` is an object like any other.
+    Such an image is a good part where it lies with images of the XML files; where another part of the dataset has
+    images in the same folder it may be a good part of that one, and is left out. An object that is marked `difficult`
+    is an object like any other.
 
     Args:
-        files: The XML files, absolute.
-        images: The images that lie in the same folders, absolute; those without an XML file have no boxes.
+        folders: The folders of the XML files.
         names: Class id to name; None where classes do not matter.
         image_root: The folder with the images of the XML files; None for the places around each.
-        others: Files that lie among them, absolute.
+        siblings: The other parts of the dataset that may name some of the images.
     """
 
     format = "voc"
 
     def __init__(
         self,
-        files: Sequence[str],
-        images: Sequence[str],
+        folders: Sequence[XmlFolder],
         names: Mapping[int, str] | None,
         image_root: str | None,
-        others: Sequence[str] = (),
+        siblings: Sequence[Source] = (),
     ) -> None:
-        self.files = files
-        self.images = images
+        self._files = sorted({file for folder in folders for file in folder.files})
+        self.images = sorted({image for folder in folders for image in folder.all_images})
+        self._within = {image for folder in folders for image in folder.images}
+        self._around = {place: set(images) for folder in folders for place, images in folder.around.items()}
+        self._others = sorted({file for folder in folders for file in folder.others})
         self._ids = ClassIds(names)
-        self.image_root = image_root
-        self._others = others
+        self._image_root = image_root
+        self._siblings = siblings
 
     def listing(self) -> Sequence[str]:
-        """Give the XML files, and the images beside them."""
-        return [*self.files, *self.images]
+        """Give the XML files, the images where theirs may lie, and what tells whose those are."""
+        return [*self._files, *self.images, *(file for part in self._siblings for file in part.listing())]
 
     def unused(self) -> Sequence[str]:
-        """Give what lies among them and is neither an XML file nor an image."""
+        """Give what lies among the XML files and is neither one nor an image."""
         return self._others
 
+    def unnamed(self, used: Collection[str]) -> list[str]:
+        """Give the images that are left out, as no XML file names them and they may be another part's.
+
+        Those that lie with images of another part alone are its own to tell of.
+
+        Args:
+            used: The images that `records` gives, and others.
+        """
+        left = (self._within | self._beside(used)) - set(used)
+        if not left or not self._taken:
+            return sorted(left)
+        foreign = _folders_of(self._taken) - _folders_of(set(used) - self._taken)
+        return sorted(image for image in left - self._taken if os.path.dirname(image) not in foreign)
+
     def records(self, on_fault: OnFault) -> list[Record]:
-        """Give the images of the XML files, then those beside them that have none."""
+        """Give the images of the XML files, then the good parts that have none."""
+        records = self._named(on_fault)
+        read = {record.file for record in records.values()}
+        unread = {_stem(file) for file in self._files if file not in read}
+        good = (Record(image, Annotation(lost=int(_stem(image) in unread))) for image in self._good_parts(records))
+        return [*records.values(), *good]
+
+    def _named(self, on_fault: OnFault) -> dict[str, Record]:
+        """Give the images of the XML files."""
         records: dict[str, Record] = {}
-        unread = set()
-        for file in progress(self.files, "Reading XML"):
+        for file in progress(self._files, "Reading XML"):
             try:
                 root = parse_xml(file)
-                image = find_image(file, root, self.image_root)
+                image = find_image(file, root, self._image_root)
             except AnnotationError as error:
-                unread.add(os.path.splitext(os.path.basename(file))[0])
                 on_fault(error.at(file, error.place))
                 continue
             if image in records:
@@ -81,10 +106,35 @@ class VocSource:
                 continue
             annotation = _read_objects(file, root, image, self._ids, on_fault)
             records[image] = Record(image, annotation, file, (file,))
-        for image in self.images:
-            lost = int(os.path.splitext(os.path.basename(image))[0] in unread)
-            records.setdefault(image, Record(image, Annotation(lost=lost)))
-        return list(records.values())
+        return records
+
+    def _beside(self, named: Collection[str]) -> set[str]:
+        """Give the images of the folders around those of the XML files in which images of these lie."""
+        return {image for images in self._around.values() if not images.isdisjoint(named) for image in images}
+
+    def _good_parts(self, named: Collection[str]) -> list[str]:
+        left = self._beside(named) | (set() if self._image_root else self._within)
+        left -= set(named)
+        if not left or not self._taken:
+            return sorted(left)
+        own = _folders_of(named) - _folders_of(self._taken)
+        return sorted(image for image in left if os.path.dirname(image) in own)
+
+    @cached_property
+    def _taken(self) -> set[str]:
+        """The images here that other parts of the dataset name."""
+        found: set[str] = set()
+        for part in self._siblings:
+            found |= {record.image for record in _named_by(part)}
+        return found.intersection(self.images)
+
+
+def _folders_of(images: Iterable[str]) -> set[str]:
+    return {os.path.dirname(image) for image in images}
+
+
+def _named_by(part: Source) -> Iterable[Record]:
+    return part._named(pass_over).values() if isinstance(part, VocSource) else part.records(pass_over)
 
 
 def find_image(file: str, root: ET.Element, image_root: str | None) -> str:
@@ -99,9 +149,8 @@ def find_image(file: str, root: ET.Element, image_root: str | None) -> str:
     Raises:
         AnnotationError: `<filename>` or `<path>` is no text that can be a path.
     """
-    folder, stem = os.path.split(os.path.splitext(file)[0])
-    above = os.path.dirname(folder)
-    folders = [image_root] if image_root else [folder, os.path.join(above, "JPEGImages"), os.path.join(above, "images")]
+    folder, stem = os.path.dirname(file), _stem(file)
+    folders = image_folders(folder, image_root)
     name = _path_text(root, "filename") or stem
     places = [os.path.join(place, name) for place in folders]
     if not image_root and (path := _path_text(root, "path")):
@@ -113,6 +162,10 @@ def find_image(file: str, root: ET.Element, image_root: str | None) -> str:
         guesses = (f"{base}.{suffix}" for base in stems for suffix in suffixes)
         found = next((guess for guess in guesses if os.path.isfile(guess)), places[0])
     return os.path.normpath(found)
+
+
+def _stem(file: str) -> str:
+    return os.path.splitext(os.path.basename(file))[0]
 
 
 class _DoctypeError(Exception):

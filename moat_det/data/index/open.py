@@ -9,6 +9,7 @@ from pathlib import Path
 
 from moat_det.data.formats.coco import CocoSource
 from moat_det.data.formats.sources import find_sources
+from moat_det.data.formats.voc import VocSource
 from moat_det.data.index.cache import cache_file, load_index, save_index
 from moat_det.data.index.listed import unlisted_beside
 from moat_det.data.index.part import choose_part
@@ -26,7 +27,7 @@ def open_index(
     prefix: str = "",
     root: str | None = None,
     keypoints: int = 0,
-    jsons: Sequence[str] = (),
+    entries: Sequence[str] = (),
 ) -> SplitIndex:
     """Give the images and boxes that a split of a dataset YAML names, in whichever formats.
 
@@ -41,13 +42,13 @@ def open_index(
         prefix: Put before each message.
         root: The dataset's folder, which lists of images may be relative to.
         keypoints: Numbers that may follow the box in a row of a YOLO label.
-        jsons: The COCO JSONs of all splits of the dataset, absolute.
+        entries: What all splits of the dataset name, absolute.
 
     Raises:
         UserError: A path does not exist, an annotation is malformed, or no image is readable.
     """
     started = time.time()
-    sources = find_sources(paths, names, image_roots, root, keypoints, jsons)
+    sources = find_sources(paths, names, image_roots, root, keypoints, entries)
     formats = sorted({source.format for source in sources})
     listing = [file for source in sources for file in source.listing()]
     given = [paths] if isinstance(paths, (str, Path)) else paths
@@ -57,8 +58,12 @@ def open_index(
     if index is not None:
         logger.info(f"{prefix}index from {place}")
     else:
-        records = choose_part(collect_records(sources), part)
+        everything = collect_records(sources)
+        records = choose_part(everything, part)
         index = scan_records(records, formats, prefix)
+        used = {record.image for record in everything}
+        unnamed = (source.unnamed(used) for source in sources if isinstance(source, VocSource))
+        index.report.unnamed = sorted({image for images in unnamed for image in images})
         files = [*listing, *(file for record in records for file in (record.image, *record.places))]
         save_index(place, index, listing, list(dict.fromkeys(files)), started)
     index.report.unused = [file for source in sources for file in source.unused()]

@@ -37,6 +37,7 @@ class ScanReport:
         several: (file, how many) of each image whose file holds more pictures than the one that is used.
         cleaning: Changes to the boxes.
         unused: Files that lie in the folders and are not used; not kept in the cache.
+        unnamed: Images that no XML file names and that may be good parts of another split, or of none.
         unlisted: Images beside COCO JSONs that none of the dataset's JSONs lists; not kept in the cache.
     """
 
@@ -50,6 +51,7 @@ class ScanReport:
     several: list[tuple[str, int]] = field(default_factory=list)
     cleaning: Cleaning = field(default_factory=Cleaning)
     unused: list[str] = field(default_factory=list)
+    unnamed: list[str] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
 
     def log(self, prefix: str = "", channels: int = 3) -> None:
@@ -80,6 +82,12 @@ class ScanReport:
             logger.warning(
                 f"{prefix}left out, since they are neither images nor the labels of any: {count_suffixes(self.unused)} "
                 f"(the first: {self.unused[0]}); give them the names of images or labels, or move them away"
+            )
+        if self.unnamed:
+            logger.warning(
+                f"{prefix}left out, since no XML file names them and their folder is not one of this split's images "
+                f"alone: {count_suffixes(self.unnamed)} (the first: {self.unnamed[0]}); write an XML file for each, "
+                "without objects if it is good, or give each split a folder of images of its own"
             )
         if self.unlisted:
             logger.warning(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ import yaml
 from ultralytics.data.build import build_dataloader
 from ultralytics.utils.torch_utils import init_seeds
 
-from helpers.annotation_files import BOXES, NAMES, write_coco, write_images, write_voc, write_yolo
+from helpers.annotation_files import BOXES, NAMES, voc, write_coco, write_images, write_voc, write_yolo
 from helpers.datasets import open_dataset
-from moat_det.data.config import load_dataset
+from moat_det.checks.run import check_dataset
+from moat_det.data.config import load_dataset, reading
 from moat_det.data.index import SplitIndex, open_index
 from moat_det.data.index.labels import labelled_images
 from moat_det.errors import UserError
@@ -83,6 +86,100 @@ def test_good_parts_beside_xml_need_no_xml(tmp_path: Path) -> None:
     folder = write_voc(write_images(tmp_path / "both"))
     (folder / "b.xml").unlink()
     assert [Path(path).name for path in open_index(folder, NAMES).paths] == list(BOXES)
+
+
+def index_of(root: Path, yaml: str, split: str, part: float = 1.0) -> tuple[list[str], list[str], SplitIndex]:
+    """Give the images of a split, and those that are left out, as paths below the root."""
+    (root / "data.yaml").write_text(f"{yaml}\nnames: {list(NAMES.values())}\n")
+    data: Any = load_dataset(root / "data.yaml")
+    index, again = (open_index(data[split], data["names"], part=part, **reading(data)) for _ in range(2))
+    assert (again.paths, again.report.unnamed) == (index.paths, index.report.unnamed)
+    below = (
+        [Path(path).relative_to(root).as_posix() for path in paths] for paths in (index.paths, index.report.unnamed)
+    )
+    return *below, index
+
+
+def voc_split(root: Path, xml: str, pictures: str, defects: list[str], good: list[str]) -> None:
+    """Write pictures, and XML files for those with defects."""
+    whole = write_images(root / "whole")
+    for folder in (xml, pictures):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for name in (*defects, *good):
+        (root / pictures / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(whole / "a.png", root / pictures / name)
+    for name in defects:
+        (root / xml / Path(name).name).with_suffix(".xml").write_text(voc("a.png").replace("a.png", name))
+
+
+@pytest.mark.parametrize("pictures", ["set/Annotations", "set/JPEGImages", "set/images", "pictures"])
+def test_good_parts_need_no_xml_wherever_the_images_lie(tmp_path: Path, pictures: str) -> None:
+    voc_split(tmp_path, "set/Annotations", pictures, ["a.png"], ["b.png", "good/c.png"])
+    voc_split(tmp_path, "other/Annotations", "other/JPEGImages", ["d.png"], [])
+    images = "\nimages: {train: pictures}" if pictures == "pictures" else ""
+    yaml = f"train: set/Annotations\nval: other/Annotations{images}"
+    paths, left, index = index_of(tmp_path, yaml, "train")
+    assert paths == [f"{pictures}/{name}" for name in ("a.png", "b.png", "good/c.png")]
+    assert (left, index.report.backgrounds) == ([], 2)
+    assert index_of(tmp_path, yaml, "train", part=0.4)[1] == []
+
+
+@pytest.mark.parametrize("images", ["", "\nimages: set/JPEGImages"])
+def test_a_picture_that_may_be_another_splits_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, images: str
+) -> None:
+    voc_split(tmp_path, "set/train", "set/JPEGImages", ["a.png", "own/e.png"], ["own/f.png"])
+    voc_split(tmp_path, "set/val", "set/JPEGImages", ["b.png"], ["c.png", "good/d.png"])
+    yaml = f"train: set/train\nval: set/val{images}"
+    found = {split: index_of(tmp_path, yaml, split) for split in ("train", "val")}
+    base = "set/JPEGImages"
+    assert found["train"][0] == [f"{base}/{name}" for name in ("a.png", "own/e.png", "own/f.png")]
+    assert found["val"][0] == [f"{base}/b.png"]
+    for _, left, index in found.values():
+        assert left == [f"{base}/c.png", f"{base}/good/d.png"]
+        with caplog.at_level("WARNING", logger="moat_det"):
+            index.report.log()
+        assert "no XML file names them" in caplog.text
+        caplog.clear()
+    kinds = check_dataset(tmp_path / "data.yaml").by_kind()
+    assert [Path(fault.file).name for fault in kinds["image_not_listed"]] == ["c.png", "d.png"]
+    # The other split names c.png now: what this one leaves out is not kept from before.
+    (tmp_path / "set/val/c.xml").write_text(voc("a.png").replace("a.png", "c.png"))
+    assert index_of(tmp_path, yaml, "train")[1] == [f"{base}/good/d.png"]
+
+
+@pytest.mark.parametrize("other", ["images/val", "val.txt", "val.json"])
+def test_pictures_of_another_split_become_no_good_parts(tmp_path: Path, other: str) -> None:
+    voc_split(tmp_path, "Annotations", "images", ["a.png"], ["val/b.png", "c.png"])
+    (tmp_path / "val.txt").write_text("images/val/b.png\n")
+    entry = {
+        "images": [{"id": 1, "file_name": "val/b.png"}],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "pit"}],
+    }
+    (tmp_path / "val.json").write_text(json.dumps(entry))
+    paths, left, _ = index_of(tmp_path, f"train: Annotations\nval: {other}", "train")
+    assert (paths, left) == (["images/a.png", "images/c.png"], [])
+
+
+def test_pictures_beside_xml_whose_images_lie_elsewhere_are_named(tmp_path: Path) -> None:
+    voc_split(tmp_path, "xml", "pictures", ["a.png"], ["b.png"])
+    shutil.copyfile(tmp_path / "whole/a.png", tmp_path / "xml/a.png")
+    paths, left, _ = index_of(tmp_path, "train: xml\nval: xml\nimages: pictures", "train")
+    assert (paths, left) == (["pictures/a.png", "pictures/b.png"], ["xml/a.png"])
+
+
+def test_a_folder_around_in_which_no_image_of_the_xml_lies_does_not_count(tmp_path: Path) -> None:
+    voc_split(tmp_path, "voc", "voc", ["a.png"], ["b.png"])
+    write_images(tmp_path / "images")  # of something else
+    assert index_of(tmp_path, "train: voc\nval: voc", "train")[:2] == (["voc/a.png", "voc/b.png"], [])
+
+
+def test_two_folders_of_xml_of_one_split_share_their_good_parts(tmp_path: Path) -> None:
+    voc_split(tmp_path, "one", "pictures", ["a.png"], ["c.png"])
+    voc_split(tmp_path, "two", "pictures", ["b.png"], [])
+    paths, left, _ = index_of(tmp_path, "train: [one, two]\nval: one\nimages: {train: pictures}", "train")
+    assert (paths, left) == ([f"pictures/{name}.png" for name in "abc"], [])
 
 
 def test_yolo_labels_count_where_xml_lies_beside_them(tmp_path: Path, log: list[str]) -> None:
