@@ -30,14 +30,19 @@ REFUSED = {
     "show": "windows on the screen need the checkpoint",
     "workers": "images are read by threads beside the model, as many as there are cores",
     "verbose": "it says nothing of single images",
-    "shard": "shards need the checkpoint",
     "rect": "a file of one shape takes that shape, one whose inputs vary takes rectangles",
     "cfg": "give the options themselves",
+}
+"""Options that a checkpoint takes and an exported model cannot serve, and why."""
+
+REFUSED_IN_DETECTION = {
+    **REFUSED,
+    "ray": "actors of Ray need the checkpoint; processes share the images out by --shard",
     "heatmap": "heat maps look inside the model, which needs the checkpoint",
     "good_parts": "heat maps look inside the model, which needs the checkpoint",
     "save_maps": "heat maps look inside the model, which needs the checkpoint",
 }
-"""Options that a checkpoint takes and an exported model cannot serve, and why."""
+"""The same with those that a checkpoint takes in detection alone."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -334,6 +334,8 @@ def line_of(capsys: pytest.CaptureFixture[str]) -> str:
         (["--iou", "7"], "--iou 7: must be from 0 to 1"),
         (["--batch", "0"], "--batch 0: must be a whole number"),
         (["--line-width", "0"], "--line-width 0: must be 1 or more"),
+        (["--heatmap"], "--heatmap with an exported model: heat maps look inside the model"),
+        (["--ray", "2"], "--ray with an exported model: actors of Ray need the checkpoint; processes share the"),
         (["--sourc", "x"], "unknown option --sourc: did you mean --source?"),
         (["--operating-point", "nothing.json"], "--operating-point nothing.json: there is no such file"),
     ],
@@ -344,6 +346,14 @@ def test_options_that_it_cannot_serve(
     assert detect(artefact, source, tmp_path, *words) == 2
     assert message in line_of(capsys)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["--shard", "1/2"], ["--heatmap"], ["--good-parts", "good"], ["--ray", "2"]])
+def test_a_validation_sends_nobody_to_a_checkpoint_that_takes_no_such_option(
+    words: list[str], artefact: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("val", ["--weights", str(artefact), "--data", str(images), *words]) == 2
+    assert line_of(capsys) == f"val: unknown option {words[0]} (see --help)"
 
 
 def test_a_source_that_is_not_there(artefact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

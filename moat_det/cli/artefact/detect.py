@@ -16,7 +16,7 @@ from moat_det.evaluation.inspection.operating_point import read_thresholds
 from moat_det.runtime.detection_run import DetectionRun
 from moat_det.runtime.load import load
 from moat_det.runtime.operating_points import check_point, with_settings
-from moat_det.runtime.options import REFUSED, RuntimeDetection
+from moat_det.runtime.options import REFUSED_IN_DETECTION, RuntimeDetection
 
 logger = logging.getLogger(__name__)
 
@@ -67,5 +67,5 @@ COMMAND = Command(
         "detect --weights best_onnx --source archive/ --shard 2/8 --save false",
         "detect --weights best_openvino --source 'images/*.png' --conf 0.4 scratch=0.6 --save-txt --save-csv",
     ),
-    refused=REFUSED,
+    refused=REFUSED_IN_DETECTION,
 )
