@@ -8,8 +8,14 @@ from pathlib import Path
 
 import psutil
 
+from moat_det.errors import UserError
+
 USABLE = 0.9
 """The share of it that a pass may need: the rest is for pictures that are read and drawn, and for other processes."""
+
+
+class DoesNotFit(UserError):
+    """A pass needs more memory than there is; the message says what would fit."""
 
 
 def free_memory() -> int:

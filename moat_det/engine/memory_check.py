@@ -13,8 +13,7 @@ from moat_det.data.sizes.shape import round_up
 from moat_det.detector.base import BaseDetector
 from moat_det.detector.memory import available_memory, predict_memory
 from moat_det.engine.window_chooser import WindowChooser
-from moat_det.errors import UserError
-from moat_det.memory import USABLE, gigabytes
+from moat_det.memory import USABLE, DoesNotFit, gigabytes
 
 # No model of ours takes as much for a pixel of an image: tiny_moat0 takes 220 bytes and moat2 830, which grow with the
 # channels. A pass that would fit even so needs no prediction, which takes a second or two the first time.
@@ -26,10 +25,6 @@ MOST_KEPT = 2.5
 Shape = tuple[int, int, int, int]
 
 _LEAST_SHARE = 1e-3  # of a batch or of its pixels: less is no way out
-
-
-class DoesNotFit(UserError):
-    """A pass needs more memory than there is; the message says what would fit."""
 
 
 class MemoryCheck:

@@ -28,11 +28,12 @@ from moat_det.errors import UserError
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
 from moat_det.evaluation.inspection.verdicts import Verdicts
 from moat_det.files import claim_folder
+from moat_det.memory import DoesNotFit
 from moat_det.paths import PROJECT
 from moat_det.progress import progress
 from moat_det.run_folder import check_apart, tell_results
 from moat_det.runtime.detector import RuntimeDetector
-from moat_det.runtime.memory_check import DoesNotFit, MemoryCheck
+from moat_det.runtime.memory_check import MemoryCheck
 from moat_det.runtime.operating_points import least_scores
 from moat_det.runtime.options import RuntimeDetection
 from moat_det.runtime.side_by_side import ahead

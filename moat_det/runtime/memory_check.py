@@ -6,13 +6,8 @@ import math
 
 from moat_det.data.sizes.policy import SizePolicy
 from moat_det.data.sizes.shape import Shape
-from moat_det.errors import UserError
-from moat_det.memory import USABLE, free_memory, gigabytes
+from moat_det.memory import USABLE, DoesNotFit, free_memory, gigabytes
 from moat_det.runtime.metadata import Metadata
-
-
-class DoesNotFit(UserError):
-    """A pass needs more memory than there is; the message says what would fit."""
 
 
 class MemoryCheck:

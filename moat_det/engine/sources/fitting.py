@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from moat_det.engine.memory_check import DoesNotFit
+from moat_det.memory import DoesNotFit
 
 logger = logging.getLogger(__name__)
 
