@@ -15,7 +15,8 @@ from moat_det.data.config import DatasetConfig
 
 # Training sizes to choose from, in pixels; larger ones take long, and inference goes beyond the training's size anyhow.
 _SIZES = (640, 960, 1280)
-_USUAL_MODEL = "tiny_moat2"  # `DEFAULT_BACKBONE` of the engine, which stands above this room
+# Of the engine's `DEFAULT_BACKBONE`, so that the level is all that changes.
+_WITH_LEVEL = {"P2": "tiny_moat2-p2", "P6": "tiny_moat2-p6"}
 _ENOUGH_SIDE = 8  # pixels: one cell of P3, the finest level of the usual detector
 _LONG_SIDE = 512  # pixels: sixteen cells of P5, the coarsest level
 _FEW = 0.05
@@ -127,7 +128,7 @@ def _choose_levels(sides: np.ndarray) -> list[Recommendation]:
 
 
 def _add_level(level: str, reason: str) -> Recommendation:
-    model = f"{_USUAL_MODEL}-{level.lower()}"
+    model = _WITH_LEVEL[level]
     return Recommendation("levels", f"add {level}: {model} is the usual model with it", reason, ("--model", model))
 
 

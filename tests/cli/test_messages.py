@@ -68,4 +68,4 @@ def test_every_model_that_a_message_names_is_there() -> None:
         for _, text in strings(file)
         for name in re.findall(r"\b(?:tiny_)?moat\d-p\d\b", text)
     }
-    assert {"tiny_moat0-p2", "tiny_moat0-p6"} <= names <= set(config_names())
+    assert {"tiny_moat0-p2", "tiny_moat2-p2", "tiny_moat2-p6"} <= names <= set(config_names())

@@ -56,9 +56,9 @@ def find_sources(
         if _is_json(place):
             if not os.path.isfile(place):
                 raise UserError(f"{place}: no such COCO JSON; correct the path in the dataset YAML")
-            others = [file for file in entries if _is_json(file) and file != place]
-            siblings = [CocoSource(file, None, roots.get(file)) for file in others]
-            sources.append(CocoSource(place, names, image_root, siblings))
+            jsons = [file for file in entries if _is_json(file) and file != place]
+            others = [CocoSource(file, None, roots.get(file)) for file in jsons]
+            sources.append(CocoSource(place, names, image_root, others))
         elif (folder := read_xml_folder(place, image_root)) is not None and not _has_yolo_labels(folder):
             voc[image_root].append(folder)
         else:
@@ -95,4 +95,4 @@ def _find_siblings(
     for path in paths if images else ():
         with suppress(UserError):  # it is told where that part is read
             siblings += find_sources(path, None, image_roots, root)
-    return [part for part in siblings if isinstance(part, CocoSource) or not images.isdisjoint(part.images)]
+    return [part for part in siblings if isinstance(part, CocoSource) or not images.isdisjoint(part.listing())]

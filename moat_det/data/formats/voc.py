@@ -52,7 +52,7 @@ class VocSource:
         siblings: Sequence[Source] = (),
     ) -> None:
         self._files = sorted({file for folder in folders for file in folder.files})
-        self.images = sorted({image for folder in folders for image in folder.all_images})
+        self._images = sorted({image for folder in folders for image in folder.all_images})
         self._within = {image for folder in folders for image in folder.images}
         self._around = {place: set(images) for folder in folders for place, images in folder.around.items()}
         self._others = sorted({file for folder in folders for file in folder.others})
@@ -62,7 +62,7 @@ class VocSource:
 
     def listing(self) -> Sequence[str]:
         """Give the XML files, the images where theirs may lie, and what tells whose those are."""
-        return [*self._files, *self.images, *(file for part in self._siblings for file in part.listing())]
+        return [*self._files, *self._images, *(file for part in self._siblings for file in part.listing())]
 
     def unused(self) -> Sequence[str]:
         """Give what lies among the XML files and is neither one nor an image."""
@@ -126,7 +126,7 @@ class VocSource:
         found: set[str] = set()
         for part in self._siblings:
             found |= {record.image for record in _named_by(part)}
-        return found.intersection(self.images)
+        return found.intersection(self._images)
 
 
 def _folders_of(images: Iterable[str]) -> set[str]:
