@@ -47,8 +47,7 @@ def load_for_model(
         pairs = enumerate(zip_longest(known, wanted))
         first = next(number for number, (name, other) in pairs if name != other)
         raise UserError(
-            f"the weights know the classes {some(known, _SHOWN_NAMES)}; {as_given(given)} has "
-            f"{some(wanted, _SHOWN_NAMES)}; the first that differs is number {first}: "
+            f"{other_classes(known, wanted, given)}; the first that differs is number {first}: "
             "validate with the data's own weights, or bring 'names' into the weights' order"
         )
     check_channels(channels, data)
@@ -58,6 +57,13 @@ def load_for_model(
         )
     data["intensity"] = intensity
     return data
+
+
+def other_classes(known: Sequence[str], wanted: Sequence[str], given: str | Path) -> str:
+    """Say which classes a model knows, and which other ones the dataset `given` has."""
+    return (
+        f"the weights know the classes {some(known, _SHOWN_NAMES)}; {as_given(given)} has {some(wanted, _SHOWN_NAMES)}"
+    )
 
 
 def settle_intensity(

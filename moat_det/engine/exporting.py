@@ -12,6 +12,7 @@ from moat_det.backbones.windows import parse_windows, read_window
 from moat_det.data.config import check_channels, load_dataset, reading, split_paths
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.index import open_index
+from moat_det.data.of_model import other_classes
 from moat_det.data.sizes.shape import Shape, round_up
 from moat_det.demo import DEMO, dataset_source
 from moat_det.detection.thresholds import CONF
@@ -23,11 +24,8 @@ from moat_det.export import Exported, ExportOptions, export_model
 from moat_det.export.evidence import Evidence
 from moat_det.export.options import EXACT_IMAGES, JUDGED_IMAGES
 from moat_det.export.subject import Subject
-from moat_det.messages import some
 from moat_det.runtime.digests import sha256
 from moat_det.runtime.metadata import LEAST_SIDE
-
-_SHOWN_NAMES = 10
 
 
 def export_checkpoint(model: BaseDetector, trained: Trained, weights: Path, options: ExportOptions) -> Exported:
@@ -100,15 +98,14 @@ def _evidence(options: ExportOptions, model: BaseDetector) -> Evidence:
     exact, quantised = options.precision == "f32", options.precision == "int8"
     data: Any = load_dataset(dataset_source(options.data), split=options.split)
     check_channels(model.yaml["channels"], data)
-    known = list(data["names"].values()) == list(model.names.values())
-    if not known and not (exact and options.data == DEMO):
+    known, wanted = list(model.names.values()), list(data["names"].values())
+    if known != wanted and not (exact and options.data == DEMO):
         reason = "" if exact else f"--precision {options.precision} is judged by AP: "
         raise UserError(
-            f"{reason}the weights know the classes {some(list(model.names.values()), _SHOWN_NAMES)}; {options.data} "
-            f"has {some(list(data['names'].values()), _SHOWN_NAMES)}: give --data the dataset of their training"
+            f"{reason}{other_classes(known, wanted, options.data)}: give --data the dataset of their training"
         )
     images = _spread(data, options.split, options.images or (EXACT_IMAGES if exact else JUDGED_IMAGES))
-    judged = known and any((~image.ignored).any() for image in images)
+    judged = known == wanted and any((~image.ignored).any() for image in images)
     if not judged and not exact:
         raise UserError(
             f"{options.data}: no image of its split '{options.split}' that is compared has a label, by which "
