@@ -21,8 +21,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from moat_det.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -321,6 +319,8 @@ def locked(path: str | Path, message: str) -> Iterator[None]:
     Raises:
         OSError: The file cannot be made.
     """
+    from filelock import FileLock, Timeout  # which the runtime, that locks nothing, does without
+
     lock = FileLock(path)
     try:
         lock.acquire(timeout=1)
