@@ -319,7 +319,7 @@ def locked(path: str | Path, message: str) -> Iterator[None]:
     Raises:
         OSError: The file cannot be made.
     """
-    from filelock import FileLock, Timeout  # which the runtime, that locks nothing, does without
+    from filelock import FileLock, Timeout  # what locks nothing does without it
 
     lock = FileLock(path)
     try:
