@@ -9,8 +9,8 @@ from moat_det.backbones.drop_path import DropPath
 
 
 def take_drop_paths(net: nn.Module) -> None:
-    """Let ours stand for every one of timm's that scales what it keeps, in place; they have no weights."""
+    """Let ours stand for every one of timm's, in place; they have no weights."""
     for parent in list(net.modules()):
         for name, drop in parent.named_children():
-            if type(drop) is TimmDropPath and drop.scale_by_keep:
-                setattr(parent, name, DropPath(drop.drop_prob))
+            if type(drop) is TimmDropPath:
+                setattr(parent, name, DropPath(drop.drop_prob, drop.scale_by_keep))
