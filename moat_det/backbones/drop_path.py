@@ -1,4 +1,4 @@
-"""Stochastic depth (Huang et al., arXiv 1603.09382), for the networks of every house."""
+"""Stochastic depth (Huang et al., arXiv 1603.09382), for MOAT and for networks of timm."""
 
 from __future__ import annotations
 

@@ -38,10 +38,9 @@ def _check(given: Mapping[str, Any]) -> None:
     for name in ("ray", "heatmap"):
         if given.get(name):
             raise UserError(f"--{name}: leave it out, the images are looked at here, for what the model detects")
-    for name in ("save_csv", "save_json", "operating_point", "shard"):
+    for name in ("save_csv", "save_json"):
         if given.get(name):
-            flag = "--" + name.replace("_", "-")
-            raise UserError(f"{flag}: leave it out; the detections go into a .json beside --out")
+            raise UserError(f"--{name.replace('_', '-')}: leave it out; the detections go into a .json beside --out")
     detect.check_detection(given)
 
 

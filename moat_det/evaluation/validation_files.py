@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def write_validation(
         What an inspector asks, and the operating point, where one was asked for; the first holds at the thresholds of
         the second, where there are any.
     """
-    _remove_former(folder)
+    is_former = (folder / SETTINGS).exists()
     write_results(folder, evaluator, metrics, speed_ms)
     atomic_write_json(folder / SETTINGS, asdict(settings), indent=2)
     _write_appearance(folder, evaluator, appearances)
@@ -65,6 +65,8 @@ def write_validation(
         point = find_operating_point(truth, found, options, settings, group)
     rule = (point and Rule.of_point(point)) or Rule(max(THRESHOLD, settings.conf))
     inspection = inspect(truth, found, group=group, rule=rule)
+    if is_former:
+        _remove_former(folder, [OPERATING_POINT] * (point is None) + [REPORT, ERRORS] * (not options.report))
     atomic_write_json(folder / INSPECTION, inspection.to_json_dict(), indent=2)
     if point is not None:
         if (calibration := inspection.calibration) is not None:
@@ -89,9 +91,9 @@ def write_validation(
     return inspection, point
 
 
-def _remove_former(folder: Path) -> None:
-    """Remove an earlier validation's files that this one may not write: beside its own they would mislead."""
-    former = [file for name in (OPERATING_POINT, REPORT, ERRORS) if (file := folder / name).exists()]
+def _remove_former(folder: Path, names: Sequence[str]) -> None:
+    """Remove an earlier validation's files that this one does not write: beside its own they would mislead."""
+    former = [file for name in names if (file := folder / name).exists()]
     for file in former:
         file.unlink()
     if former:

@@ -103,7 +103,7 @@ def words(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 def test_a_run_is_begun_then_goes_on_and_is_tested(tmp_path: Path, words: list[tuple[str, ...]]) -> None:
-    run = make_run(tmp_path, model="yolo11n", device="cpu")
+    run = make_run(tmp_path, model="yolo11n", device="cpu", log=["tensorboard", "wandb"])
     assert run.state == "new"
     assert process.train(run)
     given = parse(load_command("train"), words[-1][3:])
@@ -112,6 +112,7 @@ def test_a_run_is_begun_then_goes_on_and_is_tested(tmp_path: Path, words: list[t
         "data": str(run.set.yaml_file),
         **RECIPE,
         "device": "cpu",
+        "log": ["tensorboard", "wandb"],
         "seed": 0,
         "project": str(run.folder.parent),
         "name": run.folder.name,

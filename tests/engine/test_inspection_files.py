@@ -34,6 +34,10 @@ def test_val_writes_and_says_the_figures_of_parts(
     with caplog.at_level(logging.INFO, "moat_det"):
         model.val(data=str(demo), imgsz=64, batch=8, plots=False, project=str(tmp_path), exist_ok=True)
     assert not {"errors.json", "report.html"} & {file.name for file in folder.iterdir()}
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "report.html").write_text("mine")  # no validation is in this folder
+    model.val(data=str(demo), imgsz=64, batch=8, plots=False, project=str(tmp_path), name="own", exist_ok=True)
+    assert (tmp_path / "own" / "report.html").read_text() == "mine"
     assert any("report.html, errors.json of the earlier validation removed" in message for message in caplog.messages)
 
 

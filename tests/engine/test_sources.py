@@ -88,6 +88,7 @@ def test_a_folder_called_by_a_number_is_no_camera(tmp_path: Path, monkeypatch: p
     assert _is_live("20240612")
     Path("20240612").mkdir()
     assert not _is_live("20240612")
+    assert _is_live(f"https://host/{'x' * 300}")  # longer than a file's name may be
 
 
 def test_our_suffixes_are_those_that_the_engine_reads_and_more() -> None:

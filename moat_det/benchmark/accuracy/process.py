@@ -79,7 +79,13 @@ def _test_sliced(run: Run, tiles: int) -> bool:
 
 
 def _words(command: str, arguments: Mapping[str, Any]) -> list[str]:
-    return [command, *(f"--{name.replace('_', '-')}={_spelled(value)}" for name, value in arguments.items())]
+    words = [command]
+    for name, value in arguments.items():
+        flag = f"--{name.replace('_', '-')}"
+        # Names are words of their own; numbers may stand in one, with commas between them.
+        is_names = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        words += [flag, *value] if is_names else [f"{flag}={_spelled(value)}"]
+    return words
 
 
 def _moat(words: Sequence[str]) -> bool:

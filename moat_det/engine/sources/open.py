@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def _is_live(source: str) -> bool:
     text = source.lower()
     if text.endswith(".streams"):
         return True
-    if Path(source).exists():  # a folder may be called by a date
+    if os.path.exists(source):  # a folder may be called by a date
         return False
     if text.startswith(("http://", "https://")):
         return urlsplit(text).path.rpartition(".")[-1] not in IMAGE_SUFFIXES | VIDEO_SUFFIXES

@@ -20,6 +20,7 @@ _SETTINGS = {
     "iou": "overlap of boxes that are kept (iou)",
     "max_det": "most detections of an image",
     "augment": "test-time augmentation",
+    "dtype": "number format",
 }
 
 
