@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools.coco import COCO
 
 from moat_det.evaluation.best_f1 import best_f1
 from moat_det.evaluation.ground_truth import written_boxes
-from moat_det.evaluation.matching import BoxEval
+from moat_det.evaluation.matching import BoxEval, coco_of
 
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """The twelve COCO numbers in the order of `COCOeval.stats`."""
@@ -113,7 +112,7 @@ class CocoEvaluator:
         self._owners = _owners(ground_truth)
         # pycocotools writes into the annotations, and prints: it gets copies, and no terminal.
         with redirect_stdout(io.StringIO()):
-            self._coco = _index({**ground_truth, "annotations": [dict(a) for a in ground_truth["annotations"]]})
+            self._coco = coco_of({**ground_truth, "annotations": [dict(a) for a in ground_truth["annotations"]]})
 
     def reset(self) -> None:
         """Forget all detections."""
@@ -169,7 +168,7 @@ class CocoEvaluator:
         predictions = self.predictions
         with redirect_stdout(io.StringIO()):
             # loadRes stops at an empty list.
-            empty = _index({**self.ground_truth, "annotations": []})
+            empty = coco_of({**self.ground_truth, "annotations": []})
             evaluation = BoxEval(self._coco, self._coco.loadRes(predictions) if predictions else empty)
             evaluation.evaluate()
             evaluation.accumulate()
@@ -197,13 +196,6 @@ class CocoEvaluator:
             recall=recall_at_best,
             precision_at_50=precision[0][:, [column[category_id] for category_id in self.labels]].T,
         )
-
-
-def _index(dataset: dict[str, Any]) -> COCO:
-    coco = COCO()
-    coco.dataset = dataset
-    coco.createIndex()
-    return coco
 
 
 def _owners(ground_truth: dict[str, Any]) -> dict[int, list[int]]:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pycocotools.coco import COCO
 
-from moat_det.evaluation.matching import BoxEval
+from moat_det.evaluation.matching import BoxEval, coco_of
 
 Entry = Mapping[str, Any]
 
@@ -81,8 +80,8 @@ def match_boxes(
     found = [entry for entry in predictions if entry["image_id"] in position]
     most = max(Counter((entry["image_id"], entry["category_id"]) for entry in found).values(), default=0)
     with redirect_stdout(io.StringIO()):
-        truth = _index({**ground_truth, "annotations": objects})
-        empty = _index({**ground_truth, "annotations": []})
+        truth = coco_of({**ground_truth, "annotations": objects})
+        empty = coco_of({**ground_truth, "annotations": []})
         evaluation = BoxEval(truth, truth.loadRes([dict(entry) for entry in found]) if found else empty)
         evaluation.params.iouThrs = np.asarray(ious)
         evaluation.params.areaRng = evaluation.params.areaRng[:1]
@@ -134,10 +133,3 @@ def _of_class(
         areas=np.array([float(entry.get("area", entry["bbox"][2] * entry["bbox"][3])) for entry in objects]),
         found_at=found_at,
     )
-
-
-def _index(dataset: dict[str, Any]) -> COCO:
-    coco = COCO()
-    coco.dataset = dataset
-    coco.createIndex()
-    return coco
