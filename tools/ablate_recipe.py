@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import re
 import signal
 import sys
@@ -23,6 +24,7 @@ import yaml
 from moat_det.benchmark.accuracy.runs import Run, short_name
 from moat_det.benchmark.accuracy.sets import BenchSet, take_shares
 from moat_det.benchmark.tables import write_csv
+from moat_det.data.config import load_dataset
 from moat_det.detector.build import find_config
 from moat_det.detector.config import parse_config
 from moat_det.errors import UserError
@@ -120,6 +122,7 @@ class Ablation:
         seeds: Of each training.
         arguments: Of `moat train`, that all have.
         out: The folder of it all.
+        of: The class whose AP is compared; None: the mean of all.
     """
 
     model: str
@@ -127,6 +130,7 @@ class Ablation:
     seeds: Sequence[int]
     arguments: Mapping[str, Any]
     out: Path
+    of: str | None = None
 
     def run(self, factor: Factor | None, each: BenchSet, seed: int) -> Run:
         """Give the training with a change, or the default one."""
@@ -168,13 +172,21 @@ class Ablation:
         known = spread(default)
         seeds = "one seed" if known is None else f"the default's seeds differ by {known:.3f}"
         return (
-            f"**{each.name}**: {short_name(self.model)}, {each.images['train']} images train, AP on "
-            f"{each.images['val']} after the last epoch; {shared}; {seeds}"
+            f"**{each.name}**: {short_name(self.model)}, {each.images['train']} images train, AP "
+            f"{'' if self.of is None else f'of {self.of} '}on {each.images['val']} after the last epoch; "
+            f"{shared}; {seeds}"
         )
 
     def _found(self, factor: Factor | None, each: BenchSet) -> dict[int, float]:
         runs = {seed: self.run(factor, each, seed) for seed in self.seeds}
-        return {seed: training.epochs_of(run)[-1] for seed, run in runs.items() if run.state == "trained"}
+        return {seed: self._ap(run) for seed, run in runs.items() if run.state == "trained"}
+
+    def _ap(self, run: Run) -> float:
+        """Give AP after the last epoch, which the run's own validation is of too, as it chooses none."""
+        if self.of is None:
+            return training.epochs_of(run)[-1]
+        figures = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
+        return float(figures["per_class"][self.of]["AP"])
 
 
 def ablate(ablation: Ablation, factors: Sequence[Factor]) -> bool:
@@ -213,13 +225,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         with locked(out / "ablation.lock", f"another ablation is at work in {out}: waiting for its end"):
             sets = take_shares(args.data, out / "sets", args.share, args.group)
             shared = {"imgsz": args.imgsz, "epochs": args.epochs, "batch": args.batch, **_LAST_EPOCH}
-            ablation = Ablation(args.model, sets, args.seeds, shared, out)
+            _check_class(args.of, sets)
+            ablation = Ablation(args.model, sets, args.seeds, shared, out, args.of)
             ended_well = ablate(ablation, factors)
             print(ablation.write(factors))
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     return int(not ended_well)
+
+
+def _check_class(name: str | None, sets: Sequence[BenchSet]) -> None:
+    for each in sets:
+        names = load_dataset(each.yaml_file)["names"].values()
+        if name is not None and name not in names:
+            raise UserError(f"--of {name}: {each.name} has no such class{suggest(name, names)}")
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -233,6 +253,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--share", type=float, default=0.5, help="of the training images")
     parser.add_argument("--group", help="regular expression of what images that stay together have in common")
+    parser.add_argument("--of", metavar="CLASS", help="compare the AP of this class rather than the mean of all")
     parser.add_argument("--factors", nargs="+", default=FACTORS, metavar="NAME=VALUE", help="what is changed")
     return parser.parse_args(argv)
 

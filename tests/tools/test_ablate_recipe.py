@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -90,6 +91,24 @@ def test_half_of_the_groups_train_and_all_of_val_tests(tool: ModuleType, words: 
     assert len(files) == 6
     assert len({Path(file).name[:6] for file in files}) == 3
     assert made.images == {"train": 6, "val": 12, "test": 12}
+
+
+def test_one_class_is_compared_where_it_is_named(
+    tool: ModuleType, words: list[str], trained: list[Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tool.main([*words, "--of", "scrach"]) == 2
+    assert "--of scrach: set has no such class (did you mean 'scratch'?)" in capsys.readouterr().err
+    assert not trained
+    tool.main(words)
+    for run in trained:
+        figures = {"per_class": {"scratch": {"AP": 0.5 + run.seed / 100 + ("lr0" in run.arguments) * 0.2}}}
+        (run.folder / "metrics.json").write_text(json.dumps(figures))
+    capsys.readouterr()
+    assert tool.main([*words, "--of", "scratch"]) == 0
+    assert len(trained) == 6, "what is trained is taken"
+    printed = capsys.readouterr().out
+    assert "AP of scratch on 12 after the last epoch" in printed
+    assert "| 0.510           | 0.710           | +0.200" in printed
 
 
 def test_one_that_is_stopped_leaves_the_others_to_the_next_call(
