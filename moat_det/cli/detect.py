@@ -88,8 +88,8 @@ def _run(arguments: Arguments) -> int:
 def _detect_by_ray(arguments: Arguments, actors: int) -> int:
     from moat_det.engine.ray_detection import detect
 
-    weights, engine = arguments.take(TrainedModel).weights, {"name": "detect", **arguments.engine}
-    found, images, folder = detect(weights, engine.pop("source"), {**engine, **arguments.own}, actors)
+    model, engine = arguments.take(TrainedModel).load(), {"name": "detect", **arguments.engine}
+    found, images, folder = detect(model, engine.pop("source"), {**engine, **arguments.own}, actors)
     logger.info(f"{found} detections in {images} images; results in {folder}")
     return 0
 

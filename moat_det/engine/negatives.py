@@ -20,10 +20,11 @@ from moat_det.data.formats.yolo_files import find_labels
 from moat_det.data.images.find import is_there
 from moat_det.data.index import open_index
 from moat_det.data.strict_yaml import read_yaml
+from moat_det.data.text import read_text
 from moat_det.detection.source_files import list_pictures
 from moat_det.engine.model import MOAT
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_bytes, atomic_write_json
+from moat_det.files import atomic_write_bytes, atomic_write_json, atomic_write_text
 from moat_det.progress import progress
 from moat_det.report.pictures import draw_boxes, sheet
 
@@ -54,7 +55,7 @@ class NegativeList:
         foreign = UserError(f"{first} is there and not a list of this tool as it wrote it: choose another --out")
         try:
             content = json.loads(self.json.read_text(encoding="utf-8"))
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = read_text(self.path).split("\n")[:-1]
         except (OSError, ValueError):
             raise foreign from None
         if (
@@ -71,8 +72,7 @@ class NegativeList:
         encoded = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))[1]
         atomic_write_bytes(self.picture, encoded.tobytes())
         atomic_write_json(self.json, {"made_by": _MAKER, "images": self.images}, indent=1)
-        # Paths as the file system has them, whatever their encoding.
-        atomic_write_bytes(self.path, "".join(f"{image}\n" for image in self.images).encode("utf-8", "surrogateescape"))
+        atomic_write_text(self.path, "".join(f"{image}\n" for image in self.images))
 
 
 def known_images(data: DatasetConfig) -> dict[str, str]:
@@ -106,6 +106,8 @@ def good_images(source: str, known: dict[str, str]) -> tuple[list[str], dict[str
     for path in labels:
         reason = known.get(os.path.realpath(path), "")
         label = labels[path]
+        if not reason and not _can_be_listed(path):
+            reason = "a list has no room for their names, which are no UTF-8 or have a line's end; name them anew"
         if not reason and label is not None and _has_rows(label):
             reason = "they have labels of their own"
         if reason:
@@ -113,6 +115,14 @@ def good_images(source: str, known: dict[str, str]) -> tuple[list[str], dict[str
         else:
             images.append(path)
     return images, left_out
+
+
+def _can_be_listed(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return path.splitlines() == [path]
 
 
 def _has_rows(label: str) -> bool:
@@ -167,7 +177,7 @@ def extended_yaml(data: DatasetConfig, listing: Path, out: Path) -> str:
     if str(listing) not in train:
         train = [*train, str(listing)]
     text = yaml.safe_dump({**content, "path": data["path"], "train": train}, sort_keys=False, allow_unicode=True)
-    if out.exists() and out.read_text(encoding="utf-8") != text:
+    if out.exists() and out.read_bytes() != text.encode():
         raise UserError(f"--write-yaml {out}: it is there and says something else; choose another name")
     return text
 

@@ -196,7 +196,8 @@ class Predictor(DetectionPredictor):
         self._pictures: dict[str, int] = {}
         self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
         if self.verdicts is not None:  # before hours of detecting, not after
-            self.verdicts.expect(map(self.names.relative, getattr(self.dataset, "files", ())))
+            coming = getattr(self.dataset, "expected", None) or getattr(self.dataset, "files", ())
+            self.verdicts.expect(map(self.names.relative, coming))
         if self.options.tracking is not None:
             strided = moving or isinstance(self.dataset, ImageFiles)
             self.tracks = Tracks(self.options.tracking, self.args.vid_stride if strided else 1)

@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from moat_det.detection.classes import check_classes
 from moat_det.detection.detections import Detections
 from moat_det.detection.output_names import OutputNames
 from moat_det.detection.shards import Shard, ShardRecord
 from moat_det.detection.source_files import list_pictures, source_root
+from moat_det.detection.thresholds import Thresholds
 from moat_det.engine.checkpoint import weights_digest
 from moat_det.engine.device import choose_device
+from moat_det.engine.inference_options import DetectionOptions
 from moat_det.engine.model import MOAT
 from moat_det.engine.ray_cluster import check_installed, cluster
 from moat_det.engine.sources.in_memory import NoImageError
@@ -31,11 +34,11 @@ _BLOCK = 256  # images that an actor takes at a time; of one that dies as many a
 _NO_RESULT = frozenset({"batch", "device", "name", "project", "verbose", "exist_ok"})  # arguments that change none
 
 
-def detect(weights: str, source: str, arguments: Mapping[str, Any], actors: int) -> tuple[int, int, Path]:
+def detect(model: MOAT, source: str, arguments: Mapping[str, Any], actors: int) -> tuple[int, int, Path]:
     """Detect in the images of a source, into a folder that the same call goes on with.
 
     Args:
-        weights: A checkpoint.
+        model: As it was loaded from a checkpoint.
         source: Image, folder, glob or list file.
         arguments: Of `MOAT.predict`, and `project` and `name`.
         actors: How many; each has a core, or a GPU where there is one.
@@ -47,6 +50,7 @@ def detect(weights: str, source: str, arguments: Mapping[str, Any], actors: int)
         UserError: An argument is not in order, the folder is of another detection, or no image can be read.
     """
     check_installed("data")
+    _check(model, arguments)
     images = list_pictures(source)
     root = source_root(source, images)
     names = OutputNames(root)
@@ -54,18 +58,26 @@ def detect(weights: str, source: str, arguments: Mapping[str, Any], actors: int)
     folder = claim_run(place)
     check_apart(folder, root)
     given = {name: value for name, value in arguments.items() if name not in _NO_RESULT}
-    settings = {"source": os.path.abspath(source), "weights": weights_digest(MOAT(weights).model), **given}
+    settings = {"source": os.path.abspath(source), "weights": weights_digest(model.model), **given}
     record = ShardRecord(folder, settings)
     try:
         left = record.left(_ALL, images, names)
         predict = {name: value for name, value in arguments.items() if name not in {"project", "name", "exist_ok"}}
-        found = _work(os.path.abspath(weights), left, predict, actors) if left else iter(())
+        found = _work(os.path.abspath(str(model.ckpt_path)), left, predict, actors) if left else iter(())
         detections, done = _write(record, names, progress(found, "detecting", len(left), unit="image"))
     finally:
         record.close()
     if len(left) > done:
         logger.warning(f"{len(left) - done} unreadable file(s) were skipped; the same command tries them again")
     return detections, done, folder
+
+
+def _check(model: MOAT, arguments: Mapping[str, Any]) -> None:
+    """Raise UserError here, where the folder is not fixed to an argument yet, for what actors would refuse."""
+    choose_device(arguments.get("device"))
+    check_classes(arguments.get("classes"), model.names)
+    Thresholds.read(arguments.get("conf")).of_classes(model.names)
+    DetectionOptions.take(dict(arguments))
 
 
 def _write(record: ShardRecord, names: OutputNames, found: Iterable[tuple[str, Detections]]) -> tuple[int, int]:

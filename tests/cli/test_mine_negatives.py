@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,20 @@ def test_what_is_not_its_own_stays(line: Path, weights: Path, name: str, capsys:
     assert mined(weights) == 2
     assert "choose another --out" in capsys.readouterr().err
     assert (line / name).read_text() == "the user's"
+
+
+def test_a_yaml_of_another_encoding_stays(line: Path, weights: Path, capsys: Any) -> None:
+    (line / "old.yaml").write_bytes("# Prüfung".encode("latin-1"))
+    assert mined(weights, "--data", "set/data.yaml", "--write-yaml", "old.yaml") == 2
+    assert "--write-yaml old.yaml: it is there and says something else" in capsys.readouterr().err
+
+
+def test_names_that_no_list_has_room_for_are_said(line: Path, weights: Path, capsys: Any) -> None:
+    for name in (b"pr\xfcf.png", b"two\nlines.png", "next\x85.png".encode()):
+        shutil.copy(line / "good/part0.png", os.fsdecode(os.fsencode(line / "good") + b"/" + name))
+    assert mined(weights) == 0
+    assert "3 images of good are left out: a list has no room for their names" in capsys.readouterr().out
+    assert mined(weights) == 0, "its own list is known again"
 
 
 def test_a_list_changed_by_hand_stays(line: Path, weights: Path, capsys: Any) -> None:

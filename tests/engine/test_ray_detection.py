@@ -18,6 +18,7 @@ from moat_det.cli import main as cli
 from moat_det.detection.detections import Detections
 from moat_det.detection.shards import DETECTIONS
 from moat_det.engine import ray_detection
+from moat_det.engine.model import MOAT
 from moat_det.errors import UserError
 
 IMAGES = [f"{folder}/part{number}.png" for folder in ("a", "b/c") for number in range(4)]
@@ -68,17 +69,26 @@ def test_each_image_has_one_line_and_a_stopped_run_goes_on(
     monkeypatch.setattr(ray_detection, "check_installed", lambda _: None)
     monkeypatch.setattr(ray_detection, "_work", work)
     given = {"project": str(tmp_path), "name": "detect", "conf": 0.01}
-    weights = str(trained / "weights" / "best.pt")
+    model = MOAT(trained / "weights" / "best.pt")
+    for wrong, says in (
+        ({"conf": ["0.25", "scrach=0.5"]}, "the model has no class scrach"),
+        ({"classes": [99]}, "--classes 99: there is no such class"),
+        ({"device": "cuda:99"}, "cuda:99"),
+        ({"window": "many"}, "--window many"),
+    ):
+        with pytest.raises(UserError, match=says):
+            ray_detection.detect(model, str(source), {**given, **wrong}, 2)
+        assert not (tmp_path / "detect").exists(), "the next call may have other settings"
     with pytest.raises(KeyboardInterrupt):
-        ray_detection.detect(weights, str(source), given, 2)
+        ray_detection.detect(model, str(source), given, 2)
     before = len(lines(tmp_path / "detect"))
     assert before in {4, 5}
-    assert ray_detection.detect(weights, str(source), given, 3) == (0, 8 - before, tmp_path / "detect")
+    assert ray_detection.detect(model, str(source), given, 3) == (0, 8 - before, tmp_path / "detect")
     assert sorted(line["file_name"] for line in lines(tmp_path / "detect")) == sorted(IMAGES)
     assert asked == [9, 9 - before]
     assert any("1 unreadable file(s) were skipped" in line for line in log)
     with pytest.raises(UserError, match=r"was begun with conf 0\.01"):
-        ray_detection.detect(weights, str(source), {**given, "conf": 0.5}, 3)
+        ray_detection.detect(model, str(source), {**given, "conf": 0.5}, 3)
 
 
 @pytest.mark.parametrize(

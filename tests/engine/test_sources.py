@@ -64,6 +64,13 @@ def test_entries_of_a_list_lie_here_or_beside_it(folder: Path, name: str, conten
     assert list_files(name) == ([str(folder / file) for file in ("array.npy", "b.png", "deep/c.tif")], [])
 
 
+def test_a_file_is_given_once_where_entries_of_a_list_overlap(folder: Path) -> None:
+    (folder / "list.txt").write_text("deep\ndeep/c.tif\n*.p*\nb.png\nclip.mp4\n")
+    images, videos = list_files("list.txt")
+    assert sorted(images) == [str(folder / file) for file in ("b.png", "deep/c.tif")]
+    assert videos == [str(folder / "clip.mp4")]
+
+
 @pytest.mark.parametrize("source", ["gone", "gone.png", "gone.txt"])
 def test_what_is_not_there(folder: Path, source: str) -> None:
     with pytest.raises(FileNotFoundError):

@@ -170,6 +170,12 @@ def test_frames_come_in_the_order_of_their_numbers() -> None:
     assert frames_in_order(files, 2) == [expected[place] for place in (1, 3, 5, 7)]
 
 
+def test_folders_of_one_number_are_two_sequences() -> None:
+    files = [f"/{folder}/f{number}.png" for folder in ("lot1", "lot01") for number in range(4)]
+    expected = [f"/{folder}/f{number}.png" for folder in ("lot01", "lot1") for number in (1, 3)]
+    assert frames_in_order(files, 2) == expected
+
+
 @pytest.fixture(scope="module")
 def belt() -> Belt:
     return draw_belt(seed=2, length=200, step=4)

@@ -118,6 +118,8 @@ def find_files(source: str | Path, root: str | None = None) -> FoundFiles:
         for entry in read_list(path, root):
             if not found.add_matches(entry, named=not os.path.isdir(entry)):
                 found.add(entry, named=True)
+        for files in (found.images, found.videos, found.others):
+            files[:] = dict.fromkeys(files)  # a folder and a file in it may both be entries
         return found
     if not found.add_matches(path, named=str(source).lower().endswith(ARRAY_SUFFIX)) and "*" not in path:
         raise FileNotFoundError(f"{source} does not exist")

@@ -43,6 +43,7 @@ class ImageItems(LoadPilAndNumpy):
 
     Attributes:
         files: The paths so far.
+        expected: The names of all items of a list; of a generator nobody knows what comes.
         root: The folder that all paths of a list lie in or below.
 
     Raises:
@@ -58,6 +59,7 @@ class ImageItems(LoadPilAndNumpy):
         self.mode, self.source_type = "image", SourceTypes(from_img=True)
         self.root = common_folder(str(item) for item in self._known or () if _is_path(item))
         self.files: list[str] = []
+        self.expected = [_name(index, item) for index, item in enumerate(self._known or ())]
         self.count = 0
 
     def __len__(self) -> int:

@@ -72,12 +72,12 @@ class Verdicts:
         """Take note of the images that are to come: of a part of which one was not seen nobody knows that it passes.
 
         Args:
-            names: Of the images, as `add` takes them.
+            names: Of the images, as `add` takes them; one that is named twice comes once more, and tells no more.
 
         Raises:
             UserError: The group of the operating point does not match a name.
         """
-        self._expected.update(map(self.part_of, names))
+        self._expected.update(map(self.part_of, dict.fromkeys(names)))
 
     def add(self, name: str, scores: Iterable[float], classes: Iterable[str]) -> str:
         """Take in the detections of an image.

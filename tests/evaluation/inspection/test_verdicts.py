@@ -113,6 +113,14 @@ def test_a_part_passes_when_all_its_images_were_seen() -> None:
         Verdicts(changed(group="^a")).expect(["a1.png", "other.png"])
 
 
+def test_an_image_that_is_named_twice_is_waited_for_once() -> None:
+    found = Verdicts(changed(group="^(.)"))
+    found.expect(["a1.png", "a1.png"])
+    for _ in range(2):
+        found.add("a1.png", [], [])
+    assert found.of("a").verdict == "pass"
+
+
 def test_each_frame_of_a_video_is_a_part() -> None:
     images = [("v.mp4", {}), ("v.mp4", {"pit": 0.9}), ("v.mp4", {})]
     assert verdicts(POINT, *images) == {"v.mp4": "pass", "v.mp4 #2": "reject", "v.mp4 #3": "pass"}
