@@ -41,6 +41,23 @@ def hold_run(folder: Path) -> FileLock:
     return lock
 
 
+def folder_of(checkpoint: Path) -> Path:
+    """Give the folder of the run that a checkpoint in its `weights/` is of.
+
+    Raises:
+        UserError: It lies elsewhere, where a run that goes on would write over files of other kinds.
+    """
+    path = checkpoint.resolve()
+    folder = path.parent.parent
+    others = {each.name for each in folder.iterdir()} - {"weights"}
+    if path.parent.name != "weights" or (others and not others & {"args.yaml", LOCK}):
+        raise UserError(
+            f"{checkpoint}: lies in no run's folder, and a run goes on in its own: put it back to weights/ there, or "
+            f"start a new one with --weights {checkpoint}"
+        )
+    return folder
+
+
 def claim_run(args: Any) -> Path:
     """Make the folder of a run, which is its own unless the user let it exist.
 

@@ -48,6 +48,11 @@ class BaseDetector(DetectionModel):
         return None
 
     @property
+    def leaves_maps_out(self) -> bool:
+        """Whether the last maps of the backbone go nowhere, so that their stages learn nothing."""
+        return False
+
+    @property
     def parts(self) -> list[str]:
         """Names below `model.` of the parts before the head: `--freeze N` holds the first N."""
         return [name for name, _ in self.model.named_children()][:-1]

@@ -116,6 +116,11 @@ class Detector(BaseDetector):
         return head
 
     @property
+    def leaves_maps_out(self) -> bool:
+        """Whether the neck ends at a finer map than the backbone."""
+        return max(self.backbone.strides.values()) > int(self.stride.max())
+
+    @property
     def first_kernel(self) -> str:
         """Name of the kernel that takes the image."""
         return f"model.backbone.{self.backbone.first_conv}.weight"

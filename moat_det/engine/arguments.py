@@ -126,6 +126,20 @@ def check_training_batch(batch: Any) -> None:
         )
 
 
+def check_training(given: Mapping[str, Any]) -> None:
+    """Check arguments that mean something to the engine's trainer and nothing to ours.
+
+    Raises:
+        UserError: Checkpoints are not to be saved, or another model, or integers, are to be trained with.
+    """
+    if given.get("save") is False:
+        raise UserError("--save false: the checkpoints are a training's result, and what it goes on from; leave it out")
+    for name in ("distill_model", "quantize"):
+        if given.get(name) is not None:
+            flag = f"--{name.replace('_', '-')} {_spelled(given[name])}"
+            raise UserError(f"{flag}: is not supported in training; leave it out")
+
+
 def _plain(value: Any) -> Any:
     """Give the numbers of NumPy and torch, single ones and lists, as Python's own."""
     return value.tolist() if hasattr(value, "tolist") and hasattr(value, "dtype") else value

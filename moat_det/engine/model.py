@@ -28,7 +28,7 @@ from moat_det.detection.classes import check_classes
 from moat_det.detection.thresholds import Thresholds
 from moat_det.detector.build import build_model, find_config, with_drop_path, with_window
 from moat_det.detector.detector import Detector
-from moat_det.engine.arguments import check_overrides, check_training_batch, settle, training_defaults
+from moat_det.engine.arguments import check_overrides, check_training, check_training_batch, settle, training_defaults
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.distributed.group import join, lost_ranks_explained
@@ -151,6 +151,7 @@ class MOAT(Model):
         """
         kwargs = _with_settings(kwargs, TrainOptions)
         check_training_batch(kwargs.get("batch"))
+        check_training(kwargs)
         own = {name: value for name in options_of(TrainOptions) if (value := kwargs.pop(name, None)) is not None}
         if kwargs.get("imgsz") == NATIVE:
             raise UserError("--imgsz native: training takes images of one size; native is for validation and detection")

@@ -196,7 +196,7 @@ class Predictor(DetectionPredictor):
         self._pictures: dict[str, int] = {}
         self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
         if self.verdicts is not None:  # before hours of detecting, not after
-            coming = getattr(self.dataset, "expected", None) or getattr(self.dataset, "files", ())
+            coming = getattr(self.dataset, "expected", getattr(self.dataset, "files", ()))
             self.verdicts.expect(map(self.names.relative, coming))
         if self.options.tracking is not None:
             strided = moving or isinstance(self.dataset, ImageFiles)

@@ -18,11 +18,12 @@ from moat_det.data.config import DatasetConfig, load_dataset
 from moat_det.data.sizes.imgsz import take_shape
 from moat_det.demo import DEMO, dataset_source
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
-from moat_det.engine.device import is_mixed
+from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.recovery.disk import longest_wait, when_there_is_room
 from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
+from moat_det.run_folder import folder_of
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,9 @@ def _checkpoint(
     """
     model, averaged = unwrap_model(trainer.model), trainer.ema.ema
     _mend_average(averaged, model)
+    for own, kept in zip(model.buffers(), averaged.buffers(), strict=True):
+        if not own.is_floating_point():  # how many batches a norm has seen, which the engine's average leaves at 0
+            kept.copy_(own)
     return Checkpoint(
         config=options.config,
         names=dict(model.names),
@@ -131,9 +135,10 @@ def find_run(args: Any, overrides: Mapping[str, Any]) -> tuple[Checkpoint, Any]:
         raise UserError(f"{path} is of a finished training: start a new one from it with --weights {path}")
     kept = {key: value for key, value in overrides.items() if key in _RESUMABLE}
     # The run's folder may have been moved since, and its data.
-    folder, data = path.resolve().parents[1], _find_data(path, overrides.get("data") or checkpoint.args["data"])
+    folder, data = folder_of(path), _find_data(path, overrides.get("data") or checkpoint.args["data"])
     place = {"resume": str(path), "model": str(path), "save_dir": str(folder), "data": data}
     arguments = {**checkpoint.args, **kept, **place, "amp": False}
+    _check_device(path, arguments["device"])
     take_shape(arguments)  # it is among our options too
     given = dict(overrides)
     project = given.pop("project", None)
@@ -141,6 +146,13 @@ def find_run(args: Any, overrides: Mapping[str, Any]) -> tuple[Checkpoint, Any]:
         given["project"] = str(Path(project).resolve())
     _warn_of_ignored(given, {**checkpoint.args, "name": folder.name, "project": str(folder.parent)})
     return checkpoint, get_cfg(DEFAULT_CFG, arguments)
+
+
+def _check_device(last: Path, device: Any) -> None:
+    try:
+        choose_device(device)
+    except UserError as error:
+        raise UserError(f"{error}; the run may go on elsewhere: --resume {last} --device cpu") from None
 
 
 def lasting_source(source: str | Path, data: DatasetConfig) -> str:

@@ -73,6 +73,7 @@ from moat_det.engine.trained import Trained
 from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
+from moat_det.messages import some
 from moat_det.run_folder import LOCK, claim_run, hold_run
 
 logger = logging.getLogger(__name__)
@@ -146,7 +147,10 @@ class Trainer(DetectionTrainer):
         keep_freed_memory()
         # The engine has set none for a CPU, whatever was asked for.
         workers = overrides.get("workers")
-        self.args.workers = default_workers(self.device) // self.group.local_size if workers is None else workers
+        if workers is None:
+            own = self._checkpoint and self._checkpoint.args.get("workers")
+            workers = default_workers(self.device, self.group.local_size) if own is None else own
+        self.args.workers = workers
         if self._checkpoint is not None:
             options = options_of(self._checkpoint, changed or {})
         assert options is not None, "a new training needs options"
@@ -316,7 +320,7 @@ class Trainer(DetectionTrainer):
         self.model.prepare(self.device, self._options.mixed, training=True)
         if self._options.sync_bn and self.group.size > 1:
             synchronize(self.model)
-        self.args.freeze = _frozen(self.args.freeze, self.model.parts)
+        self.args.freeze = _frozen(self.args.freeze, self.model, self.model.parts)
         return self._checkpoint
 
     def get_validator(self) -> Validator:
@@ -392,7 +396,8 @@ class Trainer(DetectionTrainer):
                 f"each of the {processes} processes takes its batch statistics of {self.batch_size // processes} "
                 "images: --sync-bn takes them of all"
             )
-        some_idle = bool(self._options.freeze_backbone) or unwrap_model(self.model).engine_recipe
+        model = unwrap_model(self.model)
+        some_idle = bool(self._options.freeze_backbone) or model.engine_recipe or model.leaves_maps_out
         self.model = share_gradients(self.model, bool(self.args.compile), some_idle)
 
     def _follow_objects(self) -> None:
@@ -460,6 +465,8 @@ class Trainer(DetectionTrainer):
         # Those of a neck that weights of a detector gave have counted their steps.
         came_with_weights = self._options.weights is not None and model.backbone is not None
         self._given = set(model.backbone.modules()) if came_with_weights else set()
+        if self.args.compile:  # torch would compile the model anew for each momentum
+            self._given = set(self._batch_norms)
         self._share = ShareOfBatches(model)
         if getattr(model, "criterion", None) is None:  # after the class weights are known
             model.criterion = share_loss(model.init_criterion(), self.group)
@@ -683,12 +690,17 @@ class Trainer(DetectionTrainer):
                     folder.rmdir()
 
 
-def _frozen(freeze: Any, parts: list[str]) -> list[Any] | None:
+def _frozen(freeze: Any, model: nn.Module, parts: list[str]) -> list[Any] | None:
     """Give the names of the parts to hold still: the first `freeze`, or those of a list, by number or by name."""
+    known = f"there is no such part; before the head there are 0 to {len(parts) - 1}: {some(parts, 30)}"
     if freeze is None or isinstance(freeze, int):
+        if freeze is not None and not 0 <= freeze <= len(parts):
+            raise UserError(f"--freeze {freeze}: {known}")
         return parts[: freeze or 0] or None
     names = freeze if isinstance(freeze, (list, tuple)) else [freeze]
-    absent = [name for name in names if type(name) is int and not 0 <= name < len(parts)]
-    if absent:
-        raise UserError(f"--freeze {absent[0]}: there is no such part before the head; there are 0 to {len(parts) - 1}")
-    return [parts[name] if type(name) is int else name for name in names]
+    frozen = [parts[name] if type(name) is int and 0 <= name < len(parts) else name for name in names]
+    for name in frozen:
+        # As the engine finds them; the first of ours has none.
+        if name not in parts and not any(f"model.{name}." in parameter for parameter, _ in model.named_parameters()):
+            raise UserError(f"--freeze {name}: {known}")
+    return frozen

@@ -69,7 +69,7 @@ def open_split(
     args.imgsz = check_imgsz(args.imgsz, stride=stride, max_dim=1)
     sizes = options.sizes(args.imgsz, stride)
     dataset = DetectionDataset(data, args.split, sizes, DatasetOptions.of(args, args.batch))
-    workers = default_workers(device) // group.local_size if workers is None else workers
+    workers = default_workers(device, group.local_size) if workers is None else workers
     if options.native:
         workers = min(workers, 2)  # since each holds whole images
         scaled = sum(sizes.scaled(*label["shape"]) != label["shape"] for label in dataset.labels)

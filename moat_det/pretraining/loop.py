@@ -39,11 +39,12 @@ from moat_det.pretraining.options import LoopOptions, RunPlace
 from moat_det.pretraining.passes import Passes
 from moat_det.pretraining.task import Batch, Task
 from moat_det.progress import progress
-from moat_det.run_folder import LOCK, hold_run
+from moat_det.run_folder import LOCK, folder_of, hold_run
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_WARMUP = 5.0  # epochs
+_TABLE = 2**20  # bytes that `results.csv` may take
 
 
 def seed_all(seed: int) -> None:
@@ -102,7 +103,7 @@ class Loop:
         if resumed is None:
             self.folder = claim_folder(Path(place.project or PROJECT, place.name or task.name), place.exist_ok)
         else:
-            self.folder = resumed[0].resolve().parents[1]
+            self.folder = folder_of(resumed[0])
         self._lock = hold_run(self.folder)
         self._resumed = resumed is not None
         if resumed is not None:
@@ -287,7 +288,8 @@ class Loop:
         self._epoch, self._batch = self._epoch + 1, 0
         if better:
             self._save(self.best)
-        atomic_write_csv(self.folder / "results.csv", list(row), self._rows)
+        table = self.folder / "results.csv"
+        when_there_is_room(lambda: atomic_write_csv(table, list(row), self._rows), self.folder, _TABLE)
         # After the others: a run that is killed in between goes on before this epoch's end, and writes them again.
         self._save(self.last)
         self._signals.release()

@@ -44,6 +44,30 @@ def test_a_model_that_has_learnt_keeps_its_own(demo: Path, trained: Path, tmp_pa
     assert norm.momentum == 0.03
 
 
+def test_a_checkpoint_knows_how_many_batches_its_norms_have_seen(demo: Path, trained: Path, tmp_path: Path) -> None:
+    best = trained / "weights" / "best.pt"
+    trainer, _ = begin(demo, best, tmp_path, weights=str(best))
+    trainer.preprocess_batch(dict(next(iter(trainer.train_loader))))
+    norms = [m for m in trainer.model.modules() if isinstance(m, nn.BatchNorm2d)]
+    seen = {int(norm.num_batches_tracked) for norm in norms if norm.num_batches_tracked is not None}
+    assert min(seen) > 0
+    head = trainer.model.head.modules()
+    assert {m.momentum for m in head if isinstance(m, nn.BatchNorm2d)} == {max(0.03, 2 / (2 + min(seen)))}
+
+
+def test_a_compiled_model_is_not_compiled_anew_for_each_momentum(demo: Path, model_yaml: Path, tmp_path: Path) -> None:
+    trainer, _ = begin(demo, model_yaml, tmp_path)
+    trainer.args.compile = "default"
+    trainer._model_train()
+    batch = next(iter(trainer.train_loader))
+    momenta = set()
+    for _ in range(3):
+        images = trainer.preprocess_batch(dict(batch))["img"]
+        trainer.model(images)
+        momenta |= {m.momentum for m in trainer.model.modules() if isinstance(m, nn.BatchNorm2d)}
+    assert momenta == {0.03}
+
+
 def test_where_the_backbone_alone_has_learnt_neck_and_head_follow(demo: Path, model_yaml: Path, tmp_path: Path) -> None:
     weights = tmp_path / "backbone.safetensors"
     save_file(MOAT(model_yaml).model.backbone.state_dict(), weights)

@@ -69,6 +69,49 @@ def test_data_that_has_moved_is_named_beside_resume(copy: Path, monkeypatch: pyt
     assert load_checkpoint(run / "weights" / "last.pt").training is None
 
 
+@pytest.mark.parametrize("place", ["last.pt", "weights/last.pt"])
+def test_a_checkpoint_among_other_files_is_no_run(
+    copy: Path, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    (home / place).parent.mkdir(parents=True)
+    shutil.copy(copy / "runs" / "train" / "weights" / "last.pt", home / place)
+    (tmp_path / "results.csv").write_text("id,score\n5,0.91\n")
+    (home / "results.csv").write_text("id,score\n5,0.91\n")
+    before = contents(home)
+    with pytest.raises(SystemExit) as stopped:
+        cli.train(["--resume", str(home / place), "--data", str(copy / "data" / "data.yaml")])
+    assert stopped.value.code == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{home / place}: lies in no run's folder" in line
+    assert f"--weights {home / place}" in line
+    assert contents(home) == before
+    assert (tmp_path / "results.csv").exists()
+
+
+def test_a_device_that_is_gone_is_named_with_the_way_out(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last = copy / "runs" / "train" / "weights" / "last.pt"
+    checkpoint = load_checkpoint(last)
+    replace(checkpoint, args={**checkpoint.args, "device": "7"}).save(last)
+    with pytest.raises(SystemExit) as stopped:
+        cli.train(["--resume", str(last)])
+    assert stopped.value.code == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "--device 7" in line
+    assert f"--resume {last} --device cpu" in line
+
+
+def test_a_resumed_run_reads_with_as_many_workers(copy: Path, tmp_path: Path) -> None:
+    last = copy / "runs" / "train" / "weights" / "last.pt"
+    checkpoint = load_checkpoint(last)
+    replace(checkpoint, args={**checkpoint.args, "workers": 3}).save(last)
+    overrides = {"resume": str(last), "data": str(copy / "data" / "data.yaml")}
+    trainer = Trainer(overrides=overrides)
+    assert trainer.args.workers == 3
+    trainer._let_others_in()
+    assert Trainer(overrides={**overrides, "workers": 1}).args.workers == 1
+
+
 def test_a_run_goes_on_from_another_folder(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(copy / "runs")
     cli.train(["--resume", os.path.join("train", "weights", "last.pt"), "--debug"])

@@ -169,6 +169,29 @@ def test_what_fine_tuning_cannot_start_from(
     assert not (tmp_path / "runs" / "train").exists(), "a run's folder is left"
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("--save false", "--save false: the checkpoints are a training's result"),
+        ("--distill-model yolo26n.pt", "--distill-model yolo26n.pt: is not supported"),
+        ("--quantize 8", "--quantize 8: is not supported"),
+        ("--freeze -1", "--freeze -1: there is no such part"),
+        ("--freeze 9", "--freeze 9: there is no such part"),
+        (
+            "--freeze backbone,bakcbone",
+            "--freeze bakcbone: there is no such part; before the head there are 0 to 2: ",
+        ),
+    ],
+)
+def test_what_a_training_does_not_take(
+    words: str, named: str, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--backbone", "tiny_moat0", "--imgsz", "64", "--project", tmp_path]
+    line = complaint("train", ["--data", dataset, *model, *words.split()], capsys)
+    assert named in line
+    assert not (tmp_path / "train").exists()
+
+
 def test_weights_of_other_classes(
     trained: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

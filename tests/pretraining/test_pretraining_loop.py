@@ -6,6 +6,7 @@ import copy
 import errno
 import math
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -145,6 +146,38 @@ def test_ctrl_c_on_a_full_disk_ends_without_waiting(
         train(tmp_path / "run", Noise(stop))
     said = f"Stopped in epoch 1 without a new {tmp_path / 'run/weights/last.pt'}: {os.strerror(errno.ENOSPC)}"
     assert any(said in line for line in log)
+
+
+def test_a_table_waits_for_room_too(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    write, tries, room = loop.atomic_write_csv, list[int](), iter([0, 0])
+
+    def fill(path: Path, columns: list[str], rows: list[dict[str, float]]) -> None:
+        tries.append(len(rows))
+        if len(tries) == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, columns, rows)
+
+    monkeypatch.setattr(loop, "atomic_write_csv", fill)
+    monkeypatch.setattr(disk, "_free", lambda folder: next(room, 10**9))
+    monkeypatch.setattr(disk.time, "sleep", lambda seconds: None)
+    train(tmp_path / "run", Noise())
+    assert tries[:2] == [1, 1]
+    assert any("there is room again" in line for line in log)
+    assert_alike(whole, tmp_path / "run")
+
+
+def test_a_checkpoint_among_other_files_is_no_run(tmp_path: Path) -> None:
+    kept = train(tmp_path / "run", Noise(lambda epoch, batch: 1.0)) / "weights" / "last.pt"
+    home = tmp_path / "home" / "weights"
+    home.mkdir(parents=True)
+    shutil.copy(kept, home)
+    (tmp_path / "home" / "results.csv").write_text("the user's")
+    with pytest.raises(UserError, match="lies in no run's folder"):
+        train(tmp_path / "run", Noise(), home / "last.pt")
+    assert (tmp_path / "home" / "results.csv").read_text() == "the user's"
+    assert {file.name for file in (tmp_path / "home").iterdir()} == {"weights", "results.csv"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")

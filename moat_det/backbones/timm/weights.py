@@ -86,6 +86,8 @@ def load_timm(backbone: TimmBackbone, file: WeightFile, *, by_order: bool = Fals
         UserError: Something of the backbone is not in the file, or has another shape; or the weights are for another
             padding.
     """
+    if by_order and file.path.suffix == ".safetensors":
+        raise UserError(f"{file.path} has its tensors in the order of their names: --weights-by-order needs the .pt")
     whole = create_whole(backbone.name, backbone.arguments).state_dict()
     order = [key for key in whole if not key.endswith(_COUNTER)]
     own = {key: tensor for key, tensor in backbone.net.state_dict().items() if not key.endswith(_COUNTER)}

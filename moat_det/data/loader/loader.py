@@ -90,13 +90,15 @@ class _Remaining:
         return len(self._sampler)
 
 
-def default_workers(device: torch.device) -> int:
+def default_workers(device: torch.device, processes: int = 1) -> int:
     """How many processes read images where nobody says: on a GPU one for each core, up to 8; on a CPU none.
+
+    Of several processes that train on a machine each has its part of the cores.
 
     There the model takes every core, and each of its steps waits for the thread that a worker took the core of: one
     worker on two cores made training slower (docs/results.md).
     """
-    return min(available_cores(), _MOST_WORKERS) if device.type == "cuda" else 0
+    return min(max(available_cores() // processes, 1), _MOST_WORKERS) if device.type == "cuda" else 0
 
 
 def make_loader(

@@ -14,11 +14,11 @@ def share_gradients(model: nn.Module, compiled: bool, some_idle: bool) -> Any:
 
     Args:
         model: To train; its weights become those of the first process.
-        compiled: Whether torch compiled it: then every parameter takes part in every pass.
+        compiled: Whether torch compiled it.
         some_idle: Whether parameters may take no part in a pass; looking for them costs a little.
     """
     # The running statistics are those of the first process at the end of an epoch (`level_statistics`).
     apart: dict[str, Any] = {"forward_sync_buffers" if TORCH_2_13 else "broadcast_buffers": False}
     return DistributedDataParallel(
-        model, find_unused_parameters=some_idle and not compiled, static_graph=compiled, **apart
+        model, find_unused_parameters=some_idle, static_graph=compiled and not some_idle, **apart
     )

@@ -66,6 +66,7 @@ def resume_pretraining(last: Path, place: RunPlace, source: str | None = None) -
             f"--resume {last}: {options.source} holds {len(pictures.paths)} readable pictures, and held "
             f"{kept['pictures']} when the run began: bring them back, or start a new run with --weights {last}"
         )
+    seed_all(loop.seed)
     task = MaskedTask(checkpoint.backbone, pictures, options, loop, place, starts=False)
     return _run(task, Loop(task, loop, place, device, (last, checkpoint)))
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from moat_det.backbones.create import create_backbone
 from moat_det.backbones.weights import load_pretrained
+from moat_det.engine.batch_plots import left_out_without_room
 from moat_det.pretraining.batches import (
     Draw,
     count_batches,
@@ -131,7 +132,9 @@ class MaskedTask:
         shown = self._measured[:: max(len(self._measured) // _DRAWN, 1)][:_DRAWN]
         ((images, masks),) = self._load([shown], device)
         assert isinstance(model, MaskedModel)
-        draw_reconstructions(model, images, masks, self.folder / "reconstructions" / f"epoch{self._epoch + 1:04}.jpg")
+        file = self.folder / "reconstructions" / f"epoch{self._epoch + 1:04}.jpg"
+        with left_out_without_room(file):
+            draw_reconstructions(model, images, masks, file)
 
     @torch.no_grad()
     def finish(self, model: nn.Module, folder: Path, device: torch.device, images: int) -> None:

@@ -145,6 +145,12 @@ def test_by_order_where_it_is_asked_for_alone(tmp_path: Path) -> None:
         load_pretrained(create_backbone("tiny_moat0"), tmp_path / "w.pth", by_order=True)
 
 
+def test_a_file_that_keeps_no_order_is_not_matched_by_order(tmp_path: Path) -> None:
+    save_file(whole(), tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"w.safetensors has its tensors in the order of their names"):
+        load(tmp_path / "w.safetensors", by_order=True)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("bands", [1, 5])
 def test_the_first_kernel_follows_the_bands(bands: int, tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ def test_workers_are_no_more_than_batches_and_none_on_a_cpu_by_default(make_set:
     assert 1 <= default_workers(torch.device("cuda")) <= 8
 
 
+@pytest.mark.parametrize(("cores", "processes", "workers"), [(64, 8, 8), (64, 1, 8), (16, 4, 4), (8, 16, 1)])
+def test_processes_share_the_cores(cores: int, processes: int, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moat_det.data.loader.loader.available_cores", lambda: cores)
+    assert default_workers(torch.device("cuda"), processes) == workers
+    assert default_workers(CPU, processes) == 0
+
+
 class Threads(torch.utils.data.Dataset):
     """Gives the threads that a worker may use."""
 

@@ -93,6 +93,13 @@ def test_so_are_those_of_a_network_of_timm_with_its_own_norms_and_dropped_branch
         torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-6, msg=name)
 
 
+def test_a_stage_of_which_the_neck_takes_no_map_stops_no_process(few: Path, tmp_path: Path) -> None:
+    model = tmp_path / "fine.yaml"
+    model.write_text("backbone: {name: tiny_moat0}\nneck: {levels: [2, 3, 4], channels: [16, 16, 16]}\n")
+    done = torchrun(2, ranks.__file__, few, model, "none", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_losses_shown_are_those_of_all_images(alone: Path, together: Path) -> None:
     one, two = (torch.load(folder / "loss.pt", weights_only=True) for folder in (alone, together))
     assert two == pytest.approx(one, rel=1e-6)
