@@ -161,6 +161,7 @@ class Predictor(DetectionPredictor):
                     self.args.batch,
                     self.args.vid_stride,
                     frames=self.options.tracking is not None,
+                    buffer=self.args.stream_buffer,
                 )
                 super().setup_source(opened, stride)
         except (FileNotFoundError, ConnectionError, TypeError, ValueError) as error:
@@ -222,6 +223,7 @@ class Predictor(DetectionPredictor):
         except NothingLeftError:
             return
         finally:
+            self._take_unseen()
             self._listening.close()
             for video in self._videos.values():
                 video.close()
@@ -392,6 +394,7 @@ class Predictor(DetectionPredictor):
             sizes = [(image.shape[0], image.shape[1]) for image in orig_imgs]
             for result, heatmap in zip(results, self.heatmaps.maps(list(self._places), sizes), strict=True):
                 result.heatmap = heatmap
+        self._take_unseen()
         if self.verdicts is not None:
             for result in results:
                 self._judge(self.verdicts, result)
@@ -399,6 +402,14 @@ class Predictor(DetectionPredictor):
             for result in results:
                 self._follow(self.tracks, result)
         return results
+
+    def _take_unseen(self) -> None:
+        """Have the parts looked at of which the source could not show all, as soon as it says so."""
+        unseen = getattr(self.dataset, "unseen", [])
+        while unseen:
+            path = unseen.pop(0)
+            if self.verdicts is not None:
+                self.verdicts.add_unreadable(self.names.relative(path))
 
     def _judge(self, verdicts: Verdicts, result: Results) -> None:
         """Say what becomes of the part that an image is of, as far as its images were seen."""

@@ -15,11 +15,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from helpers.cameras import play
 from moat_det.cli import main as cli
 from moat_det.data.index import open_index
 from moat_det.detector.detector import Detector
 from moat_det.engine import MOAT
 from moat_det.engine.checkpoint import load_checkpoint, weights_digest
+from moat_det.engine.sources import cameras
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.operating_point import OperatingPoint, read_operating_point
 from moat_det.evaluation.inspection.parts import read_parts
@@ -152,6 +154,17 @@ def test_exit_codes(weights: Path, validated: Path, images: Path, middle: float,
     assert verdicts(tmp_path / "broken")["broken.png"] == "review"
     assert detect(weights, images / "broken.png", passed, "--save-csv", "--name", "alone") == 4
     assert verdicts(tmp_path / "alone") == {"broken.png": "review"}
+
+
+def test_what_a_lost_camera_does_not_show_goes_to_review(
+    weights: Path, validated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cameras, "WAIT", 0.0)
+    play(monkeypatch, {"rtsp://belt": [[100, 100, 100]]})
+    point = write(validated, tmp_path / "point.json", threshold=1.0)
+    source: Any = "rtsp://belt"
+    assert detect(weights, source, point, "--save-csv", "--stream-buffer") == 4
+    assert list(verdicts(tmp_path / "detect").values()) == ["pass"] * 3 + ["review"]
 
 
 def test_thresholds_of_classes(
