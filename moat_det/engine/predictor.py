@@ -87,7 +87,7 @@ class Predictor(DetectionPredictor):
     """Detects in images, videos and streams.
 
     Attributes:
-        unreadable: The files of the last run that could not be read.
+        unreadable: The files of the last run that could not be read, or not whole.
         names: What the outputs of the last run are called.
         verdicts: On the parts of the last run; None without an operating point.
         tracks: The defects of the last run; None where they are not followed.
@@ -170,6 +170,7 @@ class Predictor(DetectionPredictor):
                 f"--source {as_given(source)}: {reason}; give an image, folder, glob, list file, video or camera"
             ) from None
         self.unreadable = []
+        self._unseen: set[str] = set()  # files and cameras that could not be read whole
         self.names = OutputNames(getattr(self.dataset, "root", None))
         if self._shard is not None:
             self._take_shard(self._shard, source)
@@ -408,6 +409,7 @@ class Predictor(DetectionPredictor):
         unseen = getattr(self.dataset, "unseen", [])
         while unseen:
             path = unseen.pop(0)
+            self._unseen.add(path)
             if self.verdicts is not None:
                 self.verdicts.add_unreadable(self.names.relative(path))
 
@@ -438,10 +440,14 @@ class Predictor(DetectionPredictor):
         """Run the user's callbacks; at the end find out which files could not be read."""
         if event == "on_predict_end":
             files = getattr(self.dataset, "files", [])
-            self.unreadable = [Path(file) for file in files if file not in self._seen_files]
+            self._take_unseen()
+            met = self._seen_files | self._unseen
+            absent = [file for file in files if file not in met]
             if self.verdicts is not None:
-                for path in self.unreadable:
-                    self.verdicts.add_unreadable(self.names.relative(str(path)))
+                for file in absent:
+                    self.verdicts.add_unreadable(self.names.relative(file))
+            known = self._unseen.union(absent)
+            self.unreadable = [Path(file) for file in files if file in known]
         outer = getattr(_running, "tables", ())
         _running.tables = (*outer, self.callbacks)
         try:
