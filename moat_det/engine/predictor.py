@@ -171,7 +171,7 @@ class Predictor(DetectionPredictor):
             ) from None
         self.unreadable = []
         self._unseen: set[str] = set()  # files and cameras that could not be read whole
-        self.names = OutputNames(getattr(self.dataset, "root", None))
+        self.names = OutputNames(getattr(self.dataset, "root", None), getattr(self.dataset, "files", ()))
         if self._shard is not None:
             self._take_shard(self._shard, source)
         # Cameras that are read together are one batch: where they have several shapes, each is padded to the square.

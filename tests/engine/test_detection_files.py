@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -85,6 +86,22 @@ def test_files_of_one_name_stay_apart(detect: Callable[..., Path], tmp_path: Pat
     assert {"cam1/p.jpg", "cam2/p.jpg", "cam2/p.png.jpg"} <= set(written)
     crops = {name.partition("/")[2] for name in files(folder / "crops")}
     assert crops == {f"{base}-{n}.jpg" for base in ("cam1/p", "cam2/p", "cam2/p.png") for n in (1, 2)}
+
+
+@pytest.mark.parametrize("folder", ["", "belt_frames"])
+def test_frames_take_the_place_of_no_picture(detect: Callable[..., Path], tmp_path: Path, folder: str) -> None:
+    source = save(tmp_path / "in" / folder / "belt_1.png", seed=5)
+    words = ("--save-txt", "--save-crop", "--save-frames")
+    run = detect(tmp_path / "in", *words)
+    alone = {name: (run / name).read_bytes() for name in files(run)}
+    assert [name for name in alone if name.endswith("belt_1.txt")]
+    assert [name for name in alone if name.startswith("crops/")]
+    shutil.rmtree(run)
+    video(tmp_path / "in/belt.avi")
+    detect(tmp_path / "in", *words)
+    assert alone == {name: (run / name).read_bytes() for name in alone}
+    assert {"belt.avi.avi", "belt.avi_frames/belt.avi_2.jpg", "labels/belt.avi_2.txt"} <= set(files(run))
+    assert source.is_file()
 
 
 def test_a_rerun_leaves_what_one_run_leaves(detect: Callable[..., Path], tmp_path: Path) -> None:
