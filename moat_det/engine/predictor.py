@@ -44,7 +44,7 @@ from moat_det.engine.heatmaps import Heatmap, Heatmaps
 from moat_det.engine.inference_options import DetectionOptions
 from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.quiet import will_draw
-from moat_det.engine.result_files import CropFiles, VideoFile
+from moat_det.engine.result_files import CropFiles, VideoFiles
 from moat_det.engine.results import Results
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.fitting import FittingBatches
@@ -214,7 +214,7 @@ class Predictor(DetectionPredictor):
 
     def stream_inference(self, *args: Any, **kwargs: Any) -> Iterator[Results]:
         """Give the results one by one; videos end with them, also where nobody asks for the rest."""
-        self._videos: dict[Path, VideoFile] = {}
+        self._videos = VideoFiles()
         self._listening = ExitStack()
         try:
             for result in super().stream_inference(*args, **kwargs):
@@ -225,12 +225,12 @@ class Predictor(DetectionPredictor):
             return
         finally:
             self._take_unseen()
-            self._listening.close()
-            for video in self._videos.values():
-                video.close()
-            if self._record is not None:
-                self._record.close()
-                self._record = None
+            with ExitStack() as ending:  # what fails keeps nothing else from its end
+                if self._record is not None:
+                    ending.callback(self._record.close)
+                    self._record = None
+                ending.callback(self._videos.close)
+                ending.callback(self._listening.close)
 
     def _check_one_pass(self) -> None:
         """Raise `UserError` for what makes of a pass several, or another one that has no inside, or writes nothing."""
@@ -518,9 +518,8 @@ class Predictor(DetectionPredictor):
         if self.dataset.mode not in {"stream", "video"}:
             write_picture(save_path, self.plotted_img)
             return
-        if save_path not in self._videos:
-            fps = self.dataset.fps if self.dataset.mode == "video" else 30
-            self._videos[save_path] = VideoFile(save_path, max(1, fps / self.args.vid_stride), self.plotted_img)
-        self._videos[save_path].write(self.plotted_img)
+        file = self.dataset.mode == "video"  # else cameras, which are written side by side
+        fps = self.dataset.fps if file else 30
+        self._videos.write(save_path, max(1, fps / self.args.vid_stride), self.plotted_img, alone=file)
         if self.args.save_frames:
             write_picture(Path(f"{save_path}_frames") / f"{save_path.name}_{frame}", self.plotted_img)

@@ -21,7 +21,7 @@ from moat_det.cli import main as cli
 from moat_det.engine import MOAT
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.predictor import Predictor
-from moat_det.engine.result_files import VideoFile
+from moat_det.engine.result_files import VideoFile, VideoFiles
 from moat_det.errors import UserError
 
 FEW = ("--conf", "0.0001", "--max-det", "2")
@@ -296,6 +296,35 @@ def test_a_video_has_its_name_when_it_is_whole(weights: Path, tmp_path: Path) ->
     list(model.predict(str(source), stream=True, **options))
     assert [path.name for path in folder.iterdir()] == ["v.avi"]
     assert frames(folder / "v.avi") == 3
+
+
+def test_a_video_has_its_name_when_the_next_begins(weights: Path, tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / "in").mkdir(exist_ok=True)
+        video(tmp_path / f"in/{name}.avi")
+    stream = MOAT(weights).predict(
+        str(tmp_path / "in"), stream=True, save=True, verbose=False, project=str(tmp_path / "runs")
+    )
+    folder = tmp_path / "runs/predict"
+    for expected in ([], [], ["a.avi"], ["a.avi"], ["a.avi", "b.avi"]):
+        next(stream)
+        assert sorted(path.name for path in folder.glob("[!.]*.avi")) == expected
+    list(stream)
+    assert [frames(folder / f"{name}.avi") for name in "abc"] == [2, 2, 2]
+
+
+def test_a_video_that_cannot_be_closed_keeps_no_other_from_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, readable = VideoFiles(), VideoFile._readable_frames
+    for name in ("first", "second", "third"):
+        writing.write(tmp_path / name, 10, picture(0), alone=False)
+    monkeypatch.setattr(
+        VideoFile, "_readable_frames", lambda self: 0 if "second" in self._file.name else readable(self)
+    )
+    with pytest.raises(OSError, match="not all frames could be written"):
+        writing.close()
+    assert files(tmp_path) == ["first.avi", "third.avi"]
 
 
 def frames(path: Path) -> int:
