@@ -10,6 +10,7 @@ import numpy as np
 from ultralytics.data.loaders import LoadImagesAndVideos, SourceTypes
 
 from moat_det.cores import READING_THREADS
+from moat_det.data.images.header import large_images
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
 from moat_det.detection.source_files import list_files, source_root, tell_pictures
@@ -130,10 +131,11 @@ class ImageFiles(LoadImagesAndVideos):
         self._video = None
 
     def _read_all(self, files: list[str]) -> list[np.ndarray | str]:
-        if len(files) == 1:
-            return [self._read(files[0])]
-        with ThreadPool(min(len(files), READING_THREADS)) as pool:
-            return pool.map(self._read, files)
+        with large_images():
+            if len(files) == 1:
+                return [self._read(files[0])]
+            with ThreadPool(min(len(files), READING_THREADS)) as pool:
+                return pool.map(self._read, files)
 
     def _read(self, file: str) -> np.ndarray | str:
         """Give the image, or why there is none."""
