@@ -50,6 +50,7 @@ from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.fitting import FittingBatches
 from moat_det.engine.sources.open import open_source
 from moat_det.engine.sources.shape_batches import ShapeBatches
+from moat_det.engine.tracking.passed_over import PassedOver
 from moat_det.engine.tracking.tracks import Tracks
 from moat_det.engine.trained import Trained
 from moat_det.engine.window_chooser import WindowChooser
@@ -202,6 +203,7 @@ class Predictor(DetectionPredictor):
         if self.options.tracking is not None:
             strided = moving or isinstance(self.dataset, ImageFiles)
             self.tracks = Tracks(self.options.tracking, self.args.vid_stride if strided else 1)
+            self._passed_over = PassedOver()
         if self.source_type.tensor:
             return
         # Files whose batches need no cutting stay with the engine's loader, which on a GPU reads ahead; but at their
@@ -400,8 +402,8 @@ class Predictor(DetectionPredictor):
             for result in results:
                 self._judge(self.verdicts, result)
         if self.tracks is not None:
-            for result in results:
-                self._follow(self.tracks, result)
+            for index, result in enumerate(results):
+                self._follow(self.tracks, index, result)
         return results
 
     def _take_unseen(self) -> None:
@@ -421,10 +423,18 @@ class Predictor(DetectionPredictor):
             verdicts.hold(result.part)
         result.verdict = verdicts.of(result.part).verdict
 
-    def _follow(self, tracks: Tracks, result: Results) -> None:
-        """Give the detections in the next frame of a video, a camera, or the folder of an image their numbers."""
-        file = self.names.relative(result.path)
-        tracks.follow(result, file if self.dataset.mode in {"stream", "video"} else os.path.dirname(file), file)
+    def _follow(self, tracks: Tracks, index: int, result: Results) -> None:
+        """Give the detections in a frame of a video, a camera, or the folder of an image their numbers."""
+        source = file = self.names.relative(result.path)
+        if self.dataset.mode == "video":
+            number = self._number(index, result.path, self.batch[2][index]) or 0
+            for _ in range(tracks.frames[source] + 1, number):
+                tracks.skip(source)
+        elif self.dataset.mode == "image":
+            source = os.path.dirname(file)
+            for passed in self._passed_over.before(getattr(self.dataset, "files", ()), result.path):
+                tracks.skip(os.path.dirname(self.names.relative(passed)))
+        tracks.follow(result, source, file)
 
     def _warn_of_cuts(self, found: list[int]) -> None:
         """Say which images have more detections than `max_det`; of a video, once."""

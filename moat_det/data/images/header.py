@@ -49,7 +49,7 @@ class ImageHeader:
 
 
 class _PillowsLimit:
-    """Pillow's limit is one for all threads: the first block that lifts it takes note of it, the last one restores it."""
+    """Pillow's limit is one for all threads: the first block that lifts it notes it down, the last one restores it."""
 
     def __init__(self) -> None:
         self._lock, self._blocks = Lock(), 0
