@@ -93,6 +93,8 @@ class Predictor(DetectionPredictor):
         verdicts: On the parts of the last run; None without an operating point.
         tracks: The defects of the last run; None where they are not followed.
         heatmaps: What makes the heat maps; None where there are none.
+        awaited: Whether who asks for the results writes them into the run's folder, which is then made before hours of
+            detecting and not after.
 
     Args:
         cfg: The engine's defaults.
@@ -109,6 +111,7 @@ class Predictor(DetectionPredictor):
     verdicts: Verdicts | None = None
     tracks: Tracks | None = None
     heatmaps: Heatmaps | None = None
+    awaited: bool = False
 
     def __init__(
         self,
@@ -190,7 +193,7 @@ class Predictor(DetectionPredictor):
         if self.heatmaps is not None:
             self._prepare_heatmaps(self.heatmaps, source, intensity, moving)
         tell_results(self.args.project, root, getattr(self.dataset, "files", ()))
-        if any(getattr(self.args, name) for name in _WRITE):
+        if self.awaited or any(getattr(self.args, name) for name in _WRITE):
             check_apart(self.claim_folder(), root)
             self._keep_bank()
         self._seen_files: set[str] = set()

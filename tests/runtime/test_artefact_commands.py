@@ -19,6 +19,7 @@ from scipy.optimize import linear_sum_assignment
 from moat_det import demo
 from moat_det.cli.main import run
 from moat_det.runtime import load, memory_check
+from moat_det.runtime.detection_run import DetectionRun
 from moat_det.runtime.digests import REPORT, digests
 
 Export = Callable[..., Path]
@@ -232,6 +233,22 @@ def test_the_folder_of_a_run(artefact: Path, source: Path, tmp_path: Path, monke
     words = ["--weights", str(artefact), "--source", str(source), "--exist-ok", "--save", "false"]
     assert run("detect", words) == 0
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["detect", "detect-2"]
+
+
+@pytest.mark.parametrize("words", [["--save-csv"], ["--save-json"]])
+def test_a_folder_that_cannot_be_made_is_refused_before_any_image_is_looked_at(
+    artefact: Path,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    monkeypatch.setattr(DetectionRun, "__iter__", lambda _: pytest.fail("it detects"))
+    (tmp_path / "afile").write_text("mine")
+    given = ["--weights", str(artefact), "--source", str(source), "--project", str(tmp_path / "afile/x")]
+    assert run("detect", [*given, "--save", "false", *words]) == 2
+    assert "afile/x" in capsys.readouterr().err
 
 
 def test_shards_have_each_image_once_and_go_on(artefact: Path, source: Path, tmp_path: Path) -> None:
