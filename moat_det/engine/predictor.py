@@ -152,6 +152,7 @@ class Predictor(DetectionPredictor):
         Raises:
             UserError: It does not exist, holds nothing to detect in, or cannot be opened.
         """
+        self._claimed = False  # a run has a folder of its own, also where a predictor has had one before
         largest_stride = int(self.model.stride)
         if self.options.shape is not None:
             self.args.imgsz = list(round_up(self.options.shape, largest_stride))
@@ -314,7 +315,7 @@ class Predictor(DetectionPredictor):
         self.dataset.keep(left)
 
     def claim_folder(self) -> Path:
-        """Make the run's folder, once; give it."""
+        """Make the run's folder, once in a run; give it."""
         if not self._claimed:
             args = copy(self.args)
             if self._shard is not None:  # the same at every start

@@ -111,6 +111,23 @@ def test_a_folder_that_cannot_be_had_is_refused_before_any_image_is_looked_at(
     assert contents(photos) == before
 
 
+def test_two_predictions_of_a_model_have_a_folder_each(trained: Path, photos: Path) -> None:
+    model, files = MOAT(trained / "weights" / "best.pt"), sorted((photos / "images").iterdir())
+    for number, file in enumerate(files):
+        (photos.parent / str(number)).mkdir()
+        file.rename(photos.parent / str(number) / "part.jpg")
+        model.predict(photos.parent / str(number), imgsz=64, project=photos.parent / "runs", save=True, verbose=False)
+    written = contents(photos.parent / "runs")
+    assert sorted(path.relative_to(photos.parent / "runs").as_posix() for path in written) == [
+        "predict-2/part.jpg",
+        "predict/part.jpg",
+    ]
+    assert len(set(written.values())) == 2
+    options = {"imgsz": 64, "project": photos.parent / "runs", "save": True, "verbose": False, "exist_ok": True}
+    model.predict(photos.parent / "1", **options)
+    assert contents(photos.parent / "runs").keys() == written.keys()
+
+
 def test_a_validation_writes_no_labels_over_those_it_reads(trained: Path, photos: Path) -> None:
     labels, model = contents(photos / "labels"), MOAT(trained / "weights" / "best.pt")
     options = {"imgsz": 64, "workers": 0, "plots": False, "save_txt": True, "project": photos.parent}
