@@ -95,6 +95,7 @@ class Predictor(DetectionPredictor):
         heatmaps: What makes the heat maps; None where there are none.
         awaited: Whether who asks for the results writes them into the run's folder, which is then made before hours of
             detecting and not after.
+        ready: Whether the model is set up. One that was refused amid it is of no use any more.
 
     Args:
         cfg: The engine's defaults.
@@ -112,6 +113,7 @@ class Predictor(DetectionPredictor):
     tracks: Tracks | None = None
     heatmaps: Heatmaps | None = None
     awaited: bool = False
+    ready: bool = False
 
     def __init__(
         self,
@@ -145,6 +147,7 @@ class Predictor(DetectionPredictor):
         self._memory = MemoryCheck(
             detector, self._windows, 0 if self.heatmaps is None else self.heatmaps.bytes_per_pixel
         )
+        self.ready = True
 
     def setup_source(self, source: Any, stride: int | None = None) -> None:
         """Open the source.
