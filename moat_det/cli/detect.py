@@ -105,6 +105,7 @@ def _detect(arguments: Arguments) -> int:
     compared = bool(arguments.own.get("heatmap"))
     results = model.predict(stream=True, **engine, **arguments.own)
     predictor: Any = model.predictor
+    predictor.awaited = as_json or as_csv
     files: DetectionFiles | None = None
     try:
         for result in results:
@@ -119,7 +120,7 @@ def _detect(arguments: Arguments) -> int:
     finally:  # what was found until then is not lost
         parts = [] if predictor.verdicts is None else predictor.verdicts.parts()
         seen = bool(images or parts)  # parts that cannot be read have a verdict too
-        folder: Path = predictor.claim_folder() if seen and (as_json or as_csv) else predictor.save_dir
+        folder: Path = predictor.save_dir
         if seen:
             files = files or DetectionFiles(predictor.verdicts, compared=compared)
             write(files, folder, as_json, as_csv, predictor.verdicts is not None, with_anomalies=compared)

@@ -38,9 +38,11 @@ def write(
 
 
 def report_unreadable(files: Sequence[str | Path]) -> None:
-    """Name the files that could not be read."""
+    """Name the files that could not be read, or not whole."""
     if files:
-        logger.warning(f"{len(files)} unreadable file(s) were skipped: {some([str(file) for file in files], 5)}")
+        logger.warning(
+            f"{len(files)} unreadable file(s) were skipped, or read in part: {some([str(file) for file in files], 5)}"
+        )
 
 
 def report_unlike(images: int, unlike: Sequence[str], unreadable: int) -> int:

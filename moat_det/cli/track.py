@@ -37,6 +37,7 @@ def _run(arguments: Arguments) -> None:
     model = arguments.take(TrainedModel).load()
     results = model.track(stream=True, **engine, **arguments.own)
     predictor: Any = model.predictor
+    predictor.awaited = True
     files = DetectionFiles(tracked=True)
     try:
         for result in results:
@@ -46,7 +47,7 @@ def _run(arguments: Arguments) -> None:
     finally:  # what was found until then is not lost
         tracks: Tracks | None = predictor.tracks
         if tracks is not None and tracks.frames:
-            folder: Path = predictor.claim_folder()
+            folder: Path = predictor.save_dir
             write_tracks(folder, tracks, model.names)
             write(files, folder, as_json, as_csv, with_verdicts=False)
             _report(tracks, model.names, folder)

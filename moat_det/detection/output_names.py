@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from moat_det.data.images.suffixes import VIDEO_SUFFIXES
 from moat_det.files import one_name
+
+# What the outputs of a frame are called, or lie in: BASE_7, and FOLDER/NAME_frames/NAME_7 of the video FOLDER/NAME.
+_OF_FRAME = re.compile(r"(.+)_[1-9][0-9]*", re.DOTALL)
+_IN_FRAMES = re.compile(r"((?:.*/)?([^/]+))_frames/\2_[1-9][0-9]*", re.DOTALL)
 
 
 class OutputNames:
@@ -14,13 +20,22 @@ class OutputNames:
 
     Args:
         root: That folder; the current one where there is none, or where a source lies elsewhere.
+        files: What the run reads. Videos among them are called so that no frame is called as a picture is.
     """
 
-    def __init__(self, root: str | None = None) -> None:
+    def __init__(self, root: str | None = None, files: Sequence[str] = ()) -> None:
         self._roots = [os.path.abspath(root)] if root else []
         self._roots.append(os.getcwd())
         self._taken: set[str] = set()
+        self._as_frames: set[str] = set()  # of what videos would have frames that are called as pictures are
         self._bases: dict[str, str] = {}
+        videos = [file for file in files if _is_video(file)]
+        if videos:  # all pictures first, whatever the run comes to first
+            for file in files:
+                if not _is_video(file):
+                    self.base(file)
+            for video in videos:
+                self.base(video)
 
     def relative(self, path: str) -> str:
         """Give the path below the folder, with `/`; of what lies elsewhere, the whole path without its beginning."""
@@ -33,22 +48,34 @@ class OutputNames:
     def base(self, path: str) -> str:
         """Give what its outputs are called, without a suffix, below the folder of the run: the same at every call.
 
-        The first of several files that differ in their suffix alone goes without it, the others keep it.
+        The first of several files that differ in their suffix alone goes without it, the others keep it; so does a
+        video one of whose frames would be called as a picture.
         """
         if path not in self._bases:
             name = self.relative(path)
             if not os.path.lexists(path):  # a camera, or a name that somebody gave to a picture in memory
                 name = "/".join(map(one_name, name.split("/")))
             stem, base, number = os.path.splitext(name)[0], "", 1
+            taken = self._taken | self._as_frames if _is_video(path) else self._taken
             for base in (stem, name):
-                if base.casefold() not in self._taken:
+                if base.casefold() not in taken:
                     break
-            while base.casefold() in self._taken:
+            while base.casefold() in taken:
                 number += 1
                 base = f"{name}-{number}"
-            self._taken.add(base.casefold())
-            self._bases[path] = base
+            self._take(path, base)
         return self._bases[path]
+
+    def _take(self, path: str, base: str) -> None:
+        self._bases[path], taken = base, base.casefold()
+        self._taken.add(taken)
+        if not _is_video(path):
+            found = (pattern.fullmatch(taken) for pattern in (_OF_FRAME, _IN_FRAMES))
+            self._as_frames.update(match[1] for match in found if match)
+
+
+def _is_video(path: str) -> bool:
+    return os.path.splitext(path)[1][1:].lower() in VIDEO_SUFFIXES
 
 
 def common_folder(files: Iterable[str]) -> str | None:

@@ -299,7 +299,12 @@ class MOAT(Model):
             amp = args.amp if (args := getattr(self.predictor, "args", None)) else None
             if options != self._inference or unread or amp != kwargs.get("amp", DEFAULT_CFG.amp):
                 self._inference, self.predictor = options, None
-            results = super().predict(source, stream, predictor, **{**kwargs, **self._place(kwargs)})
+            try:
+                results = super().predict(source, stream, predictor, **{**kwargs, **self._place(kwargs)})
+            except BaseException:
+                if not getattr(self.predictor, "ready", True):  # the engine would take it for one that is set up
+                    self.predictor = None
+                raise
             self._stream = ref(results) if stream else None
             if point is not None and not stream:
                 self._settle_verdicts(results)

@@ -44,12 +44,13 @@ from moat_det.engine.heatmaps import Heatmap, Heatmaps
 from moat_det.engine.inference_options import DetectionOptions
 from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.quiet import will_draw
-from moat_det.engine.result_files import CropFiles, VideoFile
+from moat_det.engine.result_files import CropFiles, VideoFiles
 from moat_det.engine.results import Results
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.fitting import FittingBatches
 from moat_det.engine.sources.open import open_source
 from moat_det.engine.sources.shape_batches import ShapeBatches
+from moat_det.engine.tracking.passed_over import PassedOver
 from moat_det.engine.tracking.tracks import Tracks
 from moat_det.engine.trained import Trained
 from moat_det.engine.window_chooser import WindowChooser
@@ -87,11 +88,14 @@ class Predictor(DetectionPredictor):
     """Detects in images, videos and streams.
 
     Attributes:
-        unreadable: The files of the last run that could not be read.
+        unreadable: The files of the last run that could not be read, or not whole.
         names: What the outputs of the last run are called.
         verdicts: On the parts of the last run; None without an operating point.
         tracks: The defects of the last run; None where they are not followed.
         heatmaps: What makes the heat maps; None where there are none.
+        awaited: Whether who asks for the results writes them into the run's folder, which is then made before hours of
+            detecting and not after.
+        ready: Whether the model is set up. One that was refused amid it is of no use any more.
 
     Args:
         cfg: The engine's defaults.
@@ -108,6 +112,8 @@ class Predictor(DetectionPredictor):
     verdicts: Verdicts | None = None
     tracks: Tracks | None = None
     heatmaps: Heatmaps | None = None
+    awaited: bool = False
+    ready: bool = False
 
     def __init__(
         self,
@@ -141,6 +147,7 @@ class Predictor(DetectionPredictor):
         self._memory = MemoryCheck(
             detector, self._windows, 0 if self.heatmaps is None else self.heatmaps.bytes_per_pixel
         )
+        self.ready = True
 
     def setup_source(self, source: Any, stride: int | None = None) -> None:
         """Open the source.
@@ -148,6 +155,7 @@ class Predictor(DetectionPredictor):
         Raises:
             UserError: It does not exist, holds nothing to detect in, or cannot be opened.
         """
+        self._claimed = False  # a run has a folder of its own, also where a predictor has had one before
         largest_stride = int(self.model.stride)
         if self.options.shape is not None:
             self.args.imgsz = list(round_up(self.options.shape, largest_stride))
@@ -161,6 +169,7 @@ class Predictor(DetectionPredictor):
                     self.args.batch,
                     self.args.vid_stride,
                     frames=self.options.tracking is not None,
+                    buffer=self.args.stream_buffer,
                 )
                 super().setup_source(opened, stride)
         except (FileNotFoundError, ConnectionError, TypeError, ValueError) as error:
@@ -169,7 +178,8 @@ class Predictor(DetectionPredictor):
                 f"--source {as_given(source)}: {reason}; give an image, folder, glob, list file, video or camera"
             ) from None
         self.unreadable = []
-        self.names = OutputNames(getattr(self.dataset, "root", None))
+        self._unseen: set[str] = set()  # files and cameras that could not be read whole
+        self.names = OutputNames(getattr(self.dataset, "root", None), getattr(self.dataset, "files", ()))
         if self._shard is not None:
             self._take_shard(self._shard, source)
         # Cameras that are read together are one batch: where they have several shapes, each is padded to the square.
@@ -187,7 +197,7 @@ class Predictor(DetectionPredictor):
         if self.heatmaps is not None:
             self._prepare_heatmaps(self.heatmaps, source, intensity, moving)
         tell_results(self.args.project, root, getattr(self.dataset, "files", ()))
-        if any(getattr(self.args, name) for name in _WRITE):
+        if self.awaited or any(getattr(self.args, name) for name in _WRITE):
             check_apart(self.claim_folder(), root)
             self._keep_bank()
         self._seen_files: set[str] = set()
@@ -201,6 +211,7 @@ class Predictor(DetectionPredictor):
         if self.options.tracking is not None:
             strided = moving or isinstance(self.dataset, ImageFiles)
             self.tracks = Tracks(self.options.tracking, self.args.vid_stride if strided else 1)
+            self._passed_over = PassedOver()
         if self.source_type.tensor:
             return
         # Files whose batches need no cutting stay with the engine's loader, which on a GPU reads ahead; but at their
@@ -213,7 +224,7 @@ class Predictor(DetectionPredictor):
 
     def stream_inference(self, *args: Any, **kwargs: Any) -> Iterator[Results]:
         """Give the results one by one; videos end with them, also where nobody asks for the rest."""
-        self._videos: dict[Path, VideoFile] = {}
+        self._videos = VideoFiles()
         self._listening = ExitStack()
         try:
             for result in super().stream_inference(*args, **kwargs):
@@ -223,12 +234,13 @@ class Predictor(DetectionPredictor):
         except NothingLeftError:
             return
         finally:
-            self._listening.close()
-            for video in self._videos.values():
-                video.close()
-            if self._record is not None:
-                self._record.close()
-                self._record = None
+            self._take_unseen()
+            with ExitStack() as ending:  # what fails keeps nothing else from its end
+                if self._record is not None:
+                    ending.callback(self._record.close)
+                    self._record = None
+                ending.callback(self._videos.close)
+                ending.callback(self._listening.close)
 
     def _check_one_pass(self) -> None:
         """Raise `UserError` for what makes of a pass several, or another one that has no inside, or writes nothing."""
@@ -307,7 +319,7 @@ class Predictor(DetectionPredictor):
         self.dataset.keep(left)
 
     def claim_folder(self) -> Path:
-        """Make the run's folder, once; give it."""
+        """Make the run's folder, once in a run; give it."""
         if not self._claimed:
             args = copy(self.args)
             if self._shard is not None:  # the same at every start
@@ -393,13 +405,23 @@ class Predictor(DetectionPredictor):
             sizes = [(image.shape[0], image.shape[1]) for image in orig_imgs]
             for result, heatmap in zip(results, self.heatmaps.maps(list(self._places), sizes), strict=True):
                 result.heatmap = heatmap
+        self._take_unseen()
         if self.verdicts is not None:
             for result in results:
                 self._judge(self.verdicts, result)
         if self.tracks is not None:
-            for result in results:
-                self._follow(self.tracks, result)
+            for index, result in enumerate(results):
+                self._follow(self.tracks, index, result)
         return results
+
+    def _take_unseen(self) -> None:
+        """Have the parts looked at of which the source could not show all, as soon as it says so."""
+        unseen = getattr(self.dataset, "unseen", [])
+        while unseen:
+            path = unseen.pop(0)
+            self._unseen.add(path)
+            if self.verdicts is not None:
+                self.verdicts.add_unreadable(self.names.relative(path))
 
     def _judge(self, verdicts: Verdicts, result: Results) -> None:
         """Say what becomes of the part that an image is of, as far as its images were seen."""
@@ -409,10 +431,18 @@ class Predictor(DetectionPredictor):
             verdicts.hold(result.part)
         result.verdict = verdicts.of(result.part).verdict
 
-    def _follow(self, tracks: Tracks, result: Results) -> None:
-        """Give the detections in the next frame of a video, a camera, or the folder of an image their numbers."""
-        file = self.names.relative(result.path)
-        tracks.follow(result, file if self.dataset.mode in {"stream", "video"} else os.path.dirname(file), file)
+    def _follow(self, tracks: Tracks, index: int, result: Results) -> None:
+        """Give the detections in a frame of a video, a camera, or the folder of an image their numbers."""
+        source = file = self.names.relative(result.path)
+        if self.dataset.mode == "video":
+            number = self._number(index, result.path, self.batch[2][index]) or 0
+            for _ in range(tracks.frames[source] + 1, number):
+                tracks.skip(source)
+        elif self.dataset.mode == "image":
+            source = os.path.dirname(file)
+            for passed in self._passed_over.before(getattr(self.dataset, "files", ()), result.path):
+                tracks.skip(os.path.dirname(self.names.relative(passed)))
+        tracks.follow(result, source, file)
 
     def _warn_of_cuts(self, found: list[int]) -> None:
         """Say which images have more detections than `max_det`; of a video, once."""
@@ -428,10 +458,14 @@ class Predictor(DetectionPredictor):
         """Run the user's callbacks; at the end find out which files could not be read."""
         if event == "on_predict_end":
             files = getattr(self.dataset, "files", [])
-            self.unreadable = [Path(file) for file in files if file not in self._seen_files]
+            self._take_unseen()
+            met = self._seen_files | self._unseen
+            absent = [file for file in files if file not in met]
             if self.verdicts is not None:
-                for path in self.unreadable:
-                    self.verdicts.add_unreadable(self.names.relative(str(path)))
+                for file in absent:
+                    self.verdicts.add_unreadable(self.names.relative(file))
+            known = self._unseen.union(absent)
+            self.unreadable = [Path(file) for file in files if file in known]
         outer = getattr(_running, "tables", ())
         _running.tables = (*outer, self.callbacks)
         try:
@@ -502,9 +536,8 @@ class Predictor(DetectionPredictor):
         if self.dataset.mode not in {"stream", "video"}:
             write_picture(save_path, self.plotted_img)
             return
-        if save_path not in self._videos:
-            fps = self.dataset.fps if self.dataset.mode == "video" else 30
-            self._videos[save_path] = VideoFile(save_path, max(1, fps / self.args.vid_stride), self.plotted_img)
-        self._videos[save_path].write(self.plotted_img)
+        file = self.dataset.mode == "video"  # else cameras, which are written side by side
+        fps = self.dataset.fps if file else 30
+        self._videos.write(save_path, max(1, fps / self.args.vid_stride), self.plotted_img, alone=file)
         if self.args.save_frames:
             write_picture(Path(f"{save_path}_frames") / f"{save_path.name}_{frame}", self.plotted_img)

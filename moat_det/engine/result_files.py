@@ -45,6 +45,38 @@ class CropFiles:
                 write_picture(self._folder / folders[int(box.cls)] / f"{base}-{number}", crop, *_FINE_COLOURS)
 
 
+class VideoFiles:
+    """The videos that are being written, by their paths without suffix."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, VideoFile] = {}
+
+    def write(self, path: Path, frames_per_second: float, frame: np.ndarray, alone: bool) -> None:
+        """Add a frame to a video, which begins with its first one.
+
+        Args:
+            path: Of the video.
+            frames_per_second: Of the video.
+            frame: (H, W, 3), BGR.
+            alone: Nothing more comes for the others: they end, since a process may open a thousand files or so.
+        """
+        if path not in self._open:
+            if alone:
+                self.close()
+            self._open[path] = VideoFile(path, frames_per_second, frame)
+        self._open[path].write(frame)
+
+    def close(self) -> None:
+        """Give all their names; one that cannot have its name takes it from no other.
+
+        Raises:
+            OSError: As `VideoFile.close`.
+        """
+        with ExitStack() as closing:
+            while self._open:
+                closing.callback(self._open.popitem()[1].close)
+
+
 class VideoFile:
     """A video that has its name when it is whole.
 

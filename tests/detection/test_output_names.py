@@ -51,6 +51,29 @@ def test_files_that_differ_in_their_suffix_keep_it(cameras: Path) -> None:
     assert names.base(files[1]) == "p.png"  # of every frame
 
 
+def test_frames_of_a_video_are_called_as_no_picture(tmp_path: Path) -> None:
+    pictures = (
+        "belt_1.png",
+        "BELT_02.png",
+        "clip_frames/clip_3.png",
+        "a/b_frames/b_7.png",
+        "cam.avi_2.png",
+        "cam_9.png",
+    )
+    expected = {
+        **{name: name[:-4] for name in pictures},
+        **{"belt.avi": "belt.avi", "belt_1.avi": "belt_1.avi", "clip.mp4": "clip.mp4", "a/b.mp4": "a/b.mp4"},
+        **{"cam.avi": "cam.avi-2", "other.avi": "other"},
+    }
+    for name in expected:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    files = [str(tmp_path / name) for name in expected]
+    for order in (files, files[::-1]):
+        names = OutputNames(str(tmp_path), order)
+        assert {names.relative(file): names.base(file) for file in order} == expected
+
+
 def test_what_lies_elsewhere_keeps_its_whole_path(cameras: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(cameras / "cam1")
     assert OutputNames().relative("p.png") == "p.png"

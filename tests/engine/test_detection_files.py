@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,7 +21,7 @@ from moat_det.cli import main as cli
 from moat_det.engine import MOAT
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.predictor import Predictor
-from moat_det.engine.result_files import VideoFile
+from moat_det.engine.result_files import VideoFile, VideoFiles
 from moat_det.errors import UserError
 
 FEW = ("--conf", "0.0001", "--max-det", "2")
@@ -85,6 +86,22 @@ def test_files_of_one_name_stay_apart(detect: Callable[..., Path], tmp_path: Pat
     assert {"cam1/p.jpg", "cam2/p.jpg", "cam2/p.png.jpg"} <= set(written)
     crops = {name.partition("/")[2] for name in files(folder / "crops")}
     assert crops == {f"{base}-{n}.jpg" for base in ("cam1/p", "cam2/p", "cam2/p.png") for n in (1, 2)}
+
+
+@pytest.mark.parametrize("folder", ["", "belt_frames"])
+def test_frames_take_the_place_of_no_picture(detect: Callable[..., Path], tmp_path: Path, folder: str) -> None:
+    source = save(tmp_path / "in" / folder / "belt_1.png", seed=5)
+    words = ("--save-txt", "--save-crop", "--save-frames")
+    run = detect(tmp_path / "in", *words)
+    alone = {name: (run / name).read_bytes() for name in files(run)}
+    assert [name for name in alone if name.endswith("belt_1.txt")]
+    assert [name for name in alone if name.startswith("crops/")]
+    shutil.rmtree(run)
+    video(tmp_path / "in/belt.avi")
+    detect(tmp_path / "in", *words)
+    assert alone == {name: (run / name).read_bytes() for name in alone}
+    assert {"belt.avi.avi", "belt.avi_frames/belt.avi_2.jpg", "labels/belt.avi_2.txt"} <= set(files(run))
+    assert source.is_file()
 
 
 def test_a_rerun_leaves_what_one_run_leaves(detect: Callable[..., Path], tmp_path: Path) -> None:
@@ -279,6 +296,35 @@ def test_a_video_has_its_name_when_it_is_whole(weights: Path, tmp_path: Path) ->
     list(model.predict(str(source), stream=True, **options))
     assert [path.name for path in folder.iterdir()] == ["v.avi"]
     assert frames(folder / "v.avi") == 3
+
+
+def test_a_video_has_its_name_when_the_next_begins(weights: Path, tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / "in").mkdir(exist_ok=True)
+        video(tmp_path / f"in/{name}.avi")
+    stream = MOAT(weights).predict(
+        str(tmp_path / "in"), stream=True, save=True, verbose=False, project=str(tmp_path / "runs")
+    )
+    folder = tmp_path / "runs/predict"
+    for expected in ([], [], ["a.avi"], ["a.avi"], ["a.avi", "b.avi"]):
+        next(stream)
+        assert sorted(path.name for path in folder.glob("[!.]*.avi")) == expected
+    list(stream)
+    assert [frames(folder / f"{name}.avi") for name in "abc"] == [2, 2, 2]
+
+
+def test_a_video_that_cannot_be_closed_keeps_no_other_from_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, readable = VideoFiles(), VideoFile._readable_frames
+    for name in ("first", "second", "third"):
+        writing.write(tmp_path / name, 10, picture(0), alone=False)
+    monkeypatch.setattr(
+        VideoFile, "_readable_frames", lambda self: 0 if "second" in self._file.name else readable(self)
+    )
+    with pytest.raises(OSError, match="not all frames could be written"):
+        writing.close()
+    assert files(tmp_path) == ["first.avi", "third.avi"]
 
 
 def frames(path: Path) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from ultralytics.cfg import DEFAULT_CFG_DICT
+from ultralytics.data import loaders
 from ultralytics.engine import predictor, trainer, validator
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
 from ultralytics.nn.modules.head import Detect
@@ -98,6 +99,12 @@ def test_the_engine_still_raises_max_det_to_the_objects_of_a_split() -> None:
 )
 def test_the_predictor_still_calls_what_we_override(name: str) -> None:
     assert f"self.{name}(" in inspect.getsource(predictor.BasePredictor)
+
+
+def test_cameras_are_still_read_by_what_we_override() -> None:
+    source = inspect.getsource(loaders.LoadStreams)
+    assert "Thread(target=self.update, args=([i, self.caps[i], s])" in source
+    assert "self.imgs[i].append(im)" in inspect.getsource(loaders.LoadStreams.__init__)
 
 
 def test_an_epoch_starts_with_model_train_before_its_loader() -> None:

@@ -10,16 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from helpers.cameras import play
 from moat_det.cli import main as cli
 from moat_det.data.index import open_index
 from moat_det.detector.detector import Detector
 from moat_det.engine import MOAT
 from moat_det.engine.checkpoint import load_checkpoint, weights_digest
+from moat_det.engine.sources import cameras
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.operating_point import OperatingPoint, read_operating_point
 from moat_det.evaluation.inspection.parts import read_parts
@@ -152,6 +155,37 @@ def test_exit_codes(weights: Path, validated: Path, images: Path, middle: float,
     assert verdicts(tmp_path / "broken")["broken.png"] == "review"
     assert detect(weights, images / "broken.png", passed, "--save-csv", "--name", "alone") == 4
     assert verdicts(tmp_path / "alone") == {"broken.png": "review"}
+
+
+def test_what_a_lost_camera_does_not_show_goes_to_review(
+    weights: Path, validated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cameras, "WAIT", 0.0)
+    play(monkeypatch, {"rtsp://belt": [[100, 100, 100]]})
+    point = write(validated, tmp_path / "point.json", threshold=1.0)
+    source: Any = "rtsp://belt"
+    assert detect(weights, source, point, "--save-csv", "--stream-buffer") == 4
+    assert list(verdicts(tmp_path / "detect").values()) == ["pass"] * 3 + ["review"]
+
+
+def test_what_is_missing_of_a_video_goes_to_review(
+    weights: Path, validated: Path, tmp_path: Path, log: list[str]
+) -> None:
+    belt = tmp_path / "belt.avi"
+    writer = cv2.VideoWriter(str(belt), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 64))
+    for shade in range(60):
+        writer.write(np.full((64, 64, 3), shade, np.uint8))
+    writer.release()
+    point = write(validated, tmp_path / "point.json", threshold=1.0)
+    assert detect(weights, belt, point, "--vid-stride", "7") == 0
+    content = belt.read_bytes()
+    belt.write_bytes(content[: len(content) // 2])
+    assert detect(weights, belt, point, "--save-csv", "--exist-ok") == 4
+    found = verdicts(tmp_path / "detect")
+    seen = len(found) - 1
+    assert list(found.items())[-1] == (f"belt.avi #{seen + 1}", "review")
+    assert list(found.values())[:-1] == ["pass"] * seen
+    assert [line for line in log if f"1 unreadable file(s) were skipped, or read in part: {belt}" in line]
 
 
 def test_thresholds_of_classes(

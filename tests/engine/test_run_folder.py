@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from moat_det import run_folder
+from moat_det.cli.main import run
 from moat_det.engine import MOAT, trainer, validator
+from moat_det.engine.predictor import Predictor
 from moat_det.errors import UserError
 from moat_det.files import claim_folder
 
@@ -69,15 +71,61 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-@pytest.mark.parametrize("run", [("set", "images"), ("", "set")])
-def test_results_take_the_place_of_nothing_that_is_read(run: tuple[str, str], trained: Path, photos: Path) -> None:
-    project, name = photos.parent / run[0], run[1]
+@pytest.mark.parametrize("place", [("set", "images"), ("", "set")])
+def test_results_take_the_place_of_nothing_that_is_read(place: tuple[str, str], trained: Path, photos: Path) -> None:
+    project, name = photos.parent / place[0], place[1]
     before, model = contents(photos), MOAT(trained / "weights" / "best.pt")
     with pytest.raises(UserError, match=r"holds the images that are read, .* choose another folder"):
         model.predict(photos / "images", imgsz=64, project=project, name=name, exist_ok=True, save=True, save_txt=True)
     assert contents(photos) == before
     model.predict(photos / "images", imgsz=64, project=project, name=name, save=True)
     assert before.items() <= contents(photos.parent).items()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("detect", ["--save-csv"]), ("detect", ["--save-json"]), ("track", []), ("track", ["--save-csv"])],
+)
+@pytest.mark.parametrize("at_fault", ["a file in the way", "the source"])
+def test_a_folder_that_cannot_be_had_is_refused_before_any_image_is_looked_at(
+    command: str,
+    words: list[str],
+    at_fault: str,
+    trained: Path,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if command == "track":
+        pytest.importorskip("lap")
+    monkeypatch.setattr(Predictor, "preprocess", lambda *_: pytest.fail("it detects"))
+    before = contents(photos)
+    (photos.parent / "afile").write_text("mine")
+    place = ["--project", str(photos.parent / "afile/x")]
+    if at_fault == "the source":
+        place = ["--project", str(photos), "--name", "images", "--exist-ok"]
+    given = ["--weights", str(trained / "weights/best.pt"), "--source", str(photos / "images"), "--imgsz", "64"]
+    assert run(command, [*given, "--save", "false", *words, *place]) == 2
+    said = capsys.readouterr().err
+    assert ("holds the images that are read" if at_fault == "the source" else "afile/x") in said
+    assert contents(photos) == before
+
+
+def test_two_predictions_of_a_model_have_a_folder_each(trained: Path, photos: Path) -> None:
+    model, files = MOAT(trained / "weights" / "best.pt"), sorted((photos / "images").iterdir())
+    for number, file in enumerate(files):
+        (photos.parent / str(number)).mkdir()
+        file.rename(photos.parent / str(number) / "part.jpg")
+        model.predict(photos.parent / str(number), imgsz=64, project=photos.parent / "runs", save=True, verbose=False)
+    written = contents(photos.parent / "runs")
+    assert sorted(path.relative_to(photos.parent / "runs").as_posix() for path in written) == [
+        "predict-2/part.jpg",
+        "predict/part.jpg",
+    ]
+    assert len(set(written.values())) == 2
+    options = {"imgsz": 64, "project": photos.parent / "runs", "save": True, "verbose": False, "exist_ok": True}
+    model.predict(photos.parent / "1", **options)
+    assert contents(photos.parent / "runs").keys() == written.keys()
 
 
 def test_a_validation_writes_no_labels_over_those_it_reads(trained: Path, photos: Path) -> None:

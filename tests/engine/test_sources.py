@@ -112,6 +112,19 @@ def test_pages_of_a_file_of_a_list_are_told(tmp_path: Path, log: list[str], kind
     assert [line for line in log if "holds 2 pictures" in line]
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_images_that_pillow_takes_for_an_attack_are_read_and_their_pages_told(
+    tmp_path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    Image.new("RGB", (40, 40), (9, 9, 9)).save(tmp_path / "a.tga")
+    Image.new("L", (40, 40)).save(tmp_path / "b.tif", save_all=True, append_images=[Image.new("L", (40, 40), 200)])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)  # it refuses twice as many
+    files = [name for names, _, _ in open_source(str(tmp_path), Intensity(), 3, batch) for name in names]
+    assert files == [str(tmp_path / "a.tga"), str(tmp_path / "b.tif")]
+    assert [line for line in log if "b.tif: holds 2 pictures" in line]
+    assert Image.MAX_IMAGE_PIXELS == 400
+
+
 def test_what_looks_at_pictures_alone_names_videos(folder: Path, log: list[str]) -> None:
     assert list_pictures("*") == [str(folder / "a.JPG"), str(folder / "b.png")]
     assert [line for line in log if "videos: 1 .mp4" in line]

@@ -20,6 +20,7 @@ from moat_det.engine import MOAT
 from moat_det.engine.predictor import Predictor
 from moat_det.engine.results import Results
 from moat_det.engine.sources.frames import frames_in_order
+from moat_det.engine.sources.video import Video
 from moat_det.engine.tracking.options import Tracking
 from moat_det.engine.tracking.tracks import Track, Tracks
 from moat_det.errors import UserError
@@ -93,6 +94,19 @@ def test_a_track_that_is_lost_for_some_frames_keeps_its_number() -> None:
         assert show(found, *seen) == [1] * len(seen)
     (track,) = found.tracks
     assert (track.first, track.last, track.frames) == (1, 20, 15)
+
+
+@pytest.mark.parametrize("tracker", ["bytetrack", "botsort"])
+def test_a_frame_that_nobody_saw_counts_and_the_belt_moves_on(tracker: str) -> None:
+    found = tracks(motion=[60, 0], tracker=tracker)
+    for frame in range(6):
+        if frame == 3:
+            found.skip("belt")
+        else:
+            show(found, (10 + 60.0 * frame, 10, 50 + 60.0 * frame, 50, 0.9, 0), image=np.zeros((96, 400, 3), np.uint8))
+    (track,) = found.tracks
+    assert (track.first, track.last, track.frames) == (1, 6, 5)
+    assert found.frames == {"belt": 6}
 
 
 def test_one_that_is_away_too_long_is_another() -> None:
@@ -230,6 +244,38 @@ def test_a_video_and_the_same_frames_as_pictures(belt: Belt, trained: Path, tmp_
     assert {number: numbers.count(number) for number in numbers} == {e["track"]: e["frames"] for e in found["tracks"]}
     assert cv2.VideoCapture(str(next(folder.glob("belt.*")))).get(cv2.CAP_PROP_FRAME_COUNT) == len(belt)
     assert f"{2 * len(truth(belt))} defects" in "\n".join(log)
+
+
+@pytest.mark.usefixtures("seeing")
+@pytest.mark.parametrize("batch", ["1", "4"])
+def test_a_picture_that_cannot_be_read_is_a_frame(belt: Belt, trained: Path, tmp_path: Path, batch: str) -> None:
+    (tmp_path / "in").mkdir()
+    shown = range(0, len(belt), 5)
+    for number, index in enumerate(shown, start=1):
+        cv2.imwrite(str(tmp_path / f"in/f{number}.png"), belt.frame(index))
+    words = ("--motion", "-20", "0", "--save", "false", "--batch", batch)
+    whole = track(trained, tmp_path / "in", tmp_path / "whole", *words)
+    (tmp_path / "in/f3.png").write_bytes(b"no picture")
+    found = track(trained, tmp_path / "in", tmp_path / "broken", *words)
+    assert [(each["frames"], sum(each["counts"].values())) for each in found["sources"]] == [(len(shown), 2)]
+    assert frames_of(found["tracks"]) == frames_of(whole["tracks"])
+
+
+@pytest.mark.usefixtures("seeing")
+def test_a_frame_of_a_video_that_cannot_be_decoded_is_a_frame(
+    belt: Belt, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(belt, tmp_path / "belt.avi")
+    read = Video.read
+
+    def fail(self: Video) -> np.ndarray | None:
+        frame = read(self)
+        return read(self) if self.number == 6 else frame
+
+    monkeypatch.setattr(Video, "read", fail)
+    found = track(trained, tmp_path / "belt.avi", tmp_path, "--save", "false")
+    assert frames_of(found["tracks"]) == truth(belt)
+    assert found["sources"][0]["frames"] == len(belt)
 
 
 @pytest.mark.usefixtures("seeing")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 
 from moat_det.cli import main as cli
 from moat_det.engine import MOAT
+from moat_det.errors import UserError
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -289,3 +291,19 @@ def test_what_nobody_foresaw_is_a_line_too(
     )
     with pytest.raises(ZeroDivisionError):
         cli.train(["--data", str(dataset), "--debug"])
+
+
+@pytest.mark.parametrize(
+    ("refused", "says"), [({"device": "cuda:9"}, "cuda"), ({"augment": True}, "does not go with --augment")]
+)
+def test_what_is_refused_amid_the_set_up_is_forgotten(
+    refused: dict[str, Any], says: str, model_yaml: Path, dataset: Path, tmp_path: Path
+) -> None:
+    model, parts = MOAT(model_yaml), str(dataset.parent / "images")
+    given: dict[str, Any] = {"imgsz": 64, "verbose": False, "project": tmp_path / "runs"}
+    if "augment" in refused:
+        given |= {"heatmap": True, "good_parts": parts}
+    for _ in range(2):
+        with pytest.raises(UserError, match=says):
+            model.predict(parts, **given, **refused)
+    assert len(model.predict(parts, **given)) == 8

@@ -19,6 +19,7 @@ from scipy.optimize import linear_sum_assignment
 from moat_det import demo
 from moat_det.cli.main import run
 from moat_det.runtime import load, memory_check
+from moat_det.runtime.detection_run import DetectionRun
 from moat_det.runtime.digests import REPORT, digests
 
 Export = Callable[..., Path]
@@ -234,6 +235,22 @@ def test_the_folder_of_a_run(artefact: Path, source: Path, tmp_path: Path, monke
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["detect", "detect-2"]
 
 
+@pytest.mark.parametrize("words", [["--save-csv"], ["--save-json"]])
+def test_a_folder_that_cannot_be_made_is_refused_before_any_image_is_looked_at(
+    artefact: Path,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    monkeypatch.setattr(DetectionRun, "__iter__", lambda _: pytest.fail("it detects"))
+    (tmp_path / "afile").write_text("mine")
+    given = ["--weights", str(artefact), "--source", str(source), "--project", str(tmp_path / "afile/x")]
+    assert run("detect", [*given, "--save", "false", *words]) == 2
+    assert "afile/x" in capsys.readouterr().err
+
+
 def test_shards_have_each_image_once_and_go_on(artefact: Path, source: Path, tmp_path: Path) -> None:
     def done(shard: str) -> list[str]:
         lines = (tmp_path / f"detect-{shard.replace('/', '-of-')}" / "detections.jsonl").read_text().splitlines()
@@ -262,7 +279,7 @@ def test_what_cannot_be_read_is_named(artefact: Path, source: Path, tmp_path: Pa
     assert detect(artefact, folder, tmp_path / "runs", "--conf", "0.3") == 0
     assert files(tmp_path / "runs" / "detect") == ["deep/good.jpg"]
     text = "\n".join(log)
-    assert f"1 unreadable file(s) were skipped: {folder / 'bad.png'}" in text
+    assert f"1 unreadable file(s) were skipped, or read in part: {folder / 'bad.png'}" in text
     assert "left out, since videos need the checkpoint: 1 .mp4" in text
     assert "1 .txt" in text
     assert detect(artefact, folder / "bad.png", tmp_path / "runs") == 2

@@ -36,6 +36,8 @@ def _run(arguments: Arguments) -> int:
     if point is not None:
         check_point(point, detector, options)
     run = DetectionRun(detector, options, point)
+    if options.save_json or options.save_csv:  # before hours of detecting, not after
+        run.claim_folder()
     files, images, found = DetectionFiles(run.verdicts), 0, 0
     try:
         for image in run:

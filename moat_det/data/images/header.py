@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from PIL import Image, TiffImagePlugin
 
@@ -47,15 +48,40 @@ class ImageHeader:
     pictures: int = 1
 
 
+class _PillowsLimit:
+    """Pillow's limit is one for all threads: the first block that lifts it notes it down, the last one restores it."""
+
+    def __init__(self) -> None:
+        self._lock, self._blocks = Lock(), 0
+        self._limit: int | None = None
+
+    def lift(self) -> None:
+        with self._lock:
+            if not self._blocks:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
+            self._blocks += 1
+
+    def restore(self) -> None:
+        with self._lock:
+            self._blocks -= 1
+            if not self._blocks:
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_limit = _PillowsLimit()
+
+
 @contextmanager
 def large_images() -> Iterator[None]:
-    """Let Pillow open images of up to `MAX_PIXELS`; it takes those of over 179 megapixels for an attack."""
-    limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    """Let Pillow open images of up to `MAX_PIXELS`; it takes those of over 179 megapixels for an attack.
+
+    Blocks of several threads may overlap.
+    """
+    _limit.lift()
     try:
         yield
     finally:
-        Image.MAX_IMAGE_PIXELS = limit
+        _limit.restore()
 
 
 def read_header(path: str | Path) -> ImageHeader:

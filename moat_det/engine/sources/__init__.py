@@ -1,1 +1,1 @@
-"""What detection reads: files, images in memory, and batches of one shape; the engine opens cameras and streams."""
+"""What detection reads: files, cameras, images in memory, and batches of one shape."""

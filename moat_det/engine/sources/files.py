@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import logging
 from multiprocessing.pool import ThreadPool
-from typing import Any
 
 import cv2
 import numpy as np
 from ultralytics.data.loaders import LoadImagesAndVideos, SourceTypes
 
 from moat_det.cores import READING_THREADS
+from moat_det.data.images.header import large_images
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
 from moat_det.detection.source_files import list_files, source_root, tell_pictures
 from moat_det.engine.sources.frames import frames_in_order
+from moat_det.engine.sources.video import Video
 from moat_det.errors import UserError
-from moat_det.files import check_is_file, utf8_path
 
 logger = logging.getLogger(__name__)
 
 
 class ImageFiles(LoadImagesAndVideos):
-    """The engine's loader of files, images first, of which we read the images and the engine the videos.
+    """In the place of the engine's loader of files, images first.
 
     Args:
         source: See `list_files`.
@@ -32,11 +32,14 @@ class ImageFiles(LoadImagesAndVideos):
         vid_stride: Of a video, one frame in so many is read.
         frames: The images are frames too, which come in order and of which as many are left out.
 
+    Attributes:
+        fps: Frames per second of the video that is being read.
+        unseen: The videos that could not be read whole, until who looks at the frames has taken them from here.
+
     Raises:
         FileNotFoundError: There is no such file, or none of them is an image or a video.
     """
 
-    cap: Any
     count: int
     root: str | None
 
@@ -61,10 +64,8 @@ class ImageFiles(LoadImagesAndVideos):
         self.video_flag = [False] * len(images) + [True] * len(videos)
         self.mode = "image" if images else "video"
         self.bs, self.vid_stride = batch, vid_stride
-        self.cv2_flag = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}.get(channels, cv2.IMREAD_UNCHANGED)
-        self.cap = None
-        if videos:
-            self._new_video(videos[0])
+        self.fps, self.unseen = 0.0, list[str]()
+        self._video: Video | None = None
 
     def keep(self, images: list[str]) -> None:
         """Read no other files than these, some of the images, of which none was read yet."""
@@ -87,13 +88,54 @@ class ImageFiles(LoadImagesAndVideos):
                 paths.append(file)
                 images.append(image)
                 texts.append(f"image {self.count}/{self.nf} {file}: ")
-        return (paths, images, texts) if images else super().__next__()
+        return (paths, images, texts) if images else self._next_frames()
+
+    def _next_frames(self) -> tuple[list[str], list[np.ndarray], list[str]]:
+        """Give a batch of frames, all of one video."""
+        while self.count < self.nf:
+            self.mode, file = "video", self.files[self.count]
+            self._video = self._video or self._open(file)
+            images: list[np.ndarray] = []
+            texts: list[str] = []
+            while self._video and len(images) < self.bs and (frame := self._video.read()) is not None:
+                images.append(frame)
+                place = f"frame {self._video.number}/{self._video.frames}"
+                texts.append(f"video {self.count + 1}/{self.nf} ({place}) {file}: ")
+            if images:
+                return [file] * len(images), images, texts
+            self._end(file)
+        raise StopIteration
+
+    def _open(self, file: str) -> Video | None:
+        """Open a video; of one that cannot be opened there are no frames, and the next file follows."""
+        try:
+            video = Video(file, self.vid_stride, gray=self._channels == 1)
+        except (OSError, cv2.error):
+            logger.warning(f"{file}: it cannot be opened as a video")
+            return None
+        self.fps = video.fps
+        return video
+
+    def _end(self, file: str) -> None:
+        """Go on to the next file, and say how much of this video is missing."""
+        if self._video and (lack := self._video.lack()):
+            logger.warning(f"{file}: {lack}; the file is damaged or cut off, so copy it anew")
+            self.unseen.append(file)
+        self.close()
+        self.count += 1
+
+    def close(self) -> None:
+        """Give the video free that is being read."""
+        if self._video:
+            self._video.close()
+        self._video = None
 
     def _read_all(self, files: list[str]) -> list[np.ndarray | str]:
-        if len(files) == 1:
-            return [self._read(files[0])]
-        with ThreadPool(min(len(files), READING_THREADS)) as pool:
-            return pool.map(self._read, files)
+        with large_images():
+            if len(files) == 1:
+                return [self._read(files[0])]
+            with ThreadPool(min(len(files), READING_THREADS)) as pool:
+                return pool.map(self._read, files)
 
     def _read(self, file: str) -> np.ndarray | str:
         """Give the image, or why there is none."""
@@ -104,15 +146,3 @@ class ImageFiles(LoadImagesAndVideos):
             return error.strerror or str(error)
         except UserError as error:  # samples of a kind that the model cannot take
             return str(error).removeprefix(f"{file}: ")
-
-    def _new_video(self, path: str) -> None:
-        """Open a video; of one that cannot be opened there are no frames, and the next file follows."""
-        self.frame = self.frames = 0
-        self.fps = 0.0
-        try:
-            check_is_file(path)
-            with utf8_path(path) as readable:
-                super()._new_video(readable)
-        except (OSError, cv2.error):
-            logger.warning(f"{path}: it cannot be opened as a video")
-            self.cap = self.cap or cv2.VideoCapture()  # one of which nothing comes

@@ -11,17 +11,25 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 from torch import Tensor
+from ultralytics.data.build import check_source
 
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from moat_det.engine.sources.cameras import Cameras
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.in_memory import ImageItems
 
 
 def open_source(
-    source: Any, intensity: Intensity, channels: int, batch: int = 1, vid_stride: int = 1, frames: bool = False
+    source: Any,
+    intensity: Intensity,
+    channels: int,
+    batch: int = 1,
+    vid_stride: int = 1,
+    frames: bool = False,
+    buffer: bool = False,
 ) -> Any:
-    """Open files, lists and images in memory; what else there is, such as cameras, stays for the engine.
+    """Open files, cameras, lists and images in memory; what else there is, such as a screen, stays for the engine.
 
     Args:
         source: Image, folder, glob, list file, video, URL, camera number, array, picture, tensor; or a list, tuple or
@@ -31,8 +39,10 @@ def open_source(
         batch: Most images in a batch.
         vid_stride: Of a video, one frame in so many is read.
         frames: The images of a folder are frames of a sequence.
+        buffer: Of a camera, give all frames and not the newest.
 
     Raises:
+        ConnectionError: A camera cannot be opened.
         FileNotFoundError: There is no such file, none of them is an image or a video, or a list is empty.
         ValueError: A tensor is no batch of images.
     """
@@ -42,9 +52,12 @@ def open_source(
         return ImageItems([source], intensity, channels, batch)
     if isinstance(source, Tensor):
         _check_tensor(source, channels)
-    if not isinstance(source, (str, Path)) or _is_live(str(source)):
+    if not isinstance(source, (str, int, Path)):
         return source
     name = str(source)
+    if isinstance(source, int) or _is_live(name):
+        opened, camera, *_ = check_source(name)
+        return Cameras(opened, vid_stride, buffer, channels) if camera else opened
     if not name.strip():
         raise FileNotFoundError("it is empty")
     if name.lower().startswith(("http://", "https://")):

@@ -68,7 +68,7 @@ class Tracks:
         stride: One frame in so many is looked at, the last of them.
 
     Attributes:
-        frames: How many frames of each source were looked at.
+        frames: How many frames of each source there were, with those that could not be read.
         min_frames: In how many frames a defect must be found to count.
         tracker: The tracker's type.
     """
@@ -97,6 +97,24 @@ class Tracks:
         """Whether a track was found in enough frames."""
         return track.frames >= self.min_frames
 
+    def skip(self, source: str) -> None:
+        """Take note of the next frame of a source where nobody saw it: it counts, and what is known moves on."""
+        self.frames[source] += 1
+        # The engine asks for the motion only where there is a picture. The known one needs none; that of the camera is
+        # found at the next picture, from the last one on.
+        picture = None if self._motion is None else np.zeros((1, 1, 3), np.uint8)
+        self._step(source, Boxes(np.zeros((0, 6), np.float32), (1, 1)), picture)
+
+    def _step(self, source: str, boxes: Any, picture: np.ndarray | None) -> Any:
+        """Take the tracker of a source to its next frame, and give it."""
+        if source not in self._trackers:
+            self._trackers[source] = make_tracker(self._settings.tracker, self._motion)
+        tracker = self._trackers[source]
+        # The engine compares with one score; the array makes it each detection's own, by its class.
+        tracker.args.track_high_thresh = self._conf[boxes.cls.astype(int)]
+        tracker.update(boxes, picture)
+        return tracker
+
     def follow(self, result: Results, source: str, file: str) -> None:
         """Give the detections of the next frame of a source their numbers; those that are no defect's go.
 
@@ -108,12 +126,7 @@ class Tracks:
         self.frames[source] += 1
         frame = self.frames[source] * self._stride
         boxes = result.boxes.cpu().numpy()
-        if source not in self._trackers:
-            self._trackers[source] = make_tracker(self._settings.tracker, self._motion)
-        tracker = self._trackers[source]
-        # The engine compares with one score; the array makes it each detection's own, by its class.
-        tracker.args.track_high_thresh = self._conf[boxes.cls.astype(int)]
-        tracker.update(boxes, result.orig_img)
+        tracker = self._step(source, boxes, result.orig_img)
         rows, numbers = [], []
         for found in sorted(tracker.tracked_stracks, key=lambda found: found.track_id):
             found.is_activated = True  # the engine drops one for good that is not found again in the very next frame

@@ -93,10 +93,7 @@ class Verdicts:
         Raises:
             UserError: The group of the operating point does not match the name.
         """
-        seen = self._pictures[name] = self._pictures.get(name, 0) + 1
-        name = self.part_of(name)
-        if seen > 1 and self._point.group is None:
-            name = f"{name} #{seen}"
+        name, seen = self._next_picture(name)
         part = self._parts.setdefault(name, _Seen())
         for score, label in zip(scores, classes, strict=True):
             part.verdict = _worse(part.verdict, self._judge(score, label))
@@ -111,11 +108,18 @@ class Verdicts:
         seen.verdict = _worse(seen.verdict, Verdict.REVIEW)
 
     def add_unreadable(self, name: str) -> None:
-        """Take in an image that could not be read: its part does not pass unseen."""
-        part = self._parts.setdefault(self.part_of(name), _Seen())
+        """Take in an image, or frames of a video or camera, that nobody saw: their part does not pass unseen."""
+        name, seen = self._next_picture(name)
+        part = self._parts.setdefault(name, _Seen())
         part.unreadable += 1
-        part.files += 1
+        part.files += seen == 1
         part.verdict = _worse(part.verdict, Verdict.REVIEW)
+
+    def _next_picture(self, name: str) -> tuple[str, int]:
+        """Give the part that the next picture of a file is of, and which one of the file's it is."""
+        seen = self._pictures[name] = self._pictures.get(name, 0) + 1
+        part = self.part_of(name)
+        return (f"{part} #{seen}" if seen > 1 and self._point.group is None else part), seen
 
     def part_of(self, name: str) -> str:
         """Give the part that an image is of; raises `UserError` where the group does not match its name."""

@@ -1,0 +1,130 @@
+"""Cameras and streams, of which a frame that nobody saw is given to nobody."""
+
+from __future__ import annotations
+
+import logging
+import time
+from math import isinf
+from threading import Lock
+from typing import Any
+
+import cv2
+import numpy as np
+from ultralytics.data.loaders import LoadStreams, SourceTypes
+
+logger = logging.getLogger(__name__)
+
+WAIT = 60.0  # seconds for a camera to come back: one that was switched off and on needs about half of them
+_PAUSE = 0.01  # seconds between two looks at what a thread has read
+_RETRY = 0.5  # seconds between two tries to open a camera again
+_AHEAD = 30  # frames of a camera that are read and not yet looked at
+
+
+class Cameras(LoadStreams):
+    """The engine's loader of cameras and streams, which leaves out a camera while its signal is lost.
+
+    The engine puts a black picture in the place of each frame that does not come, and a black picture has no defects.
+
+    Args:
+        source: Number of a camera, address of a stream, or a .streams file of them.
+        vid_stride: One frame in so many is given.
+        buffer: Give all frames, in their order, instead of the newest.
+        channels: Bands of the model's input.
+
+    Attributes:
+        unseen: The name of a camera for each loss of its signal, until who looks at the frames has taken it from here.
+
+    Raises:
+        ConnectionError: One of them cannot be opened.
+        FileNotFoundError: There is none in the file.
+    """
+
+    imgs: list[list[np.ndarray | None]]  # None for a loss, in its place among the frames
+    sources: list[str]
+    frames: list[float]
+    fps: list[float]
+    threads: list[Any]
+    count: int
+
+    def __init__(self, source: str, vid_stride: int = 1, buffer: bool = False, channels: int = 3) -> None:
+        self.unseen: list[str] = []
+        self._lost: set[int] = set()
+        self._buffers = Lock()
+        self.source_type = SourceTypes(stream=True)
+        super().__init__(source, vid_stride=vid_stride, buffer=buffer, channels=channels)
+
+    def update(self, i: int, cap: Any, stream: str | int) -> None:
+        """Read camera `i` in a thread of its own, until it ends, or is lost and does not come back."""
+        number = 0
+        while self.running and number < self.frames[i] - 1:
+            if len(self.imgs[i]) >= _AHEAD:
+                time.sleep(_PAUSE)
+                continue
+            number += 1
+            wanted = number % self.vid_stride == 0
+            frame = self._read(cap) if wanted else None
+            if frame is None and (wanted or not cap.grab()):
+                frame = self._wait_for(i, cap, stream)
+                if frame is None:
+                    return
+            if frame is not None:
+                self._give(i, frame)
+                self._lost.discard(i)
+
+    def _give(self, i: int, frame: np.ndarray | None) -> None:
+        with self._buffers:
+            if frame is not None and not self.buffer:
+                self.imgs[i] = [one for one in self.imgs[i] if one is None]
+            self.imgs[i].append(frame)
+
+    def _read(self, cap: Any) -> np.ndarray | None:
+        """Give the next frame (H, W, C), or None where there is none."""
+        success, frame = cap.read()
+        if not success or frame is None:
+            return None
+        return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)[..., None] if self.cv2_flag == cv2.IMREAD_GRAYSCALE else frame
+
+    def _wait_for(self, i: int, cap: Any, stream: str | int) -> np.ndarray | None:
+        """Open a lost camera again, and give its first frame; None where it does not come back, or is no camera."""
+        name = self.sources[i]
+        self._give(i, None)
+        self._lost.add(i)
+        live = isinf(self.frames[i])  # a file would begin anew
+        reason = f"waiting up to {WAIT:g} s for it to come back" if live else "the file is damaged or cut off"
+        logger.warning(f"{name}: gives no images any more, and what nobody sees does not pass; {reason}")
+        until = time.monotonic() + WAIT
+        while live and self.running and time.monotonic() < until:
+            if cap.open(stream) and (frame := self._read(cap)) is not None:
+                logger.info(f"{name}: is back")
+                return frame
+            time.sleep(_RETRY)
+        if live and self.running:
+            logger.warning(f"{name}: did not come back, so the run ends; look at the camera and its cable")
+        return None
+
+    def __next__(self) -> tuple[list[str], list[np.ndarray], list[str]]:
+        """Give the names of the cameras that show something, a frame (H, W, C) of each, and texts for the log."""
+        self.count += 1
+        while True:
+            frames = [self._next_frame(i) for i in range(len(self.sources))]
+            seen = [(name, frame) for name, frame in zip(self.sources, frames, strict=True) if frame is not None]
+            if seen:
+                return [name for name, _ in seen], [frame for _, frame in seen], [""] * len(seen)
+            time.sleep(_PAUSE)
+
+    def _next_frame(self, i: int) -> np.ndarray | None:
+        """Give the next frame of a camera, for which it waits; None while the camera is lost."""
+        while True:
+            lost, ended = i in self._lost, not self.threads[i].is_alive()  # before the frames of until then
+            with self._buffers:
+                while self.imgs[i]:
+                    frame = self.imgs[i].pop(0)
+                    if frame is not None:
+                        return frame
+                    self.unseen.append(self.sources[i])
+            if ended:
+                self.close()
+                raise StopIteration
+            if lost:
+                return None
+            time.sleep(_PAUSE)

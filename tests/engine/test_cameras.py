@@ -1,0 +1,57 @@
+"""A camera that is lost shows nothing: no black frame in its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.cameras import play
+from moat_det.data.images.intensity import Intensity
+from moat_det.engine.sources import cameras
+from moat_det.engine.sources.open import open_source
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cameras, "WAIT", 0.2)
+    monkeypatch.setattr(cameras, "_RETRY", 0.01)
+
+
+def shades(source: Any) -> dict[str, list[int]]:
+    """What each camera shows until all have ended."""
+    seen: dict[str, list[int]] = {}
+    for names, images, _ in source:
+        for name, image in zip(names, images, strict=True):
+            seen.setdefault(name, []).append(int(image.mean()))
+    return seen
+
+
+def test_a_camera_that_comes_back_goes_on(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+    play(monkeypatch, {"rtsp://belt": [[1, 2, 3], [], [4, 5]]})
+    source = open_source("rtsp://belt", Intensity(), 3, buffer=True)
+    assert shades(source) == {"rtsp___belt": [1, 2, 3, 4, 5]}
+    assert source.unseen == ["rtsp___belt"] * 2
+    said = [line for line in log if "gives no images any more" in line]
+    assert len(said) == 2  # one for each loss: amid the film, and at its end
+    assert "rtsp___belt" in said[0]
+    assert [line for line in log if "did not come back, so the run ends" in line]
+
+
+def test_one_that_is_lost_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: list[str]
+) -> None:
+    (tmp_path / "two.streams").write_text("rtsp://left\nrtsp://right\n")
+    play(monkeypatch, {"rtsp://left": [[1, 2], []], "rtsp://right": [[7] * 9]})
+    seen = shades(open_source(str(tmp_path / "two.streams"), Intensity(), 3, buffer=True))
+    assert seen["rtsp___left"] == [1, 2]
+    assert len(seen["rtsp___right"]) > 2
+    assert set(seen["rtsp___right"]) == {7}
+
+
+def test_one_frame_in_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, {"rtsp://belt": [[1, 2, 3, 4, 5, 6]]})
+    source = open_source("rtsp://belt", Intensity(), 3, vid_stride=2, buffer=True)
+    assert shades(source) == {"rtsp___belt": [1, 3, 5]}
+    assert len(source.unseen) == 1
