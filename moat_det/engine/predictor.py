@@ -62,7 +62,7 @@ from moat_det.run_folder import check_apart, claim_run, tell_results
 logger = logging.getLogger(__name__)
 
 # Arguments with which the engine writes into the run's folder.
-_WRITE = ("save", "save_txt", "save_crop", "save_frames", "visualize")
+_WRITE = ("save", "save_txt", "save_crop", "visualize")
 
 _HEATMAPS, _MAPS = "heatmaps", "maps"  # folders below that of the run
 
@@ -153,8 +153,10 @@ class Predictor(DetectionPredictor):
         """Open the source.
 
         Raises:
-            UserError: It does not exist, holds nothing to detect in, or cannot be opened.
+            UserError: It does not exist, holds nothing to detect in, or cannot be opened; or an option is at odds.
         """
+        if self.args.save_frames and not self.args.save:
+            raise UserError("--save-frames: goes with the videos that are written; give --save true")
         self._claimed = False  # a run has a folder of its own, also where a predictor has had one before
         largest_stride = int(self.model.stride)
         if self.options.shape is not None:
