@@ -46,11 +46,12 @@ from moat_det.engine.memory_check import MemoryCheck
 from moat_det.engine.quiet import will_draw
 from moat_det.engine.result_files import CropFiles, VideoFiles
 from moat_det.engine.results import Results
+from moat_det.engine.seen_files import SeenFiles
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.fitting import FittingBatches
 from moat_det.engine.sources.open import open_source
 from moat_det.engine.sources.shape_batches import ShapeBatches
-from moat_det.engine.tracking.passed_over import PassedOver
+from moat_det.engine.tracking.steps import Steps
 from moat_det.engine.tracking.tracks import Tracks
 from moat_det.engine.trained import Trained
 from moat_det.engine.window_chooser import WindowChooser
@@ -62,7 +63,7 @@ from moat_det.run_folder import check_apart, claim_run, tell_results
 logger = logging.getLogger(__name__)
 
 # Arguments with which the engine writes into the run's folder.
-_WRITE = ("save", "save_txt", "save_crop", "save_frames", "visualize")
+_WRITE = ("save", "save_txt", "save_crop", "visualize")
 
 _HEATMAPS, _MAPS = "heatmaps", "maps"  # folders below that of the run
 
@@ -153,8 +154,10 @@ class Predictor(DetectionPredictor):
         """Open the source.
 
         Raises:
-            UserError: It does not exist, holds nothing to detect in, or cannot be opened.
+            UserError: It does not exist, holds nothing to detect in, or cannot be opened; or an option is at odds.
         """
+        if self.args.save_frames and not self.args.save:
+            raise UserError("--save-frames: goes with the videos that are written; give --save true")
         self._claimed = False  # a run has a folder of its own, also where a predictor has had one before
         largest_stride = int(self.model.stride)
         if self.options.shape is not None:
@@ -178,7 +181,6 @@ class Predictor(DetectionPredictor):
                 f"--source {as_given(source)}: {reason}; give an image, folder, glob, list file, video or camera"
             ) from None
         self.unreadable = []
-        self._unseen: set[str] = set()  # files and cameras that could not be read whole
         self.names = OutputNames(getattr(self.dataset, "root", None), getattr(self.dataset, "files", ()))
         if self._shard is not None:
             self._take_shard(self._shard, source)
@@ -200,7 +202,6 @@ class Predictor(DetectionPredictor):
         if self.awaited or any(getattr(self.args, name) for name in _WRITE):
             check_apart(self.claim_folder(), root)
             self._keep_bank()
-        self._seen_files: set[str] = set()
         self._cut_files: set[str] = set()
         self._crops = CropFiles(self.save_dir / "crops")
         self._pictures: dict[str, int] = {}
@@ -208,10 +209,12 @@ class Predictor(DetectionPredictor):
         if self.verdicts is not None:  # before hours of detecting, not after
             coming = getattr(self.dataset, "expected", getattr(self.dataset, "files", ()))
             self.verdicts.expect(map(self.names.relative, coming))
+        self._seen = SeenFiles(self.dataset, self.names, self.verdicts)
+        self._ending.callback(self._seen.take_unseen)
         if self.options.tracking is not None:
             strided = moving or isinstance(self.dataset, ImageFiles)
             self.tracks = Tracks(self.options.tracking, self.args.vid_stride if strided else 1)
-            self._passed_over = PassedOver()
+            self._steps = Steps(self.tracks, self.names)
         if self.source_type.tensor:
             return
         # Files whose batches need no cutting stay with the engine's loader, which on a GPU reads ahead; but at their
@@ -224,23 +227,16 @@ class Predictor(DetectionPredictor):
 
     def stream_inference(self, *args: Any, **kwargs: Any) -> Iterator[Results]:
         """Give the results one by one; videos end with them, also where nobody asks for the rest."""
-        self._videos = VideoFiles()
-        self._listening = ExitStack()
-        try:
-            for result in super().stream_inference(*args, **kwargs):
-                if self._record is not None:
-                    self._record.add(result.detections(), self.names.relative(result.path))
-                yield result
-        except NothingLeftError:
-            return
-        finally:
-            self._take_unseen()
-            with ExitStack() as ending:  # what fails keeps nothing else from its end
-                if self._record is not None:
-                    ending.callback(self._record.close)
-                    self._record = None
-                ending.callback(self._videos.close)
-                ending.callback(self._listening.close)
+        self._videos, self._record = VideoFiles(), None
+        with ExitStack() as self._ending:  # what fails keeps nothing else from its end
+            self._ending.callback(self._videos.close)
+            try:
+                for result in super().stream_inference(*args, **kwargs):
+                    if self._record is not None:
+                        self._record.add(result.detections(), self.names.relative(result.path))
+                    yield result
+            except NothingLeftError:
+                return
 
     def _check_one_pass(self) -> None:
         """Raise `UserError` for what makes of a pass several, or another one that has no inside, or writes nothing."""
@@ -268,7 +264,7 @@ class Predictor(DetectionPredictor):
                     f"{file}: lies in a folder that is called as that of the heat maps, which would take the place of "
                     "its results; give another --source"
                 )
-        self._listening.enter_context(heatmaps.listening())
+        self._ending.enter_context(heatmaps.listening())
         settings = {
             "weights": self._weights,
             "imgsz": str(self._sizes),
@@ -313,6 +309,7 @@ class Predictor(DetectionPredictor):
         folder = self.claim_folder()
         check_apart(folder, self.dataset.root)
         self._record = ShardRecord(folder, settings)
+        self._ending.callback(self._record.close)
         left = self._record.left(shard, self.dataset.files[: self.dataset.ni], self.names)
         if not left:
             raise NothingLeftError(f"shard {shard}: no image is left")
@@ -385,7 +382,7 @@ class Predictor(DetectionPredictor):
             max_det=self.args.max_det,
         )
         self._warn_of_cuts(found)
-        self._seen_files.update(self.batch[0])
+        self._seen.see(self.batch[0])
         if isinstance(orig_imgs, Tensor):
             orig_imgs = list(convert_torch2numpy_batch(orig_imgs)[..., ::-1])
         orig_imgs = [as_picture(image) for image in orig_imgs]
@@ -405,23 +402,14 @@ class Predictor(DetectionPredictor):
             sizes = [(image.shape[0], image.shape[1]) for image in orig_imgs]
             for result, heatmap in zip(results, self.heatmaps.maps(list(self._places), sizes), strict=True):
                 result.heatmap = heatmap
-        self._take_unseen()
+        self._seen.take_unseen()
         if self.verdicts is not None:
             for result in results:
                 self._judge(self.verdicts, result)
         if self.tracks is not None:
             for index, result in enumerate(results):
-                self._follow(self.tracks, index, result)
+                self._follow(index, result)
         return results
-
-    def _take_unseen(self) -> None:
-        """Have the parts looked at of which the source could not show all, as soon as it says so."""
-        unseen = getattr(self.dataset, "unseen", [])
-        while unseen:
-            path = unseen.pop(0)
-            self._unseen.add(path)
-            if self.verdicts is not None:
-                self.verdicts.add_unreadable(self.names.relative(path))
 
     def _judge(self, verdicts: Verdicts, result: Results) -> None:
         """Say what becomes of the part that an image is of, as far as its images were seen."""
@@ -431,18 +419,14 @@ class Predictor(DetectionPredictor):
             verdicts.hold(result.part)
         result.verdict = verdicts.of(result.part).verdict
 
-    def _follow(self, tracks: Tracks, index: int, result: Results) -> None:
+    def _follow(self, index: int, result: Results) -> None:
         """Give the detections in a frame of a video, a camera, or the folder of an image their numbers."""
-        source = file = self.names.relative(result.path)
-        if self.dataset.mode == "video":
-            number = self._number(index, result.path, self.batch[2][index]) or 0
-            for _ in range(tracks.frames[source] + 1, number):
-                tracks.skip(source)
-        elif self.dataset.mode == "image":
-            source = os.path.dirname(file)
-            for passed in self._passed_over.before(getattr(self.dataset, "files", ()), result.path):
-                tracks.skip(os.path.dirname(self.names.relative(passed)))
-        tracks.follow(result, source, file)
+        if self.dataset.mode == "image":
+            self._steps.of_folder(result, getattr(self.dataset, "files", ()))
+        elif self.dataset.mode == "stream":
+            self._steps.of_video(result)
+        else:
+            self._steps.of_video(result, self._number(index, result.path, self.batch[2][index]))
 
     def _warn_of_cuts(self, found: list[int]) -> None:
         """Say which images have more detections than `max_det`; of a video, once."""
@@ -457,15 +441,7 @@ class Predictor(DetectionPredictor):
     def run_callbacks(self, event: str) -> None:
         """Run the user's callbacks; at the end find out which files could not be read."""
         if event == "on_predict_end":
-            files = getattr(self.dataset, "files", [])
-            self._take_unseen()
-            met = self._seen_files | self._unseen
-            absent = [file for file in files if file not in met]
-            if self.verdicts is not None:
-                for file in absent:
-                    self.verdicts.add_unreadable(self.names.relative(file))
-            known = self._unseen.union(absent)
-            self.unreadable = [Path(file) for file in files if file in known]
+            self.unreadable = self._seen.unreadable()
         outer = getattr(_running, "tables", ())
         _running.tables = (*outer, self.callbacks)
         try:

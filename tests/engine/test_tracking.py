@@ -201,7 +201,7 @@ def seeing(belt: Belt, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = np.stack([*pictures(belt)]).astype(np.int16)
 
     def known(self: Predictor, preds: Any, img: torch.Tensor, orig_imgs: list[np.ndarray]) -> list[Results]:
-        self._seen_files.update(self.batch[0])
+        self._seen.see(self.batch[0])
         shown = [int(np.abs(frames - image).mean((1, 2, 3)).argmin()) for image in orig_imgs]
         found = [torch.tensor(detections(belt, index)).reshape(-1, 6) for index in shown]
         return self.construct_results(found, img, orig_imgs)

@@ -307,3 +307,22 @@ def test_what_is_refused_amid_the_set_up_is_forgotten(
         with pytest.raises(UserError, match=says):
             model.predict(parts, **given, **refused)
     assert len(model.predict(parts, **given)) == 8
+
+
+@pytest.mark.parametrize("command", ["detect", "track"])
+def test_frames_without_the_video(
+    command: str, trained: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if command == "track":
+        pytest.importorskip("lap")
+    words = [
+        "--weights",
+        trained / "weights/best.pt",
+        "--source",
+        dataset.parent / "images",
+        "--project",
+        tmp_path / "r",
+    ]
+    assert cli.run(command, [str(word) for word in (*words, "--save-frames", "--save", "false")]) == 2
+    assert "--save-frames: goes with the videos that are written; give --save true" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()

@@ -1,0 +1,49 @@
+"""Which files of a detection were seen, and which not, or not whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from moat_det.detection.output_names import OutputNames
+from moat_det.evaluation.inspection.verdicts import Verdicts
+
+
+class SeenFiles:
+    """Keeps account of them, and has the parts looked at of which something was not seen.
+
+    Args:
+        source: What is read. Where it cannot show all of a video or a camera, it puts the name into its list `unseen`.
+        names: What outputs are called.
+        verdicts: On the parts; None without an operating point.
+    """
+
+    def __init__(self, source: Any, names: OutputNames, verdicts: Verdicts | None) -> None:
+        self._source, self._names, self._verdicts = source, names, verdicts
+        self._seen: set[str] = set()
+        self._unseen: set[str] = set()
+
+    def see(self, files: Iterable[str]) -> None:
+        """Take note of the files of a batch."""
+        self._seen.update(files)
+
+    def take_unseen(self) -> None:
+        """Take from the source what it could not show, as soon as it says so."""
+        unseen = getattr(self._source, "unseen", [])
+        while unseen:
+            self._miss(unseen.pop(0))
+
+    def unreadable(self) -> list[Path]:
+        """Give at the end the files that could not be read, or not whole."""
+        self.take_unseen()
+        files = list(getattr(self._source, "files", ()))
+        for file in files:
+            if file not in self._seen and file not in self._unseen:
+                self._miss(file)
+        return [Path(file) for file in files if file in self._unseen]
+
+    def _miss(self, file: str) -> None:
+        self._unseen.add(file)
+        if self._verdicts is not None:
+            self._verdicts.add_unreadable(self._names.relative(file))
