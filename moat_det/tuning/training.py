@@ -53,8 +53,9 @@ def train(run: Run, goes_on: Callable[[], bool]) -> End:
     _wait_for_another(run)
     if run.state == "trained":
         return "trained"
+    words = ["-m", "moat_det", *process.training(run)]  # which makes the folder
     with (run.folder / LOG).open("ab") as log:
-        code = process.run_python(["-m", "moat_det", *process.training(run)], log, goes_on)
+        code = process.run_python(words, log, goes_on)
     if code is None:
         return "stopped"
     return "trained" if code == 0 else "failed"

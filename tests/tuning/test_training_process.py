@@ -45,6 +45,16 @@ def test_a_training_that_ends_and_one_that_fails(run: Run, monkeypatch: pytest.M
     assert "did you mean train?" in training.last_words(run)
 
 
+def test_the_folder_of_a_training_need_not_be_there(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.folder.rmdir()
+    program = tmp_path / "python"
+    program.write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(process.sys, "executable", str(program))
+    assert training.train(run, lambda: True) == "trained"
+    assert training.last_words(run).startswith("-m moat_det train --model=tiny_moat0")
+
+
 def test_a_training_that_is_stopped_ends_by_itself(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Stands for the training: it notes the signal and writes before it ends.
     program = tmp_path / "python"
