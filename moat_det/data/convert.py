@@ -18,6 +18,7 @@ from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.sources import find_sources
 from moat_det.data.formats.voc import voc_names
 from moat_det.data.formats.yolo import yolo_text
+from moat_det.data.formats.yolo_files import label_places
 from moat_det.data.groups import choose_train
 from moat_det.data.images.suffixes import ARRAY_SUFFIX
 from moat_det.data.index import open_index
@@ -184,14 +185,15 @@ def _write(
     """Copy the images and write the annotations; gives the content of the YAML."""
     content: dict[str, Any] = {}
     for split, images in splits.items():
-        targets = _name_files(images, target_format)
-        for image, target in progress(list(zip(images, targets, strict=True)), text=f"{split}: copying", unit="image"):
-            copy = folder / "images" / split / target
+        targets = _name_files(images)
+        copies = [folder / "images" / split / target for target in targets]
+        labels = _name_labels(images, copies) if target_format == "yolo" else []
+        for image, copy in progress(list(zip(images, copies, strict=True)), text=f"{split}: copying", unit="image"):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(image.path, copy)
         if target_format == "yolo":
             content[split] = _yolo_split(folder, split, targets)
-            _write_yolo(folder / "labels" / split, images, targets)
+            _write_yolo(split, images, labels)
         else:
             content[split] = f"annotations/instances_{split}.json"
             file = folder / "annotations" / f"instances_{split}.json"
@@ -211,29 +213,29 @@ def _yolo_split(folder: Path, split: str, targets: Sequence[str]) -> str:
     return f"{split}.txt"
 
 
-def _name_files(images: Sequence[LabelledImage], target_format: str) -> list[str]:
+def _name_files(images: Sequence[LabelledImage]) -> list[str]:
     """Name the copies: bare names, or paths below the common folder where two images share one."""
     paths = [image.path for image in images]
     targets = [os.path.basename(path) for path in paths]
-    if len(set(map(_stem, targets))) < len(targets):
+    if len({os.path.splitext(target)[0] for target in targets}) < len(targets):
         root = os.path.commonpath([os.path.dirname(path) for path in paths])
         targets = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
-    owners: dict[str, str] = {}
-    for path, target in zip(paths, targets, strict=True):
-        other = owners.setdefault(_stem(target), path)
-        if other != path and target_format == "yolo":
-            raise UserError(f"{path}: its YOLO labels would lie in the same file as those of {other}; rename one")
     return targets
 
 
-def _stem(target: str) -> str:
-    return os.path.splitext(target)[0]
+def _name_labels(images: Sequence[LabelledImage], copies: Sequence[Path]) -> list[Path]:
+    """Name the label files by the reader's rule: a folder of the source may be called `images` too."""
+    owners: dict[str, str] = {}
+    for image, copy in zip(images, copies, strict=True):
+        other = owners.setdefault(label_places(str(copy))[0], image.path)
+        if other != image.path:
+            raise UserError(f"{image.path}: its YOLO labels would lie in the same file as those of {other}; rename one")
+    return [Path(label_places(str(copy))[0]) for copy in copies]
 
 
-def _write_yolo(folder: Path, images: Sequence[LabelledImage], targets: Sequence[str]) -> None:
-    for image, target in zip(images, targets, strict=True):
-        file = folder / f"{_stem(target)}.txt"
+def _write_yolo(split: str, images: Sequence[LabelledImage], labels: Sequence[Path]) -> None:
+    for image, file in zip(images, labels, strict=True):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(yolo_text(image), encoding="ascii")
     if left_out := sum(int(image.ignored.sum()) for image in images):
-        logger.warning(f"{folder.name}: {left_out} crowd regions are left out, which YOLO labels cannot hold")
+        logger.warning(f"{split}: {left_out} crowd regions are left out, which YOLO labels cannot hold")

@@ -10,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.annotation_files import BOXES, NAMES, coco, write_coco, write_images, write_voc, write_yolo
+from helpers.dataset_files import noise
+from moat_det.checks.fix import write_fixed
+from moat_det.checks.run import check_dataset
 from moat_det.data.config import load_dataset
 from moat_det.data.convert import convert
 from moat_det.data.groups import choose_train
@@ -115,6 +118,26 @@ def test_images_of_one_name_keep_their_folders(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["images", "Images"])
+def test_labels_lie_where_they_are_read_whatever_folders_are_called(tmp_path: Path, name: str) -> None:
+    rows = {"cam1": "0 0.5 0.5 0.2 0.2\n", "cam2": "1 0.3 0.3 0.4 0.4\n", "other": ""}
+    for seed, (folder, text) in enumerate(rows.items()):
+        for place in (name, {"images": "labels", "Images": "Labels"}[name]):
+            (tmp_path / "set" / folder / place).mkdir(parents=True)
+        noise(seed=seed).save(tmp_path / "set" / folder / name / "0001.png")
+        (tmp_path / "set" / folder / place / "0001.txt").write_text(text)
+    yaml = tmp_path / "set/data.yaml"
+    yaml.write_text(f"train: [cam1/{name}, cam2/{name}]\nval: other/{name}\nnames: [scratch, pit]\n")
+    expected = open_index(load_dataset(yaml)["train"], NAMES)
+    assert expected.classes.tolist() == [0, 1]
+    write_fixed(check_dataset(yaml), tmp_path / "fixed")
+    for made in (convert(yaml, "yolo", "yolo", tmp_path / "new"), tmp_path / "fixed/data.yaml"):
+        index = open_index(load_dataset(made)["train"], NAMES)
+        assert index.classes.tolist() == [0, 1]
+        np.testing.assert_allclose(index.boxes, expected.boxes, atol=1e-6)
+        assert not index.report.unused
+
+
 def test_names_of_xml_are_those_that_occur(sources: dict[str, Path], tmp_path: Path) -> None:
     file = convert(sources["voc"], "voc", "coco", tmp_path / "new")
     assert "0: pit\n  1: scratch\n  2: stain\n" in file.read_text()
@@ -138,7 +161,7 @@ def test_mistakes_end_in_a_line_and_leave_nothing(sources: dict[str, Path], tmp_
         ((sources["coco"], "coco", "yolo", new), {"train_share": 1.0}, "--split 1.0"),
         ((sources["coco"], "coco", "yolo", new), {"train_share": 0.5, "group": "("}, "no regular expression"),
         ((sources["coco"], "coco", "yolo", new), {"train_share": 0.5, "group": "^a"}, "does not match b.png"),
-        ((sources["coco"], "coco", "yolo", new), {"train_share": 0.5, "group": "^"}, "are one group"),
+        ((sources["coco"], "coco", "yolo", new), {"train_share": 0.5, "group": r"\."}, "are one group"),
         ((sources["yolo"], "yolo", "yolo", new), {"names": names}, "would lie in the same file as those of"),
     ]:
         with pytest.raises(UserError, match=message) as caught:

@@ -83,6 +83,20 @@ def test_the_interval_of_kappa_holds_the_truth() -> None:
     assert held >= 34
 
 
+def test_few_parts_of_full_agreement_leave_room() -> None:
+    lows = []
+    for parts in (3, 30, 300):
+        verdicts = [number % 3 == 0 for number in range(parts)]
+        content = agreement([judged("a", *verdicts), judged("b", *verdicts), judged("c", *verdicts)], None)
+        for kappa in (content["between"]["kappa"], content["between"]["pairs"][0]["kappa"]):
+            assert (kappa["value"], kappa["high"]) == (1, 1)
+            least, expected = 0.025 ** (1 / parts), 1 / 9 + 4 / 9  # Clopper-Pearson: all of the parts; by chance
+            assert kappa["low"] == pytest.approx((least - expected) / (1 - expected))
+        lows.append(kappa["low"])
+    assert lows == sorted(lows)
+    assert lows[-1] > 0.95
+
+
 def coco(folder: Path, name: str, rejected: list[int]) -> Path:
     truth: dict[str, Any] = {
         "images": [{"id": k, "file_name": f"cam/{k}.png", "width": 9, "height": 9} for k in range(1, 5)],
@@ -126,6 +140,10 @@ def test_parts_that_not_all_judged_are_named(caplog: pytest.LogCaptureFixture) -
     [
         ("a.csv", "part,verdict\n1,maybe\n", "line 2 has the verdict 'maybe'; write pass or reject"),
         ("a.csv", "part,verdict\n1,ok\n1,ok\n", "line 3 has '1' again"),
+        ("a.csv", "part,verdict\n\n\n1,maybe\n", "line 4 has the verdict"),
+        ("a.csv", "part,verdict\r\n1,ok\r\n\r\n1,ok\r\n", "line 4 has '1' again"),
+        ("a.csv", "part,verdict\na\u2028b,ok\n\x0c,ok\n1,maybe\n", "line 4 has the verdict"),
+        ("a.csv", "part,verdict\n1,ok\n" + "1" * 200_000 + ",ok\n", "cannot be read"),
         ("a.csv", "name,verdict\n1,ok\n", "line 2 has no part"),
         ("a.csv", "part,verdict\n", "no row in it"),
         ("a.json", "{", "cannot be read as JSON"),
@@ -135,9 +153,38 @@ def test_parts_that_not_all_judged_are_named(caplog: pytest.LogCaptureFixture) -
     ],
 )
 def test_a_file_that_is_none(tmp_path: Path, name: str, text: str, message: str) -> None:
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_bytes(text.encode())
     with pytest.raises(UserError, match=message):
         read_judgements("a", tmp_path / name, 0.5, None, "val")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": [{"id": 1}]}, r"images\[0\] has no 'file_name', which the COCO format requires"),
+        ({"images": ["a.png"]}, r"images\[0\] has no 'id'"),
+        (
+            {"images": [{"id": [1], "file_name": "a.png"}]},
+            r"images\[0\] has the id \[1\]; it must be a whole number or",
+        ),
+        ({"annotations": [{"id": 1, "category_id": 1}]}, r"annotations\[0\] has no 'image_id'"),
+        ({"annotations": [{"category_id": 1, "image_id": 9}]}, r"annotations\[0\] has the image_id 9, which none of"),
+    ],
+)
+def test_labels_that_are_not_in_order_are_a_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    file = coco(tmp_path, "a.json", [1])
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    with pytest.raises(UserError, match=message) as caught:
+        read_judgements("a", file, 0.5, None, "val")
+    assert str(caught.value).startswith(str(file))
+
+
+def test_ids_of_labels_may_be_words_and_annotations_need_none(tmp_path: Path) -> None:
+    file = coco(tmp_path, "a.json", [])
+    images = [{"id": "first", "file_name": "1.png"}, {"id": 2, "file_name": "2.png"}]
+    content = {**json.loads(file.read_text()), "images": images}
+    file.write_text(json.dumps({**content, "annotations": [{"image_id": "first", "category_id": 1}]}))
+    assert read_judgements("a", file, 0.5, None, "val").rejected == {"1.png": True, "2.png": False}
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
