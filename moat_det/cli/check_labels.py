@@ -90,7 +90,7 @@ def _run(arguments: Arguments) -> None:
     ranked = suspicious_labels(truth, models)
     atomic_write_json(folder / "suspicious_labels.json", {"models": len(models), "labels": ranked}, indent=1)
     shown = ranked[: options.top]
-    paths = {image["id"]: files[image["file_name"]].path for image in truth["images"]}
+    paths = {image["id"]: files[str(image["file_name"])].path for image in truth["images"]}
     pictures = draw_suspicious(shown, paths, truth, models, data["intensity"], data["channels"])
     if pictures:
         _write_sheet(folder / "suspicious_labels.jpg", pictures)

@@ -67,7 +67,7 @@ def write_validation(
     inspection = inspect(truth, found, group=group, rule=rule)
     if is_former:
         unwritten = [OPERATING_POINT] * (point is None) + [REPORT, ERRORS] * (not options.report)
-        _remove_former(folder, [*unwritten, *(() if plots else PLOTS)])
+        _remove_former(folder, [*(() if plots else PLOTS), *unwritten])
     atomic_write_json(folder / INSPECTION, inspection.to_json_dict(), indent=2)
     if point is not None:
         if (calibration := inspection.calibration) is not None:

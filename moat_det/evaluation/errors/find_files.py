@@ -39,7 +39,7 @@ def find_files(
         for parts in combinations(splits.values(), number)
     ]
     exact = [found for union in unions if (found := _by_names(images, union)) is not None]
-    ends = [] if exact else [each for union in unions if isinstance(each := _by_ends(images, union), dict)]
+    ends = [] if exact else [each for each in (_by_ends(images, union) for union in unions) if isinstance(each, dict)]
     fitting = {tuple(image.path for image in found.values()): found for found in (*exact, *ends)}
     if not fitting:
         problem = _by_ends(images, unions[-1] if unions else {})
