@@ -16,7 +16,7 @@ from moat_det.cli.shared import Grouping
 from moat_det.data.config import SPLITS, DatasetConfig, load_dataset, reading, split_paths
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.images.find import is_there
-from moat_det.data.index import open_index
+from moat_det.data.index import SplitIndex, open_index
 from moat_det.demo import dataset_source
 from moat_det.engine.label_folds import train_folds
 from moat_det.engine.model import DEFAULT_BACKBONE
@@ -26,7 +26,8 @@ from moat_det.evaluation.errors.find_files import find_files
 from moat_det.evaluation.errors.join_runs import join_runs
 from moat_det.evaluation.errors.pictures import draw_suspicious
 from moat_det.evaluation.errors.suspicious import SUSPICIONS
-from moat_det.evaluation.validation_folder import read_validation
+from moat_det.evaluation.inspection.settings import SETTINGS
+from moat_det.evaluation.validation_folder import Validation, read_json, read_validation
 from moat_det.files import atomic_write_bytes, atomic_write_json, claim_folder
 from moat_det.options import option
 from moat_det.paths import PROJECT
@@ -72,20 +73,24 @@ def _run(arguments: Arguments) -> None:
     splits = _read_splits(data)
     place = [arguments.engine.pop(name, None) for name in ("project", "name", "exist_ok")]
     runs = [read_validation(Path(run)) for run in options.runs or ()]
-    if runs:
-        join_runs(runs)  # before a folder is made
+    files: dict[str, LabelledImage] = {}
+    if runs:  # before a folder is made
+        join_runs(runs)
+        for run in runs:
+            files |= find_files(run.ground_truth["images"], _validated(run, splits))
     folder = claim_folder(Path(place[0] or PROJECT, place[1] or "check-labels"), bool(place[2]))
     if not runs:
-        images = [image for split in ("train", "val") for image in splits[split]]
+        images = [image for split in ("train", "val") for image in splits[split].images()]
         chosen = arguments.take(train.ModelChoice).backbone
         model = arguments.engine.pop("model", None) or chosen or DEFAULT_BACKBONE
         halves = train_folds(model, data, images, folder, group, {**arguments.engine, **arguments.own})
         runs = [read_validation(half) for half in halves]
+        files = find_files(runs[0].ground_truth["images"], {"train and val": images})
     truth, models = join_runs(runs)
     ranked = suspicious_labels(truth, models)
     atomic_write_json(folder / "suspicious_labels.json", {"models": len(models), "labels": ranked}, indent=1)
     shown = ranked[: options.top]
-    paths = find_files(truth["images"], {name: [image.path for image in part] for name, part in splits.items()})
+    paths = {image["id"]: files[str(image["file_name"])].path for image in truth["images"]}
     pictures = draw_suspicious(shown, paths, truth, models, data["intensity"], data["channels"])
     if pictures:
         _write_sheet(folder / "suspicious_labels.jpg", pictures)
@@ -93,13 +98,22 @@ def _run(arguments: Arguments) -> None:
     print(f"\nall of them in {folder / 'suspicious_labels.json'}, the first {len(pictures)} as pictures beside it")
 
 
-def _read_splits(data: DatasetConfig) -> dict[str, list[LabelledImage]]:
-    splits: dict[str, list[LabelledImage]] = {}
+def _read_splits(data: DatasetConfig) -> dict[str, SplitIndex]:
+    splits: dict[str, SplitIndex] = {}
     for split in SPLITS:
         paths = split_paths(data, split)
         if paths and all(map(is_there, paths)):  # a test split need not be there
-            splits[split] = list(open_index(paths, data["names"], **reading(data)).images())
+            splits[split] = open_index(paths, data["names"], **reading(data))
     return splits
+
+
+def _validated(run: Validation, splits: Mapping[str, SplitIndex]) -> dict[str, list[LabelledImage]]:
+    """Give the split that a validation says it is of; all where its labels have been mended since."""
+    file = run.folder / SETTINGS
+    settings = read_json(file, run.folder) if file.exists() else {}
+    digest = settings.get("split") if isinstance(settings, dict) else None
+    of_digest = [name for name, index in splits.items() if index.identity()["digest"] == digest]
+    return {name: list(splits[name].images()) for name in of_digest or splits}
 
 
 def _write_sheet(file: Path, pictures: list[np.ndarray]) -> None:

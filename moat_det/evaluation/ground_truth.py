@@ -63,11 +63,11 @@ def coco_ground_truth(images: Sequence[LabelledImage], names: Mapping[int, str])
     """
     by_path = {Path(image.path): image for image in images}
     paths = list(number_images(by_path))
-    return coco_dictionary([by_path[path] for path in paths], _file_names(paths), names, PIXEL_DECIMALS)
+    return coco_dictionary([by_path[path] for path in paths], name_images(paths), names, PIXEL_DECIMALS)
 
 
-def _file_names(paths: Sequence[Path]) -> list[str]:
-    """Name every image, uniquely within the split."""
+def name_images(paths: Sequence[Path]) -> list[str]:
+    """Name every image uniquely within the split, as `coco_ground_truth` says."""
     if len({path.name for path in paths}) == len(paths):
         return [path.name for path in paths]
     absolute = [os.path.abspath(path) for path in paths]

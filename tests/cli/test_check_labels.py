@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
 
+from moat_det.cli import check_labels
 from moat_det.cli.main import run
 from moat_det.data.config import load_dataset
 from moat_det.data.index import open_index
@@ -72,6 +74,64 @@ def test_a_mistake_ends_in_one_line(data: Path, tmp_path: Path, words: list[str]
     assert run("check-labels", ["--data", str(data), *words]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_validation_is_shown_with_the_pictures_of_its_own_split(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """All splits number their images from 1."""
+    for split in ("train", "val"):
+        for folder in ("images", "labels"):
+            for number, file in enumerate(sorted((tmp_path / "set" / folder / split).iterdir())):
+                file.rename(file.with_stem(f"{number:04}"))
+    shown: list[str] = []
+    monkeypatch.setattr(check_labels, "draw_suspicious", lambda labels, paths, *_: shown.extend(paths.values()) or [])
+    validation(data, tmp_path / "val", 0.9)
+    assert run("check-labels", ["--data", str(data), "--runs", "val"]) == 0
+    assert len(shown) == 6
+    assert all("/images/val/" in path for path in shown)
+    for number in (4, 5):  # now both splits have the same names, and sizes
+        for folder in ("images", "labels"):
+            file = next((tmp_path / "set" / folder / "val").glob(f"{number:04}.*"))
+            file.unlink()
+    validation(data, tmp_path / "same", 0.9)
+    assert run("check-labels", ["--data", str(data), "--runs", "same"]) == 2
+    assert "0000.png: may be" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["check-labels"]
+    config = load_dataset(data)
+    digest = open_index(config["val"], config["names"]).identity()["digest"]
+    (tmp_path / "same/settings.json").write_text(json.dumps({"split": digest}))
+    shown.clear()
+    assert run("check-labels", ["--data", str(data), "--runs", "same"]) == 0
+    assert len(shown) == 4
+    assert all("/images/val/" in path for path in shown)
+
+
+def test_names_of_a_test_split_are_none_of_the_two_models(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They look at train and val; a test split may use a name of these again."""
+    for folder in ("images", "labels"):  # bare names tell train and val apart
+        for path in (tmp_path / "set" / folder / "train").iterdir():
+            path.rename(path.with_stem(f"t{path.stem}"))
+    file = next((tmp_path / "set/images/train").iterdir())
+    (tmp_path / "set/images/test").mkdir()
+    shutil.copy(file, tmp_path / "set/images/test")
+    data.write_text(data.read_text() + "test: images/test\n")
+    shown: list[str] = []
+    monkeypatch.setattr(check_labels, "draw_suspicious", lambda labels, paths, *_: shown.extend(paths.values()) or [])
+
+    def halves(model: str, config: Any, images: list[Any], folder: Path, *_: Any) -> list[Path]:
+        truth = coco_ground_truth(images, config["names"])
+        (folder / "half").mkdir()
+        (folder / "half/ground_truth.json").write_text(json.dumps(truth))
+        (folder / "half/predictions.json").write_text("[]")
+        return [folder / "half"]
+
+    monkeypatch.setattr(check_labels, "train_folds", halves)
+    assert run("check-labels", ["--data", str(data)]) == 0
+    assert len(shown) == 10
+    assert str(file) in shown
 
 
 def test_two_models_are_trained_on_a_half_each(data: Path, tmp_path: Path) -> None:
