@@ -153,9 +153,10 @@ def is_image(path: str | Path) -> bool:
 
 
 def walk(folder: str | Path) -> Iterator[str]:
-    """Give the files in a folder and its sub-folders, without hidden ones; links are followed, but not in circles.
+    """Give the files in a folder and its sub-folders, without hidden ones, each under one path.
 
-    A sub-folder that may not be read is left out, and said.
+    A link to a folder is followed, unless it leads back up or to what is gone through where it lies: labels lie beside
+    the folder and not beside the link. Such a link is said, as is a sub-folder that may not be read.
 
     Raises:
         UserError: The folder itself may not be read.
@@ -168,18 +169,47 @@ def walk(folder: str | Path) -> Iterator[str]:
             raise UserError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
         _tell_left_out(error.filename, error.strerror)
 
-    visited = set()
+    visited: set[str] = set()
+    trees = [os.path.realpath(folder)]
     for root, folders, files in os.walk(folder, onerror=skip, followlinks=True):
         real = os.path.realpath(root)
-        if real in visited:  # a link that leads back up
+        if real in visited:  # within what a link before led to
+            _tell_not_followed(root, f"{real} has been looked through already")
             folders.clear()
             continue
         visited.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        # In order, so that which of two links counts is the same on every machine.
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for link in (os.path.join(root, name) for name in list(folders)):
+            if not os.path.islink(link):
+                continue
+            target = os.path.realpath(link)
+            if any(_holds(tree, target) for tree in trees):
+                _tell_not_followed(link, f"{target} is looked through where it lies")
+            elif _is_above(target, trees[0]) or _is_above(target, real):
+                _tell_not_followed(link, f"{target} holds the folder that is looked through")
+            else:
+                trees.append(target)
+                continue
+            folders.remove(os.path.basename(link))
         yield from (os.path.join(root, name) for name in files if not name.startswith("."))
 
 
+def _is_above(folder: str, other: str) -> bool:
+    return os.path.join(other, "").startswith(os.path.join(folder, ""))
+
+
+def _holds(tree: str, folder: str) -> bool:
+    """Whether going through a tree of folders, without hidden ones, comes by one; both real paths."""
+    return _is_above(tree, folder) and not any(part.startswith(".") for part in Path(folder).relative_to(tree).parts)
+
+
 @cache  # a folder is looked through more than once
+def _tell_not_followed(link: str, reason: str) -> None:
+    logger.info(f"{link}: not followed, as {reason}")
+
+
+@cache  # likewise
 def _tell_left_out(folder: str, reason: str) -> None:
     logger.warning(f"{folder}: left out, since it cannot be read ({reason}); check its permissions")
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from helpers.dataset_files import HEIGHT, WIDTH, find_images, noise
 from moat_det.data.formats.annotation import Annotation, Cleaning
 from moat_det.data.formats.faults import refuse
 from moat_det.data.formats.yolo import read_labels
-from moat_det.data.formats.yolo_files import label_places
+from moat_det.data.formats.yolo_files import find_labels, label_places
 from moat_det.data.images import header as header_module
 from moat_det.data.images.header import ImageHeader, read_header
 from moat_det.data.images.read import read_image
@@ -67,6 +67,36 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (tmp_path / "near/link").symlink_to(tmp_path / "far")
     (tmp_path / "far/up").symlink_to(tmp_path / "far")
     assert find_images(tmp_path / "near") == [tmp_path / "near/link" / image.name]
+
+
+@pytest.mark.parametrize("link_first", [True, False])
+def test_a_link_beside_its_folder_hides_no_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link_first: bool, log: list[str]
+) -> None:
+    """File systems list a folder in any order."""
+    (image,) = touch(tmp_path, "set/images/real/x.png")
+    touch(tmp_path, "set/labels/real/x.txt", "set/images/.kept/y.png", "beside/z.png")
+    images = tmp_path / "set/images"
+    for name, target in [
+        ("latest", "real"),
+        ("up", "../.."),
+        ("kept", ".kept"),
+        ("out", "../../beside"),
+        ("b", "../../beside"),
+    ]:
+        (images / name).symlink_to(target)
+    walk, links = os.walk, {"latest", "up", "kept", "out", "b"}
+
+    def in_order(*given: Any, **named: Any) -> Iterator[tuple[str, list[str], list[str]]]:
+        for root, folders, files in walk(*given, **named):
+            folders.sort(key=lambda name: (name in links) != link_first)
+            yield root, folders, files
+
+    monkeypatch.setattr(os, "walk", in_order)
+    assert find_images(images) == [images / "b/z.png", images / "kept/y.png", image]
+    assert find_labels([str(image)]) == {str(image): str(tmp_path / "set/labels/real/x.txt")}
+    for name in ("latest", "up", "out"):
+        assert sum(f"{images / name}: not followed" in message for message in log) == 1
 
 
 @pytest.mark.parametrize(
