@@ -56,6 +56,8 @@ def group_of(name: str, group: str) -> str:
         match = re.search(group, name)
     except re.error as error:
         raise UserError(f"--group {group}: no regular expression ({error}); correct it") from error
-    if match is None:
-        raise UserError(f"--group {group}: does not match {name}; every image needs a group")
-    return (match.group(1) or "") if match.re.groups else match.group()
+    found = match and (match.group(1) if match.re.groups else match.group())
+    if not found:  # nothing in common makes no two images one part
+        problem = f"finds nothing in {name}" if match else f"does not match {name}"
+        raise UserError(f"--group {group}: {problem}; every image needs a group")
+    return found

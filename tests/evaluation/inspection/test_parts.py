@@ -46,6 +46,12 @@ def test_a_group_of_images_is_a_part() -> None:
     assert parts.image_counts.tolist() == [2, 1]
 
 
+@pytest.mark.parametrize("group", [r"^(board1)_|^board2", r"\d*", "^()"])
+def test_images_in_which_the_group_finds_nothing_are_not_one_part(group: str) -> None:
+    with pytest.raises(UserError, match=r"--group .*: finds nothing in board\d_top.png; every image needs a group"):
+        read_parts(TRUTH, [], group=group)
+
+
 def test_a_class_by_itself() -> None:
     of_pits = read_parts(TRUTH, FOUND, category_id=1)
     of_dents = read_parts(TRUTH, FOUND, category_id=2)
