@@ -19,7 +19,7 @@ from moat_det.evaluation.inspection.inspection import INSPECTION, IOU
 from moat_det.evaluation.inspection.intervals import (
     CONFIDENCE,
     RESAMPLES,
-    Interval,
+    exact_interval,
     percentile_interval,
     resampled,
     upper_limit,
@@ -40,6 +40,8 @@ HIGHER_IS_BETTER = {
     "false_alarms_per_image": False,
 }
 """The figures that are compared."""
+
+_NO_WIDTH = 1e-12
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,15 @@ class _Run:
     def __init__(self, truth: Mapping[str, Any], predictions: Sequence[Entry], group: str | None, rule: Rule) -> None:
         counted = rule.counted(truth, predictions)
         self.parts = read_parts(truth, predictions, group)
-        self._rule, self._judged = rule, read_parts(truth, counted, group).scores
+        judged, bad = read_parts(truth, counted, group).scores, self.parts.defective
+        passed, rejected = judged < rule.least, judged >= rule.threshold
+        # Of each rate: which parts it is of, and on which it happens.
+        self.rates = {
+            "escape": (bad, passed),
+            "overkill": (~bad, rejected),
+            "reviewed": (np.ones_like(bad), ~passed & ~rejected),
+        }
+        self._rule = rule
         self._part_of = np.array(list(self.parts.of_image.values()), dtype=int)
         self._matches = match_boxes(truth, predictions, AP_IOUS)
         self._alarms = gather(match_boxes(truth, counted, np.array([IOU]), max_detections=None))
@@ -119,15 +129,12 @@ class _Run:
         of_image = counts[:, self._part_of]
         precision = average_precision(self._matches, of_image)
         bad, alarms, rule = self.parts.defective, self._alarms, self._rule
-        passed, rejected = self._judged < rule.least, self._judged >= rule.threshold
         shown = alarms.images[alarms.wrong & (alarms.scores >= rule.threshold)]
         return {
             "AP": mean_ap(precision),
             "AP50": mean_ap(precision[:, :, :1]),
             "AUROC": np.array([_auroc(self.parts.scores, bad, row) for row in counts]),
-            "escape": _share(counts[:, bad & passed], counts[:, bad]),
-            "overkill": _share(counts[:, ~bad & rejected], counts[:, ~bad]),
-            "reviewed": _share(counts[:, ~passed & ~rejected], counts),
+            **{name: _share(counts[:, of & on], counts[:, of]) for name, (of, on) in self.rates.items()},
             "recall": _share(of_image[:, alarms.objects[alarms.found_at >= rule.least]], of_image[:, alarms.objects]),
             "false_alarms_per_image": _share(of_image[:, shown], of_image),
         }
@@ -142,9 +149,10 @@ def compare(
 ) -> Comparison:
     """Compare validations with the first of them, by paired bootstrap over the parts (Efron 1979).
 
-    In each resample the same parts are drawn for all runs, so that what makes a part hard for all does not count. A
-    rate in which two runs agree on every part has no spread: then the interval is that in which, by the exact limit,
-    they would disagree on parts that were not drawn.
+    In each resample the same parts are drawn for all runs, so that what makes a part hard for all does not count. The
+    interval of a rate of parts holds the exact one too (see `_mcnemar`), since few parts in which two runs differ have
+    too little spread. A figure that differs alike in all resamples has none: then the interval is wide enough for as
+    many other parts as, by the exact limit, may not have been seen.
 
     Args:
         runs: Two or more, of the same images and labels.
@@ -174,19 +182,19 @@ def compare(
                 for name, found in each.figures(counts).items():
                     kept[name].append(found)
             shown.update(len(counts))
-    units = {"escape": int(parts.defective.sum()), "overkill": int((~parts.defective).sum())}
+    bad, good = int(parts.defective.sum()), int((~parts.defective).sum())
+    units = {"AUROC": min(bad, good), "overkill": good, "reviewed": bad + good, "false_alarms_per_image": bad + good}
     compared = []
     for number, run in enumerate(runs):
         differences: dict[str, Difference | None] = {}
         for name, higher in HIGHER_IS_BETTER.items() if number else ():
             value = float(values[number][name][0] - values[0][name][0])
             spread = np.concatenate(drawn[number][name]) - np.concatenate(drawn[0][name])
-            differences[name] = _difference(value, spread, higher, confidence, units.get(name))
+            exact = _mcnemar(measured[0], measured[number], name, confidence)
+            differences[name] = _difference(value, spread, higher, confidence, units.get(name, bad), exact)
         own = {name: _finite(found[0]) for name, found in values[number].items()}
         compared.append(Compared(str(run.folder), rules[number], own, differences))
-    return Comparison(
-        len(parts.of_image), len(parts), int(parts.defective.sum()), group, confidence, resamples, compared
-    )
+    return Comparison(len(parts.of_image), len(parts), bad, group, confidence, resamples, compared)
 
 
 def compare_ap(
@@ -251,19 +259,64 @@ def _facts(run: Validation) -> dict[str, Any]:
     return found
 
 
+def _mcnemar(first: _Run, run: _Run, name: str, confidence: float) -> tuple[float, float] | None:
+    """Give the ends of the exact interval of a rate's difference, given in how many parts two runs differ.
+
+    It leaves out 0 where the exact test of McNemar (1947) tells the two apart: of the parts in which they differ, the
+    share that speaks against the run has the interval of Clopper and Pearson.
+
+    Args:
+        first: The run to compare with.
+        run: The run.
+        name: Of a figure.
+        confidence: Of the interval.
+
+    Returns:
+        The ends; None where the figure is no rate of parts, or the two differ in none.
+    """
+    if name not in run.rates:
+        return None
+    (of, before), (_, now) = first.rates[name], run.rates[name]
+    differing = int((of & (before != now)).sum())
+    share = exact_interval(int((of & now & ~before).sum()), differing, confidence)
+    if share is None:
+        return None
+    scale = differing / int(of.sum())
+    return scale * (2 * share.low - 1), scale * (2 * share.high - 1)
+
+
 def _difference(
-    value: float, spread: np.ndarray, higher: bool, confidence: float, units: int | None
+    value: float,
+    spread: np.ndarray,
+    higher: bool,
+    confidence: float,
+    units: int | None,
+    exact: tuple[float, float] | None = None,
 ) -> Difference | None:
+    """Give a difference with its interval and verdict; None where there is nothing to measure.
+
+    Args:
+        value: As measured.
+        spread: (R,) of each resample.
+        higher: Whether more is better.
+        confidence: Of the interval.
+        units: How many parts the figure is of; None leaves an interval without width as it is.
+        exact: Ends that the interval holds in any case.
+    """
     interval = percentile_interval(value, spread, confidence)
     if interval is None or not np.isfinite(value):
         return None
-    if interval.low == interval.high == 0 and units:
+    low, high = interval.low, interval.high
+    if high - low < _NO_WIDTH and units:
         unseen = upper_limit(0, units, (1 + confidence) / 2)
-        interval = Interval(value, -unseen, unseen)
+        middle, reach = value * (1 - unseen), max(1, abs(value)) * unseen
+        low, high = middle - reach, middle + reach
+    if exact is not None:
+        low, high = min(low, exact[0]), max(high, exact[1])
     verdict = "not told apart"
-    if interval.low > 0 or interval.high < 0:
+    if low > 0 or high < 0:
         verdict = "better" if (value > 0) == higher else "worse"
-    return Difference(value, interval.low, interval.high, verdict)
+    return Difference(value, low, high, verdict)
 
 
 def _share(chosen: np.ndarray, all_: np.ndarray) -> np.ndarray:

@@ -56,6 +56,32 @@ def test_what_agrees_on_every_part_is_not_told_apart_and_has_an_interval(tmp_pat
     assert escape.low == -escape.high
 
 
+def first_parts(folder: Path, parts: int, missed: int, alarms: int = 0) -> Path:
+    """A validation in which so many of the defective parts are missed, and so many of the good ones rejected."""
+    return save(folder, lambda n: 0.1 if n < 2 * missed else 0.9, lambda n: 0.9 if n < 2 * alarms else 0.1, parts)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_few_parts_tell_nothing_apart(tmp_path: Path, count: int) -> None:
+    """The exact test of McNemar: p is 1, 1/2, 1/4 and 1/16."""
+    every = first_parts(tmp_path / "a", 2 * count, missed=count, alarms=count)
+    none = first_parts(tmp_path / "b", 2 * count, missed=0)
+    for found in (differences(every, none), differences(none, every)):
+        for name in ("escape", "overkill", "recall", "AUROC"):
+            assert found[name].value, name
+            assert found[name].verdict == "not told apart", name
+        assert found["escape"].high > 0 > found["escape"].low
+
+
+def test_parts_in_which_two_runs_differ_decide_by_the_exact_test(tmp_path: Path) -> None:
+    none = first_parts(tmp_path / "none", 200, missed=0)
+    verdicts = [differences(none, first_parts(tmp_path / str(n), 200, n))["escape"].verdict for n in (4, 5, 6, 7)]
+    assert verdicts == ["not told apart", "not told apart", "worse", "worse"]  # p is 1/8, 1/16, 1/32 and 1/64
+    small = differences(first_parts(tmp_path / "a", 12, missed=6), first_parts(tmp_path / "b", 12, missed=0))
+    assert small["escape"].verdict == "better"  # 6 of 6
+    assert (small["escape"].low, small["escape"].high) == pytest.approx((-1, 1 - 2 * 0.025 ** (1 / 6)))
+
+
 def test_pairs_tell_apart_what_parts_alone_would_not(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     hard = rng.random(400) < 0.5  # parts that both miss
