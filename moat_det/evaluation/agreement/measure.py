@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -21,6 +21,8 @@ from moat_det.evaluation.inspection.intervals import (
 GOOD, POOR = 0.75, 0.4
 """Kappas above the one are called good, below the other poor (Fleiss 1981)."""
 
+_NO_WIDTH = 1e-12
+
 
 def agreement(
     judgements: Sequence[Judgements], reference: Judgements | None, confidence: float = CONFIDENCE
@@ -30,7 +32,8 @@ def agreement(
     Args:
         judgements: Of the same parts, in the same order (see `of_the_same_parts`); several of one rater are trials.
         reference: The truth about them; None where nobody knows it.
-        confidence: Of the intervals: exact ones for shares of parts, by bootstrap over the parts for kappa.
+        confidence: Of the intervals: exact ones for shares of parts, by bootstrap over the parts for kappa, exact
+            where that has no spread.
 
     Returns:
         `parts`, `defective_parts` (by the reference), `confidence`; `raters` by name: `trials`; `rejected`, the share
@@ -108,12 +111,12 @@ def _rate(happened: np.ndarray, confidence: float) -> dict[str, float] | None:
 def _cohen(left: np.ndarray, right: np.ndarray, confidence: float) -> dict[str, float] | None:
     """Give Cohen's kappa (1960) of two raters, (T, N) each, trial by trial, with its interval over parts."""
 
-    def kappa(counts: np.ndarray) -> np.ndarray:
+    def agreed(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         weight = counts.sum(axis=1) * len(left)
         first, second = (counts @ rows.sum(axis=0) / weight for rows in (left, right))
-        return _chance_corrected(counts @ (left == right).sum(axis=0) / weight, _both(first, second))
+        return counts @ (left == right).sum(axis=0) / weight, _both(first, second)
 
-    return _interval(kappa, left.shape[1], confidence)
+    return _kappa(agreed, left.shape[1], confidence)
 
 
 def _fleiss(ratings: np.ndarray, confidence: float) -> dict[str, float] | None:
@@ -123,12 +126,12 @@ def _fleiss(ratings: np.ndarray, confidence: float) -> dict[str, float] | None:
     others = raters - rejections
     alike = ((rejections * (rejections - 1) + others * (others - 1)) / (raters * (raters - 1))).sum(axis=0)
 
-    def kappa(counts: np.ndarray) -> np.ndarray:
+    def agreed(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         weight = counts.sum(axis=1) * trials
         share = counts @ rejections.sum(axis=0) / (weight * raters)
-        return _chance_corrected(counts @ alike / weight, _both(share, share))
+        return counts @ alike / weight, _both(share, share)
 
-    return _interval(kappa, parts, confidence)
+    return _kappa(agreed, parts, confidence)
 
 
 def _both(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -141,12 +144,30 @@ def _chance_corrected(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.divide(observed - expected, room, out=np.full_like(room, np.nan), where=room > 1e-12)
 
 
-def _interval(kappa: Any, parts: int, confidence: float) -> dict[str, float] | None:
-    value = float(kappa(np.ones((1, parts)))[0])
+def _kappa(
+    agreed: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], parts: int, confidence: float
+) -> dict[str, float] | None:
+    """Give kappa with its interval over parts; None where there is nothing to measure.
+
+    Where all resamples have the same kappa, as those of perfect agreement have, the interval is that of the observed
+    agreement, exact, with the agreement by chance as it is.
+
+    Args:
+        agreed: Gives how often raters agree, and how often they would by chance, of parts that count so often.
+        parts: How many there are.
+        confidence: Of the interval.
+    """
+    observed, expected = agreed(np.ones((1, parts)))
+    value = float(_chance_corrected(observed, expected)[0])
     if not np.isfinite(value):
         return None
-    figures = np.concatenate([kappa(counts) for counts in resampled(parts)])
-    return _json(percentile_interval(value, figures, confidence))
+    figures = np.concatenate([_chance_corrected(*agreed(counts)) for counts in resampled(parts)])
+    if np.nanmax(figures) - np.nanmin(figures) > _NO_WIDTH:
+        return _json(percentile_interval(value, figures, confidence))
+    exact = exact_interval(float(observed[0]) * parts, parts, confidence)
+    assert exact is not None  # there are parts
+    low, high = (float(_chance_corrected(np.array([end]), expected)[0]) for end in (exact.low, exact.high))
+    return _json(Interval(value, low, high))
 
 
 def _json(interval: Interval | None) -> dict[str, float] | None:

@@ -83,6 +83,20 @@ def test_the_interval_of_kappa_holds_the_truth() -> None:
     assert held >= 34
 
 
+def test_few_parts_of_full_agreement_leave_room() -> None:
+    lows = []
+    for parts in (3, 30, 300):
+        verdicts = [number % 3 == 0 for number in range(parts)]
+        content = agreement([judged("a", *verdicts), judged("b", *verdicts), judged("c", *verdicts)], None)
+        for kappa in (content["between"]["kappa"], content["between"]["pairs"][0]["kappa"]):
+            assert (kappa["value"], kappa["high"]) == (1, 1)
+            least, expected = 0.025 ** (1 / parts), 1 / 9 + 4 / 9  # Clopper-Pearson: all of the parts; by chance
+            assert kappa["low"] == pytest.approx((least - expected) / (1 - expected))
+        lows.append(kappa["low"])
+    assert lows == sorted(lows)
+    assert lows[-1] > 0.95
+
+
 def coco(folder: Path, name: str, rejected: list[int]) -> Path:
     truth: dict[str, Any] = {
         "images": [{"id": k, "file_name": f"cam/{k}.png", "width": 9, "height": 9} for k in range(1, 5)],
