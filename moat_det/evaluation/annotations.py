@@ -43,26 +43,26 @@ def load_annotations(
         The COCO dictionary, the image id of every path, and the category id of every class.
 
     Raises:
-        UserError: The file cannot be read or is no COCO detection JSON, or an image of the split or a class
-            has no entry, or more than one, in it.
+        UserError: The file cannot be read or is no COCO detection JSON, an image of the split or a class has no
+            entry, or more than one, in it, or an annotation is of an image or a category that it has not.
     """
     coco = _read(path)
     image_ids = _match_images(path, coco["images"], image_paths)
     category_ids = _match_categories(path, coco["categories"], names)
+    check_references(path, coco)
     _warn(path, coco, set(image_ids.values()), set(category_ids.values()))
     return coco, image_ids, category_ids
 
 
 def _read(path: Path) -> dict[str, Any]:
     coco = read_coco(path, outlines=True)
-    for part, keys in _KEYS.items():
-        _check_entries(path, part, coco[part], keys)
+    check_entries(path, coco, _KEYS)
     for annotation in coco["annotations"]:
         box = annotation["bbox"]
-        if not (isinstance(box, list) and len(box) == 4 and all(_is_finite(value) for value in box)):
+        if not (isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box)) and min(box[2:]) >= 0):
             raise UserError(
                 f"{path}: annotation {annotation['id']} has the bbox {one_line(json.dumps(box))}; "
-                "it must be [x, y, width, height] in pixels"
+                "it must be [x, y, width, height] in pixels, no side below 0"
             )
         annotation.setdefault("area", box[2] * box[3])
         annotation.setdefault("iscrowd", 0)
@@ -76,22 +76,54 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _check_entries(path: Path, part: str, entries: list[Any], keys: Iterable[str]) -> None:
-    """Make sure that every entry is a dictionary with the keys, whole numbers for ids, and an id of its own."""
-    seen: set[int] = set()
-    for position, entry in enumerate(entries):
-        missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]
-        if missing:
-            raise UserError(f"{path}: {part}[{position}] has no '{missing[0]}', which the COCO format requires")
-        for key in keys:
-            if key.endswith("id") and not isinstance(entry[key], int):
+def check_entries(
+    path: Path, coco: Mapping[str, Any], required: Mapping[str, Sequence[str]], words: bool = False
+) -> None:
+    """Make sure that every entry is a dictionary with the keys it needs, ids among them that can be compared.
+
+    Args:
+        path: Of the COCO JSON.
+        coco: Its content, with the lists that are asked about.
+        required: The keys by list; an `id` must occur once.
+        words: Whether ids may be words, beside whole numbers.
+
+    Raises:
+        UserError: One is not; the message names it.
+    """
+    for part, keys in required.items():
+        seen: set[int | str] = set()
+        for position, entry in enumerate(coco[part]):
+            missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]
+            if missing:
+                raise UserError(f"{path}: {part}[{position}] has no '{missing[0]}', which the COCO format requires")
+            for key in keys:
+                if key.endswith("id") and not isinstance(entry[key], (int, str) if words else int):
+                    raise UserError(
+                        f"{path}: {part}[{position}] has the {key} {one_line(json.dumps(entry[key]))}; "
+                        f"it must be a whole number{' or a word' if words else ''}"
+                    )
+            if "id" not in keys:
+                continue
+            if entry["id"] in seen:
+                raise UserError(f"{path}: {part} holds the id {entry['id']} twice; every id must occur once")
+            seen.add(entry["id"])
+
+
+def check_references(path: Path, coco: Mapping[str, Any]) -> None:
+    """Make sure that every annotation is of an image and of a category that the JSON has; `check_entries` comes first.
+
+    Raises:
+        UserError: One is not; the message names it.
+    """
+    for part, key in (("images", "image_id"), ("categories", "category_id")):
+        known = {entry["id"] for entry in coco[part]}
+        for position, entry in enumerate(coco["annotations"]):
+            if entry[key] not in known:
+                name = f"annotation {entry['id']}" if "id" in entry else f"annotations[{position}]"
                 raise UserError(
-                    f"{path}: {part}[{position}] has the {key} {one_line(json.dumps(entry[key]))}; "
-                    "it must be a whole number"
+                    f"{path}: {name} has the {key} {one_line(json.dumps(entry[key]))}, which none of its {part} has; "
+                    "correct it, or remove the annotation"
                 )
-        if entry["id"] in seen:
-            raise UserError(f"{path}: {part} holds the id {entry['id']} twice; every id must occur once")
-        seen.add(entry["id"])
 
 
 def _match_images(path: Path, images: list[dict[str, Any]], image_paths: Sequence[Path]) -> dict[Path, int]:

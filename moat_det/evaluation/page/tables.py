@@ -28,10 +28,10 @@ def data_table(ground_truth: Mapping[str, Any], inspection: Mapping[str, Any] | 
     """Say what was measured on."""
     images = ground_truth["images"]
     labels = [entry for entry in ground_truth["annotations"] if not entry.get("iscrowd")]
-    sizes = [(image["width"], image["height"]) for image in images]
+    sizes = [(image.get("width"), image.get("height")) for image in images]
     rows: list[tuple[str, object]] = [("images", len(images)), ("boxes", len(labels))]
     rows.append(("regions to ignore", len(ground_truth["annotations"]) - len(labels)))
-    if sizes:
+    if sizes and all(isinstance(side, int | float) for size in sizes for side in size):  # a user's JSON may lack them
         low, high = min(sizes), max(sizes)
         span = "" if low == high else f" to {high[0]} x {high[1]}"
         rows.append(("width x height in pixels", f"{low[0]} x {low[1]}{span}"))

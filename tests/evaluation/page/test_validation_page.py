@@ -76,6 +76,15 @@ def make(folder: Path) -> Path:
     return write_page(folder, paths, Intensity("image"))
 
 
+def test_a_users_json_need_not_say_how_large_the_images_are(folder: Path) -> None:
+    assert "width x height in pixels" in make(folder).read_text()
+    file = folder / "ground_truth.json"
+    truth = json.loads(file.read_text())
+    del truth["images"][3]["width"]
+    file.write_text(json.dumps(truth))
+    assert "width x height in pixels" not in make(folder).read_text()
+
+
 def test_the_page_has_all_in_it_and_needs_nothing_else(folder: Path) -> None:
     page = make(folder).read_text()
     markup = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
