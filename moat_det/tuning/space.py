@@ -18,7 +18,7 @@ from moat_det.options import options_of
 from moat_det.paths import cfg_dir
 
 _RANGE = frozenset({"low", "high", "log"})
-_DIGITS = 3  # significant, of the values that are tried
+_DIGITS = 3  # of the values that are tried
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,23 @@ class Parameter:
     choices: tuple[Any, ...] = ()
 
     def suggest(self, trial: Any) -> Any:
-        """Give the value of a trial of Optuna's, numbers with three significant digits."""
+        """Give the value of a trial of Optuna's; of a range, with three digits of the value or of the range's width.
+
+        The finer of the two: near 1 the values of a narrow range, such as that of `ema`, differ in later digits. The
+        default is given as it is, since the trial that has it is the one that others are compared with.
+        """
         if self.choices:
             return trial.suggest_categorical(self.name, self.choices)
         assert self.low is not None
         assert self.high is not None
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(self.name, self.low, self.high, log=self.log)
-        value = float(f"{trial.suggest_float(self.name, self.low, self.high, log=self.log):.{_DIGITS}g}")
-        return min(max(value, self.low), self.high)
+        value = trial.suggest_float(self.name, self.low, self.high, log=self.log)
+        if value in (0, self.default):
+            return value
+        scale = min(abs(value), self.high - self.low)
+        rounded = round(value, _DIGITS - 1 - math.floor(math.log10(scale)))
+        return min(max(rounded, self.low), self.high)
 
 
 def default_space() -> Path:

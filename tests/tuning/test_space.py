@@ -8,6 +8,7 @@ import pytest
 from moat_det.engine.arguments import training_defaults
 from moat_det.errors import UserError
 from moat_det.tuning.space import Parameter, default_space, read_space
+from moat_det.tuning.study import Study
 
 
 class Drawn:
@@ -57,6 +58,21 @@ def test_values_have_three_digits_and_stay_in_their_range() -> None:
     whole = Parameter("close_mosaic", 10, 0, 20).suggest(Drawn(0.37))
     assert (whole, type(whole)) == (7, int)
     assert Parameter("augmentation", None, choices=(None, "light")).suggest(Drawn(0)) == "light"
+
+
+def test_the_default_is_tried_as_it_is_and_a_narrow_range_in_its_own_digits(tmp_path: Path) -> None:
+    space = read_space(write(tmp_path, "ema: {low: 0.99, high: 0.99999}\n"), {}, {})
+    (ema,) = space
+    assert ema.default == 0.9999
+    first = Study(tmp_path, {}, space, seed=0, epochs=1, prune=False)
+    trial = first.next(None)
+    assert trial is not None
+    assert trial.values == {"ema": 0.9999}
+    assert first.is_default(trial.values)
+    values = [ema.suggest(Drawn((value - 0.99) / 0.00999)) for value in (0.99951, 0.9997, 0.99986)]
+    assert values == [0.99951, 0.9997, 0.99986]
+    assert Parameter("x", 5.0, 0.0, 100.0).suggest(Drawn(0.000123456)) == 0.0123
+    assert Parameter("x", 5.0, -1.0, 1.0).suggest(Drawn(0.5)) == 0
 
 
 @pytest.mark.parametrize(
