@@ -49,7 +49,8 @@ def load_annotations(
     coco = _read(path)
     image_ids = _match_images(path, coco["images"], image_paths)
     category_ids = _match_categories(path, coco["categories"], names)
-    check_references(path, coco)
+    check_references(path, coco, "image_id", "images")
+    check_references(path, coco, "category_id", "categories")
     _warn(path, coco, set(image_ids.values()), set(category_ids.values()))
     return coco, image_ids, category_ids
 
@@ -109,21 +110,20 @@ def check_entries(
             seen.add(entry["id"])
 
 
-def check_references(path: Path, coco: Mapping[str, Any]) -> None:
-    """Make sure that every annotation is of an image and of a category that the JSON has; `check_entries` comes first.
+def check_references(path: Path, coco: Mapping[str, Any], key: str, part: str) -> None:
+    """Make sure that what every annotation has as `key` is an id of the list `part`; `check_entries` comes first.
 
     Raises:
         UserError: One is not; the message names it.
     """
-    for part, key in (("images", "image_id"), ("categories", "category_id")):
-        known = {entry["id"] for entry in coco[part]}
-        for position, entry in enumerate(coco["annotations"]):
-            if entry[key] not in known:
-                name = f"annotation {entry['id']}" if "id" in entry else f"annotations[{position}]"
-                raise UserError(
-                    f"{path}: {name} has the {key} {one_line(json.dumps(entry[key]))}, which none of its {part} has; "
-                    "correct it, or remove the annotation"
-                )
+    known = {entry["id"] for entry in coco[part]}
+    for position, entry in enumerate(coco["annotations"]):
+        if entry[key] not in known:
+            name = f"annotation {entry['id']}" if "id" in entry else f"annotations[{position}]"
+            raise UserError(
+                f"{path}: {name} has the {key} {one_line(json.dumps(entry[key]))}, which none of its {part} has; "
+                "correct it, or remove the annotation"
+            )
 
 
 def _match_images(path: Path, images: list[dict[str, Any]], image_paths: Sequence[Path]) -> dict[Path, int]:

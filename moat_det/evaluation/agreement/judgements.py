@@ -16,6 +16,7 @@ from moat_det.data.groups import group_of
 from moat_det.data.index import open_index
 from moat_det.data.text import NotTextError, read_text
 from moat_det.errors import UserError
+from moat_det.evaluation.annotations import check_entries, check_references
 from moat_det.evaluation.ground_truth import coco_ground_truth
 from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.validation_folder import read_validation
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 _REJECT = {"reject", "rejected", "defective", "bad", "ng", "nok", "fail", "1", "true"}
 _PASS = {"pass", "passed", "good", "ok", "io", "0", "false"}
 _COLUMNS = ("part", "verdict")
+# Of the entries of a COCO JSON.
+_REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id")}
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,20 @@ def read_judgements(rater: str, path: Path, threshold: float, group: str | None,
         )
     found = _detections(path)
     if found is None:
-        return Judgements(rater, _labelled(read_coco(path), group))
+        return Judgements(rater, _labelled(_read_labels(path), group))
     if found and "file_name" not in found[0]:
         raise UserError(f"{path}: its detections do not name their files; give the folder of the moat val it is from")
     rejected = [str(entry["file_name"]) for entry in found if entry["score"] >= threshold]
     names = [name if group is None else group_of(PurePosixPath(name).name, group) for name in rejected]
     return Judgements(rater, dict.fromkeys(names, True), only_rejected=True)
+
+
+def _read_labels(path: Path) -> dict[str, Any]:
+    """Read a COCO JSON of anybody's; which boxes and classes its labels have does not matter."""
+    truth = read_coco(path)
+    check_entries(path, truth, _REQUIRED, words=True)
+    check_references(path, truth, "image_id", "images")
+    return truth
 
 
 def _labelled(truth: Mapping[str, Any], group: str | None) -> dict[str, bool]:

@@ -154,6 +154,35 @@ def test_a_file_that_is_none(tmp_path: Path, name: str, text: str, message: str)
         read_judgements("a", tmp_path / name, 0.5, None, "val")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": [{"id": 1}]}, r"images\[0\] has no 'file_name', which the COCO format requires"),
+        ({"images": ["a.png"]}, r"images\[0\] has no 'id'"),
+        (
+            {"images": [{"id": [1], "file_name": "a.png"}]},
+            r"images\[0\] has the id \[1\]; it must be a whole number or",
+        ),
+        ({"annotations": [{"id": 1, "category_id": 1}]}, r"annotations\[0\] has no 'image_id'"),
+        ({"annotations": [{"category_id": 1, "image_id": 9}]}, r"annotations\[0\] has the image_id 9, which none of"),
+    ],
+)
+def test_labels_that_are_not_in_order_are_a_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    file = coco(tmp_path, "a.json", [1])
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    with pytest.raises(UserError, match=message) as caught:
+        read_judgements("a", file, 0.5, None, "val")
+    assert str(caught.value).startswith(str(file))
+
+
+def test_ids_of_labels_may_be_words_and_annotations_need_none(tmp_path: Path) -> None:
+    file = coco(tmp_path, "a.json", [])
+    images = [{"id": "first", "file_name": "1.png"}, {"id": 2, "file_name": "2.png"}]
+    content = {**json.loads(file.read_text()), "images": images}
+    file.write_text(json.dumps({**content, "annotations": [{"image_id": "first", "category_id": 1}]}))
+    assert read_judgements("a", file, 0.5, None, "val").rejected == {"1.png": True, "2.png": False}
+
+
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     for name, verdicts in (("anna", "reject pass pass"), ("ben", "reject reject pass"), ("truth", "reject pass pass")):
