@@ -20,7 +20,7 @@ from moat_det.evaluation.inspection.settings import SETTINGS, Settings
 from moat_det.evaluation.inspection.summary import summary
 from moat_det.evaluation.options import MeasuringOptions
 from moat_det.evaluation.report import metrics_table, write_results
-from moat_det.evaluation.validation_folder import ERRORS, REPORT
+from moat_det.evaluation.validation_folder import CONFUSION, ERRORS, PLOTS, PRECISION_RECALL, REPORT
 from moat_det.files import atomic_write_json
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,8 @@ def write_validation(
     rule = (point and Rule.of_point(point)) or Rule(max(THRESHOLD, settings.conf))
     inspection = inspect(truth, found, group=group, rule=rule)
     if is_former:
-        _remove_former(folder, [OPERATING_POINT] * (point is None) + [REPORT, ERRORS] * (not options.report))
+        unwritten = [OPERATING_POINT] * (point is None) + [REPORT, ERRORS] * (not options.report)
+        _remove_former(folder, [*(() if plots else PLOTS), *unwritten])
     atomic_write_json(folder / INSPECTION, inspection.to_json_dict(), indent=2)
     if point is not None:
         if (calibration := inspection.calibration) is not None:
@@ -85,8 +86,8 @@ def write_validation(
 
         # Below it a detection is not shown to anybody, so it is none here either.
         matrix, labels = confusion_matrix(evaluator, THRESHOLD), list(evaluator.labels.values())
-        plot_confusion_matrix(folder / "confusion_matrix.png", matrix, labels, THRESHOLD)
-        plot_precision_recall(folder / "PR_curve.png", metrics)
+        plot_confusion_matrix(folder / CONFUSION, matrix, labels, THRESHOLD)
+        plot_precision_recall(folder / PRECISION_RECALL, metrics)
         plot_inspection(folder, inspection)
     return inspection, point
 

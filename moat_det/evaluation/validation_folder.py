@@ -29,6 +29,11 @@ ERRORS = "errors.json"
 REPORT = "report.html"
 """Its page."""
 
+CONFUSION, PRECISION_RECALL = "confusion_matrix.png", "PR_curve.png"
+ROC, FROC, RELIABILITY = "ROC_curve.png", "FROC_curve.png", "reliability.png"
+PLOTS = (CONFUSION, PRECISION_RECALL, ROC, FROC, RELIABILITY)
+"""Its pictures."""
+
 
 def read_validation(folder: Path) -> Validation:
     """Read the labels and detections of a validation.

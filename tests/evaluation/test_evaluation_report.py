@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from helpers.evaluation_sample import NAMES, evaluator_of, random_detections, random_images
+from helpers.inspected import settings
 from moat_det.evaluation import STATS, CocoEvaluator, metrics_table, write_results
+from moat_det.evaluation.options import MeasuringOptions
+from moat_det.evaluation.validation_files import write_validation
+from moat_det.evaluation.validation_folder import PLOTS
 
 
 @pytest.fixture
@@ -70,3 +74,22 @@ def test_the_mean_of_a_curve_is_its_ap50(evaluator: CocoEvaluator) -> None:
     assert metrics.precision_at_50.shape == (4, 101)
     rows = list(metrics.per_class.values())
     np.testing.assert_allclose(metrics.precision_at_50.mean(axis=1), [row["AP50"] for row in rows])
+
+
+def test_pictures_of_an_earlier_validation_do_not_stay_beside_new_figures(
+    tmp_path: Path, evaluator: CocoEvaluator, log: list[str]
+) -> None:
+    def write(folder: Path, plots: bool) -> set[str]:
+        figures, options = evaluator.compute(), MeasuringOptions()
+        write_validation(folder, evaluator, figures, {}, options, settings(), {}, plots=plots)
+        return {file.name for file in folder.glob("*.png")}
+
+    drawn = write(tmp_path / "v", plots=True)
+    assert drawn == set(PLOTS)
+    (tmp_path / "v/mine.png").write_text("")
+    assert write(tmp_path / "v", plots=False) == {"mine.png"}
+    (told,) = [message for message in log if "of the earlier validation removed" in message]
+    assert all(name in told for name in drawn)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/PR_curve.png").write_text("")  # no validation is in this folder
+    assert write(tmp_path / "own", plots=False) == {"PR_curve.png"}

@@ -14,6 +14,7 @@ from moat_det.evaluation.inspection.calibration import Bin, Calibration
 from moat_det.evaluation.inspection.inspection import Inspection
 from moat_det.evaluation.inspection.intervals import Interval
 from moat_det.evaluation.plots import save_figure
+from moat_det.evaluation.validation_folder import FROC, RELIABILITY, ROC
 from moat_det.report.palette import BLUE, VERMILLION
 
 
@@ -23,9 +24,9 @@ def plot_inspection(folder: Path, inspection: Inspection) -> None:
     A picture of an earlier run of which there is nothing to show now is taken away.
     """
     for name, figure in (
-        ("ROC_curve.png", _draw_roc(inspection)),
-        ("FROC_curve.png", _draw_froc(inspection)),
-        ("reliability.png", None if inspection.calibration is None else _draw_reliability(inspection.calibration)),
+        (ROC, _draw_roc(inspection)),
+        (FROC, _draw_froc(inspection)),
+        (RELIABILITY, None if inspection.calibration is None else _draw_reliability(inspection.calibration)),
     ):
         if figure is None:
             (folder / name).unlink(missing_ok=True)
