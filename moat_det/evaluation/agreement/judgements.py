@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -117,11 +118,12 @@ def _detections(path: Path) -> list[dict[str, Any]] | None:
 
 def _read_table(path: Path) -> dict[str, bool]:
     try:
-        rows = list(csv.DictReader(read_text(path).splitlines(), skipinitialspace=True))
-    except (OSError, NotTextError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
+        rows = [(reader.line_num, row) for row in reader]
+    except (OSError, NotTextError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error}); save it anew as CSV, in UTF-8") from None
     rejected: dict[str, bool] = {}
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         if any(row.get(column) in (None, "") for column in _COLUMNS):
             raise UserError(f"{path}: line {line} has no part or no verdict; write the columns {','.join(_COLUMNS)}")
         name, word = str(row["part"]).strip(), str(row["verdict"]).strip().lower()

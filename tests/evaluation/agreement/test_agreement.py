@@ -140,6 +140,10 @@ def test_parts_that_not_all_judged_are_named(caplog: pytest.LogCaptureFixture) -
     [
         ("a.csv", "part,verdict\n1,maybe\n", "line 2 has the verdict 'maybe'; write pass or reject"),
         ("a.csv", "part,verdict\n1,ok\n1,ok\n", "line 3 has '1' again"),
+        ("a.csv", "part,verdict\n\n\n1,maybe\n", "line 4 has the verdict"),
+        ("a.csv", "part,verdict\r\n1,ok\r\n\r\n1,ok\r\n", "line 4 has '1' again"),
+        ("a.csv", "part,verdict\na\u2028b,ok\n\x0c,ok\n1,maybe\n", "line 4 has the verdict"),
+        ("a.csv", "part,verdict\n1,ok\n" + "1" * 200_000 + ",ok\n", "cannot be read"),
         ("a.csv", "name,verdict\n1,ok\n", "line 2 has no part"),
         ("a.csv", "part,verdict\n", "no row in it"),
         ("a.json", "{", "cannot be read as JSON"),
@@ -149,7 +153,7 @@ def test_parts_that_not_all_judged_are_named(caplog: pytest.LogCaptureFixture) -
     ],
 )
 def test_a_file_that_is_none(tmp_path: Path, name: str, text: str, message: str) -> None:
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_bytes(text.encode())
     with pytest.raises(UserError, match=message):
         read_judgements("a", tmp_path / name, 0.5, None, "val")
 
