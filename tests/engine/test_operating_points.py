@@ -210,7 +210,7 @@ def test_images_of_a_group_share_their_verdict(
     shutil.move(images / worst, images / "last_a.png")  # read after the others
     (images / others[0]).rename(images / "a_last.png")
     threshold = scores[worst] * 0.999
-    point = write(validated, tmp_path / "point.json", threshold=threshold, group=r"(last)|^\d+")
+    point = write(validated, tmp_path / "point.json", threshold=threshold, group=r"(last|^\d+)")
     model = MOAT(weights)
     results = model.predict(images, operating_point=str(point))
     found = {Path(result.path).name: result.verdict for result in results}
