@@ -177,6 +177,7 @@ def test_what_fine_tuning_cannot_start_from(
         ("--save false", "--save false: the checkpoints are a training's result"),
         ("--distill-model yolo26n.pt", "--distill-model yolo26n.pt: is not supported"),
         ("--quantize 8", "--quantize 8: is not supported"),
+        ("--seed 4294967296", "--seed 4294967296: must be below 4294967296"),
         ("--freeze -1", "--freeze -1: there is no such part"),
         ("--freeze 9", "--freeze 9: there is no such part"),
         (
