@@ -33,6 +33,7 @@ from moat_det.data.sizes.policy import size_policy
 from moat_det.data.sizes.progressive import progressive_shape
 from moat_det.data.sizes.shape import Shape
 from moat_det.demo import dataset_source
+from moat_det.detector.base import BaseDetector
 from moat_det.detector.build import build_model
 from moat_det.engine.accumulation import Accumulation
 from moat_det.engine.average import set_decay
@@ -320,7 +321,7 @@ class Trainer(DetectionTrainer):
         self.model.prepare(self.device, self._options.mixed, training=True)
         if self._options.sync_bn and self.group.size > 1:
             synchronize(self.model)
-        self.args.freeze = _frozen(self.args.freeze, self.model, self.model.parts)
+        self.args.freeze = _frozen(self.args.freeze, self.model)
         return self._checkpoint
 
     def get_validator(self) -> Validator:
@@ -466,7 +467,7 @@ class Trainer(DetectionTrainer):
         came_with_weights = self._options.weights is not None and model.backbone is not None
         self._given = set(model.backbone.modules()) if came_with_weights else set()
         if self.args.compile:  # torch would compile the model anew for each momentum
-            self._given = set(self._batch_norms)
+            self._given.update(self._batch_norms)
         self._share = ShareOfBatches(model)
         if getattr(model, "criterion", None) is None:  # after the class weights are known
             model.criterion = share_loss(model.init_criterion(), self.group)
@@ -690,8 +691,9 @@ class Trainer(DetectionTrainer):
                     folder.rmdir()
 
 
-def _frozen(freeze: Any, model: nn.Module, parts: list[str]) -> list[Any] | None:
+def _frozen(freeze: Any, model: BaseDetector) -> list[Any] | None:
     """Give the names of the parts to hold still: the first `freeze`, or those of a list, by number or by name."""
+    parts = model.parts
     known = f"there is no such part; before the head there are 0 to {len(parts) - 1}: {some(parts, 30)}"
     if freeze is None or isinstance(freeze, int):
         if freeze is not None and not 0 <= freeze <= len(parts):

@@ -93,10 +93,9 @@ class _Remaining:
 def default_workers(device: torch.device, processes: int = 1) -> int:
     """How many processes read images where nobody says: on a GPU one for each core, up to 8; on a CPU none.
 
-    Of several processes that train on a machine each has its part of the cores.
-
-    There the model takes every core, and each of its steps waits for the thread that a worker took the core of: one
-    worker on two cores made training slower (docs/results.md).
+    Of several processes that train on a machine each has its part of the cores. On a CPU the model takes every core,
+    and each of its steps waits for the thread that a worker took the core of: one worker on two cores made training
+    slower (docs/results.md).
     """
     return min(max(available_cores() // processes, 1), _MOST_WORKERS) if device.type == "cuda" else 0
 
