@@ -8,6 +8,7 @@ from pathlib import Path
 from moat_det.cli.command import Arguments, Command
 from moat_det.cli.shared import Grouping
 from moat_det.errors import UserError
+from moat_det.evaluation.inspection.rule import THRESHOLD
 from moat_det.options import option
 
 
@@ -22,7 +23,7 @@ class AgreementOptions:
         metavar="NAME=PATH ...",
     )
     reference: str | None = option(None, "the truth about the parts, in the same forms", metavar="PATH")
-    threshold: float = option(0.25, "from this score on a detection rejects its part")
+    threshold: float = option(THRESHOLD, "from this score on a detection rejects its part")
     split: str = option("val", "of a dataset YAML")
     out: Path | None = option(
         None, "where agreement.json and .png go (default: runs/agreement, numbered)", metavar="FOLDER"

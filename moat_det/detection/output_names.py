@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
 from moat_det.data.images.suffixes import VIDEO_SUFFIXES
@@ -28,7 +29,7 @@ class OutputNames:
         self._roots.append(os.getcwd())
         self._taken: set[str] = set()
         self._as_frames: set[str] = set()  # of what videos would have frames that are called as pictures are
-        self._bases: dict[str, str] = {}
+        self._bases: dict[tuple[str, int], str] = {}
         videos = [file for file in files if _is_video(file)]
         if videos:  # all pictures first, whatever the run comes to first
             for file in files:
@@ -45,29 +46,39 @@ class OutputNames:
                 return full.relative_to(root).as_posix()
         return full.relative_to(full.anchor).as_posix()
 
-    def base(self, path: str) -> str:
+    def base(self, path: str, time: int = 1) -> str:
         """Give what its outputs are called, without a suffix, below the folder of the run: the same at every call.
 
         The first of several files that differ in their suffix alone goes without it, the others keep it; so does a
-        video one of whose frames would be called as a picture.
+        video one of whose frames would be called as a picture. What is looked at again has the number at its end.
+
+        Args:
+            path: Of the file, or what a camera or a picture in memory is called.
+            time: The how many-th of the pictures it is that are called so.
         """
-        if path not in self._bases:
+        if (path, time) not in self._bases:
+            taken = self._taken | self._as_frames if _is_video(path) else self._taken
+            self._take(path, next(base for base in self._wanted(path, time) if base.casefold() not in taken), time)
+        return self._bases[path, time]
+
+    def _wanted(self, path: str, time: int) -> Iterator[str]:
+        """Give what outputs may be called, the best first."""
+        if time > 1:
+            name = f"{self.base(path)}_{time}"
+        else:
             name = self.relative(path)
             if not os.path.lexists(path):  # a camera, or a name that somebody gave to a picture in memory
                 name = "/".join(map(one_name, name.split("/")))
-            stem, base, number = os.path.splitext(name)[0], "", 1
-            taken = self._taken | self._as_frames if _is_video(path) else self._taken
-            for base in (stem, name):
-                if base.casefold() not in taken:
-                    break
-            while base.casefold() in taken:
-                number += 1
-                base = f"{name}-{number}"
-            self._take(path, base)
-        return self._bases[path]
+            yield os.path.splitext(name)[0]
+        yield name
+        yield from (f"{name}-{number}" for number in count(2))
 
-    def _take(self, path: str, base: str) -> None:
-        self._bases[path], taken = base, base.casefold()
+    def keep(self, path: str, base: str) -> None:
+        """Have the outputs of a file called as they were when there were fewer files; to be said before all else."""
+        self._take(path, base)
+
+    def _take(self, path: str, base: str, time: int = 1) -> None:
+        self._bases[path, time], taken = base, base.casefold()
         self._taken.add(taken)
         if not _is_video(path):
             found = (pattern.fullmatch(taken) for pattern in (_OF_FRAME, _IN_FRAMES))

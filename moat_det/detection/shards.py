@@ -74,10 +74,11 @@ class ShardRecord:
     """The images of a shard that are done: `detections.jsonl` has a line for each, with what was found in it.
 
     A line holds `file_name`, the path below the source, and `detections`, each with `class`, `name`, `score`, and the
-    corners `x1`, `y1`, `x2`, `y2` in pixels of the file.
+    corners `x1`, `y1`, `x2`, `y2` in pixels of the file; and `outputs`, what pictures and labels are called, where that
+    is not the path without its suffix.
 
     Attributes:
-        done: The images by `file_name`.
+        done: What the outputs of each image are called, by its `file_name`.
 
     Args:
         folder: Of the shard; it is there.
@@ -110,6 +111,9 @@ class ShardRecord:
             names: What their outputs are called: by all images, so that every shard, and every start of one, names
                 them alike.
         """
+        before = [image for image in images if names.relative(image) in self.done]
+        for image in before:
+            names.keep(image, self.done[names.relative(image)])
         for image in images:
             names.base(image)
         own = [image for image in images if shard.has(names.relative(image))]
@@ -120,11 +124,14 @@ class ShardRecord:
         )
         return left
 
-    def add(self, found: Detections, name: str) -> None:
+    def add(self, found: Detections, image: str, names: OutputNames) -> None:
         """Say that an image is done, all of whose other files are written."""
+        line: dict[str, Any] = {"file_name": names.relative(image)}
+        if names.base(image) != _plain(line["file_name"]):
+            line["outputs"] = names.base(image)
         rows = zip(found.cls.tolist(), found.classes, found.score.tolist(), _corners(found), strict=True)
-        detections = [dict(zip(_COLUMNS, (label, name, score, *box), strict=True)) for label, name, score, box in rows]
-        self._file.write(json.dumps({"file_name": name, "detections": detections}) + "\n")
+        line["detections"] = [dict(zip(_COLUMNS, (*row, *box), strict=True)) for *row, box in rows]
+        self._file.write(json.dumps(line) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -161,6 +168,10 @@ def check_alone(shard: str | None, others: Mapping[str, object]) -> None:
         )
 
 
+def _plain(name: str) -> str:
+    return os.path.splitext(name)[0]
+
+
 def _corners(found: Detections) -> list[list[float]]:
     corners: list[list[float]] = written_corners(found.xyxy).tolist()
     return corners
@@ -183,15 +194,16 @@ def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:
             )
 
 
-def _whole_lines(file: Path) -> frozenset[str]:
-    """Give the images that a file has lines of, and cut off what a process that was killed left of one."""
+def _whole_lines(file: Path) -> dict[str, str]:
+    """Give the images that a file has lines of, and what each is called; cut off what a killed process left of one."""
     if not file.exists():
-        return frozenset()
+        return {}
     content = file.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         os.truncate(file, whole)
     try:
-        return frozenset(json.loads(line)["file_name"] for line in content[:whole].splitlines())
+        lines = [json.loads(line) for line in content[:whole].splitlines()]
+        return {line["file_name"]: line.get("outputs", _plain(line["file_name"])) for line in lines}
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{file}: is damaged; begin the shard anew with another --name") from None

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moat_det.errors import UserError
+from moat_det.evaluation.inspection.rule import THRESHOLD
 from moat_det.messages import as_given, some
 
-CONF = 0.25
-"""The least score of a detection, unless the user says another."""
+CONF = THRESHOLD
+"""The least score of a detection, unless the user says another: what rejects a part is shown."""
 
 _WAY_OUT = "give a score from 0 to 1, one for each class, or some by name, as in --conf 0.25 scratch=0.6"
 

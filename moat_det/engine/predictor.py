@@ -181,7 +181,9 @@ class Predictor(DetectionPredictor):
                 f"--source {as_given(source)}: {reason}; give an image, folder, glob, list file, video or camera"
             ) from None
         self.unreadable = []
-        self.names = OutputNames(getattr(self.dataset, "root", None), getattr(self.dataset, "files", ()))
+        # Of a shard, which leaves videos out, those that are done are named first.
+        files = getattr(self.dataset, "files", ()) if self._shard is None else ()
+        self.names = OutputNames(getattr(self.dataset, "root", None), files)
         if self._shard is not None:
             self._take_shard(self._shard, source)
         # Cameras that are read together are one batch: where they have several shapes, each is padded to the square.
@@ -233,7 +235,7 @@ class Predictor(DetectionPredictor):
             try:
                 for result in super().stream_inference(*args, **kwargs):
                     if self._record is not None:
-                        self._record.add(result.detections(), self.names.relative(result.path))
+                        self._record.add(result.detections(), result.path, self.names)
                     yield result
             except NothingLeftError:
                 return
@@ -402,7 +404,9 @@ class Predictor(DetectionPredictor):
             sizes = [(image.shape[0], image.shape[1]) for image in orig_imgs]
             for result, heatmap in zip(results, self.heatmaps.maps(list(self._places), sizes), strict=True):
                 result.heatmap = heatmap
-        self._seen.take_unseen()
+        for lost in self._seen.take_unseen():
+            if self.tracks is not None:
+                self.tracks.lose(self.names.relative(lost))
         if self.verdicts is not None:
             for result in results:
                 self._judge(self.verdicts, result)
@@ -457,7 +461,10 @@ class Predictor(DetectionPredictor):
         result, path = self.results[i], self.batch[0][i]
         result.save_dir = str(self.save_dir)
         base, number = self.names.base(path), self._number(i, path, s[i])
-        numbered = base if number is None else f"{base}_{number}"
+        if self.dataset.mode not in {"stream", "video"}:
+            numbered = self.names.base(path, number or 1)
+        else:
+            numbered = base if number is None else f"{base}_{number}"
         if self.args.save or self.args.show:
             self.plotted_img = draw_detections(
                 result.orig_img,

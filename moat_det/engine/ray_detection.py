@@ -87,7 +87,7 @@ def _write(record: ShardRecord, names: OutputNames, found: Iterable[tuple[str, D
     for path, each in found:
         if path not in seen:
             seen.add(path)
-            record.add(each, names.relative(path))
+            record.add(each, path, names)
             detections += len(each)
     return detections, len(seen)
 

@@ -28,11 +28,13 @@ class SeenFiles:
         """Take note of the files of a batch."""
         self._seen.update(files)
 
-    def take_unseen(self) -> None:
-        """Take from the source what it could not show, as soon as it says so."""
+    def take_unseen(self) -> list[str]:
+        """Take from the source what it could not show, as soon as it says so, and give it."""
         unseen = getattr(self._source, "unseen", [])
-        while unseen:
-            self._miss(unseen.pop(0))
+        taken = [unseen.pop(0) for _ in range(len(unseen))]
+        for file in taken:
+            self._miss(file)
+        return taken
 
     def unreadable(self) -> list[Path]:
         """Give at the end the files that could not be read, or not whole."""

@@ -126,7 +126,7 @@ class DetectionRun:
         try:
             self._files = record.left(self._shard, self._files, self.names)
             for found in self._run() if self._files else ():
-                record.add(found.detections, found.file_name)
+                record.add(found.detections, found.path, self.names)
                 yield found
         finally:
             record.close()

@@ -42,6 +42,23 @@ def load(
         UserError: There is no such artefact, it is not complete, was changed or damaged, or its runtime is not
             installed.
     """
+    folder, metadata, digest = identify(path)
+    sizes = metadata.sizes(imgsz, max_pixels)
+    return RuntimeDetector(open_backend(folder, metadata, threads), metadata, sizes, digest)
+
+
+def identify(path: str | Path) -> tuple[Path, Metadata, str]:
+    """Find out what an exported detector is, before it is loaded.
+
+    Args:
+        path: As `load` takes it.
+
+    Returns:
+        Its folder, its facts, and the digest that its operating points are of.
+
+    Raises:
+        UserError: There is no such artefact, or it is not complete, was changed or damaged.
+    """
     given = Path(path).expanduser()
     if not given.exists():
         raise UserError(f"no exported model at {given}: give the folder that `moat export` wrote")
@@ -49,6 +66,4 @@ def load(
     metadata = Metadata.read(folder)
     if not given.is_dir() and given.stem != Path(metadata.file).stem:
         raise UserError(f"{given} is not the model of its folder, which is {metadata.file}: give that, or the folder")
-    digest = check_digests(folder)
-    sizes = metadata.sizes(imgsz, max_pixels)
-    return RuntimeDetector(open_backend(folder, metadata, threads), metadata, sizes, digest)
+    return folder, metadata, check_digests(folder)

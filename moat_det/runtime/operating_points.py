@@ -9,7 +9,7 @@ import numpy as np
 
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
-from moat_det.runtime.detector import RuntimeDetector
+from moat_det.runtime.load import identify
 from moat_det.runtime.options import RuntimeDetection
 
 _DECIDED = {
@@ -38,9 +38,10 @@ def with_settings(options: RuntimeDetection, point: OperatingPoint) -> RuntimeDe
     return replace(options, **taken)
 
 
-def check_point(point: OperatingPoint, detector: RuntimeDetector, options: RuntimeDetection) -> None:
+def check_point(point: OperatingPoint, options: RuntimeDetection) -> None:
     """Raise UserError where an operating point is of other weights than a file."""
-    if point.settings.weights != detector.digest or point.settings.classes != detector.metadata.names:
+    _, metadata, digest = identify(options.weights)
+    if point.settings.weights != digest or point.settings.classes != metadata.names:
         raise UserError(
             f"--operating-point {options.operating_point}: is of other weights ({point.settings.weights_file}); detect "
             f"with those, or find the point of these: moat val --weights {options.weights}"

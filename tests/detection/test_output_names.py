@@ -51,6 +51,15 @@ def test_files_that_differ_in_their_suffix_keep_it(cameras: Path) -> None:
     assert names.base(files[1]) == "p.png"  # of every frame
 
 
+def test_a_second_picture_of_a_name_takes_that_of_no_other(tmp_path: Path) -> None:
+    first, second, third = (str(tmp_path / name) for name in ("base.png", "base_2.png", "base_2.jpg"))
+    names = OutputNames(str(tmp_path))
+    assert [names.base(first), names.base(first, 2), names.base(second)] == ["base", "base_2", "base_2.png"]
+    names = OutputNames(str(tmp_path))
+    assert [names.base(second), names.base(third), names.base(first)] == ["base_2", "base_2.jpg", "base"]
+    assert [names.base(first, time) for time in (2, 3, 2)] == ["base_2-2", "base_3", "base_2-2"]
+
+
 def test_frames_of_a_video_are_called_as_no_picture(tmp_path: Path) -> None:
     pictures = (
         "belt_1.png",

@@ -77,6 +77,20 @@ def test_a_stopped_shard_goes_on(words: list[str], source: Path, tmp_path: Path,
     assert any("17 of 17 images, 5 of them done before" in line for line in log)
 
 
+def test_one_that_goes_on_calls_nothing_otherwise(words: list[str], source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "detect-1-of-1"
+    shard = [*words, "--shard", "1/1", "--save-txt", "--debug"]
+    (source / "b/c/part0.png").rename(source / "b/c/part0.tif")
+    cli.detect(shard)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*.[jt][px][gt]")}
+    write_noise(source, ["b/c/part0.bmp", "a/part0.bmp"])  # which come first in their folders
+    cli.detect(shard)
+    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*.[jt][px][gt]")}
+    assert before.items() <= after.items()
+    assert len(done(folder)) == len(set(done(folder))) == len(IMAGES) + 2
+    assert (folder / "b/c/part0.bmp.jpg").is_file()
+
+
 def test_a_shard_that_is_done_stays_as_it_is(words: list[str], tmp_path: Path) -> None:
     cli.detect([*words, "--shard", "1/2", "--debug"])
     before = times(tmp_path / "runs")

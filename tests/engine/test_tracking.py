@@ -109,6 +109,15 @@ def test_a_frame_that_nobody_saw_counts_and_the_belt_moves_on(tracker: str) -> N
     assert found.frames == {"belt": 6}
 
 
+def test_after_a_loss_of_unknown_length_all_are_others() -> None:
+    found = tracks()
+    for frame in range(6):
+        if frame == 3:
+            found.lose("belt")
+        assert show(found, (20, 20, 40, 40, 0.6, 1)) == [1 + (frame >= 3)]
+    assert [(track.first, track.last) for track in found.tracks] == [(1, 3), (4, 6)]
+
+
 def test_one_that_is_away_too_long_is_another() -> None:
     found = tracks()
     for frame in range(60):

@@ -316,8 +316,11 @@ def test_an_operating_point_holds_for_its_file(
     capsys.readouterr()
     edit(copy / "metadata.json", lambda content: content.update(conf=0.3))
     settle(copy)
-    assert detect(copy, source, tmp_path, "--operating-point", str(point)) == 2
-    assert "is of other weights" in capsys.readouterr().err
+    other = shutil.copy(point, tmp_path / "other.json")
+    edit(Path(other), lambda content: content.update(imgsz=1024))  # a size that this file does not take
+    for of_other_weights in (point, other):
+        assert detect(copy, source, tmp_path, "--operating-point", str(of_other_weights)) == 2
+        assert "is of other weights" in line_of(capsys)
     assert detect(artefact, source, tmp_path, "--operating-point", str(point), "--max-det", "7") == 2
     assert detect(artefact, source, tmp_path, "--operating-point", str(point), "--agnostic-nms", "true") == 2
     assert detect(artefact, source, tmp_path, "--operating-point", str(point), "--iou", "0") == 2

@@ -31,10 +31,9 @@ def _run(arguments: Arguments) -> int:
     options = arguments.take(RuntimeDetection)
     point = None if options.operating_point is None else read_thresholds(options.operating_point)
     if point is not None:
+        check_point(point, options)  # first, as other weights have other settings
         options = with_settings(options, point)
     detector = load(options.weights, imgsz=options.size, max_pixels=options.max_pixels, threads=computing_threads())
-    if point is not None:
-        check_point(point, detector, options)
     run = DetectionRun(detector, options, point)
     if options.save_json or options.save_csv:  # before hours of detecting, not after
         run.claim_folder()

@@ -81,7 +81,8 @@ class Tracks:
         motion = settings.motion
         self._motion = None if motion is None else (motion[0] * stride, motion[1] * stride)
         self._trackers: dict[str, Any] = {}
-        self._tracks: dict[tuple[str, int], Track] = {}
+        self._losses: Counter[str] = Counter()
+        self._tracks: dict[tuple[str, int, int], Track] = {}
 
     @property
     def tracks(self) -> list[Track]:
@@ -104,6 +105,11 @@ class Tracks:
         # found at the next picture, from the last one on.
         picture = None if self._motion is None else np.zeros((1, 1, 3), np.uint8)
         self._step(source, Boxes(np.zeros((0, 6), np.float32), (1, 1)), picture)
+
+    def lose(self, source: str) -> None:
+        """End all tracks of a source that showed nothing for nobody knows how many frames."""
+        self._trackers.pop(source, None)
+        self._losses[source] += 1  # the numbers of the next tracker begin anew
 
     def _step(self, source: str, boxes: Any, picture: np.ndarray | None) -> Any:
         """Take the tracker of a source to its next frame, and give it."""
@@ -130,7 +136,7 @@ class Tracks:
         rows, numbers = [], []
         for found in sorted(tracker.tracked_stracks, key=lambda found: found.track_id):
             found.is_activated = True  # the engine drops one for good that is not found again in the very next frame
-            key = source, found.track_id
+            key = source, self._losses[source], found.track_id
             track = self._tracks.setdefault(key, Track(len(self._tracks) + 1, source, first=frame))
             row = int(found.idx)
             track.add(frame, file, boxes[row])

@@ -11,7 +11,7 @@ from moat_det.evaluation.inspection.evidence import category_ids
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
 
 THRESHOLD = 0.25
-"""Where nobody chose another; that of `moat detect`."""
+"""Where nobody chose another."""
 
 
 @dataclass(frozen=True)
