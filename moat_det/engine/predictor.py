@@ -384,7 +384,7 @@ class Predictor(DetectionPredictor):
             max_det=self.args.max_det,
         )
         self._warn_of_cuts(found)
-        self._seen.see(self.batch[0])
+        self._seen.see(self.batch[0], of_video=self.dataset.mode == "video")
         if isinstance(orig_imgs, Tensor):
             orig_imgs = list(convert_torch2numpy_batch(orig_imgs)[..., ::-1])
         orig_imgs = [as_picture(image) for image in orig_imgs]
@@ -418,7 +418,8 @@ class Predictor(DetectionPredictor):
     def _judge(self, verdicts: Verdicts, result: Results) -> None:
         """Say what becomes of the part that an image is of, as far as its images were seen."""
         classes = [result.names[int(label)] for label in result.boxes.cls]
-        result.part = verdicts.add(self.names.relative(result.path), result.boxes.conf.tolist(), classes)
+        name, whole = self.names.relative(result.path), self.dataset.mode != "video"
+        result.part = verdicts.add(name, result.boxes.conf.tolist(), classes, whole)
         if result.heatmap is not None and result.heatmap.anomaly.looks == UNLIKE:
             verdicts.hold(result.part)
         result.verdict = verdicts.of(result.part).verdict

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,18 @@ class SeenFiles:
         self._source, self._names, self._verdicts = source, names, verdicts
         self._seen: set[str] = set()
         self._unseen: set[str] = set()
+        self._video: str | None = None  # that is being looked at
 
-    def see(self, files: Iterable[str]) -> None:
-        """Take note of the files of a batch."""
+    def see(self, files: Sequence[str], of_video: bool) -> None:
+        """Take note of the files of a batch, or of frames of a video; one that was looked at before has ended then."""
+        if self._video != files[0]:
+            self._end_video()
+        self._video = files[0] if of_video else None
         self._seen.update(files)
+
+    def _end_video(self) -> None:
+        if self._video is not None and self._verdicts is not None:
+            self._verdicts.end(self._names.relative(self._video))
 
     def take_unseen(self) -> list[str]:
         """Take from the source what it could not show, as soon as it says so, and give it."""
@@ -39,6 +47,7 @@ class SeenFiles:
     def unreadable(self) -> list[Path]:
         """Give at the end the files that could not be read, or not whole."""
         self.take_unseen()
+        self._end_video()
         files = list(getattr(self._source, "files", ()))
         for file in files:
             if file not in self._seen and file not in self._unseen:

@@ -218,6 +218,25 @@ def test_images_of_a_group_share_their_verdict(
     assert {part.part: part.images for part in model.verdicts}["last"] == 2
 
 
+def test_a_part_with_a_video_passes_at_its_end(weights: Path, validated: Path, images: Path, tmp_path: Path) -> None:
+    picture = cv2.imread(str(next(images.iterdir())))
+    (source := tmp_path / "source").mkdir()
+    cv2.imwrite(str(source / "1_a.png"), picture)
+    for name in ("1_b.avi", "2_a.avi"):
+        film = cv2.VideoWriter(str(source / name), cv2.VideoWriter.fourcc(*"MJPG"), 10, picture.shape[1::-1])
+        for _ in range(3):
+            film.write(picture)
+        film.release()
+    point = write(validated, tmp_path / "point.json", threshold=1.0, group=r"^(.)_")
+    model = MOAT(weights)
+    found = [result.verdict for result in model.predict(source, operating_point=point, batch=2, stream=True)]
+    assert found == ["review"] * 7  # of either video nobody knew before its end that nothing else comes
+    assert [(part.part, part.verdict, part.images) for part in model.verdicts] == [("1", "pass", 4), ("2", "pass", 3)]
+    frames = model.predict(source, operating_point=point, stream=True)
+    assert [next(frames).verdict for _ in range(5)] == ["review"] * 5
+    assert {part.part: part.verdict for part in model.verdicts} == {"1": "pass", "2": "review"}
+
+
 def test_thresholds_hold_for_scores_of_their_number_format(
     weights: Path, validated: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,13 +79,14 @@ class Verdicts:
         """
         self._expected.update(map(self.part_of, dict.fromkeys(names)))
 
-    def add(self, name: str, scores: Iterable[float], classes: Iterable[str]) -> str:
+    def add(self, name: str, scores: Iterable[float], classes: Iterable[str], whole: bool = True) -> str:
         """Take in the detections of an image.
 
         Args:
             name: Of the image: the path of its file below what was read, with `/`.
             scores: Of its detections.
             classes: Their classes.
+            whole: The file holds no more; False for a frame of a video, which `end` says.
 
         Returns:
             The part that the image is of.
@@ -99,8 +100,13 @@ class Verdicts:
             part.verdict = _worse(part.verdict, self._judge(score, label))
             part.score = max(part.score, score)
         part.images += 1
-        part.files += seen == 1
+        part.files += seen == 1 and (whole or self._point.group is None)
         return name
+
+    def end(self, name: str) -> None:
+        """Take note that all frames of a video were seen: a part that it is of may pass now."""
+        if self._point.group is not None and (part := self._parts.get(self.part_of(name))):
+            part.files += 1
 
     def hold(self, part: str) -> None:
         """Have a part looked at that would pass: something in it is unlike all good parts."""

@@ -121,6 +121,17 @@ def test_an_image_that_is_named_twice_is_waited_for_once() -> None:
     assert found.of("a").verdict == "pass"
 
 
+def test_a_part_with_a_video_passes_when_it_has_ended() -> None:
+    found = Verdicts(changed(group="^(.)"))
+    found.expect(["a1.png", "a2.mp4"])
+    found.add("a1.png", [], [])
+    for _ in range(3):
+        found.add("a2.mp4", [], [], whole=False)
+        assert found.of("a").verdict == "review"
+    found.end("a2.mp4")
+    assert found.of("a").verdict == "pass"
+
+
 def test_each_frame_of_a_video_is_a_part() -> None:
     images = [("v.mp4", {}), ("v.mp4", {"pit": 0.9}), ("v.mp4", {})]
     assert verdicts(POINT, *images) == {"v.mp4": "pass", "v.mp4 #2": "reject", "v.mp4 #3": "pass"}
