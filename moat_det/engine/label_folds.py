@@ -14,7 +14,7 @@ from moat_det.data.formats.coco import coco_dictionary
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.groups import choose_train
 from moat_det.engine.model import MOAT
-from moat_det.files import atomic_write_json, atomic_write_text
+from moat_det.files import atomic_write_json, atomic_write_text, claim_folder
 
 # Of a training's arguments, those that its validation takes too.
 _SHARED = ("batch", "workers", "device")
@@ -73,7 +73,8 @@ def train_folds(
             **{**arguments, "data": str(file), "project": str(folder), "name": f"half{own}", "exist_ok": False}
         )
         shared = {name: arguments[name] for name in _SHARED if name in arguments}
-        name = f"half{own}-val"
-        trained.val(data=str(file), split="test", project=str(folder), name=name, plots=False, **shared)
-        validations.append(folder / name)
+        validation = claim_folder(folder / f"half{own}-val")
+        place = {"project": str(folder), "name": validation.name, "exist_ok": True}
+        trained.val(data=str(file), split="test", plots=False, **place, **shared)
+        validations.append(validation)
     return validations

@@ -21,6 +21,7 @@ from moat_det.errors import UserError
 from moat_det.evaluation.inspection.inspection import INSPECTION
 from moat_det.evaluation.inspection.settings import SETTINGS, Settings
 from moat_det.evaluation.validation_folder import read_json
+from moat_det.files import claim_folder
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
         run: The folder of the validation.
         source: The images: a folder, a list or a file. Labels beside them are not looked at.
         weights: The checkpoint, where it lies elsewhere now; None: where the validation found it.
-        folder: Where the folder `new` goes, which is as that of a validation.
+        folder: Where the folder `new` goes, numbered where there is one, which is as that of a validation.
         device: Of the engine; None chooses.
 
     Returns:
@@ -80,11 +81,11 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
         }
         data = Path(temporary, "new.yaml")
         data.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
-        # The folder's other files are written anew as well where it is named a second time.
-        place = {"project": str(folder), "name": "new", "exist_ok": True, "plots": False, "device": device}
-        with _without_figures(folder / "new"):
+        new = claim_folder(folder / "new")
+        place = {"project": str(new.parent), "name": new.name, "exist_ok": True, "plots": False, "device": device}
+        with _without_figures(new):
             model.val(data=str(data), split="val", conf=settings.conf, **given, **place)
-    return folder / "new"
+    return new
 
 
 def _not_images(found: FoundFiles) -> str:

@@ -137,13 +137,17 @@ def test_names_of_a_test_split_are_none_of_the_two_models(
 def test_two_models_are_trained_on_a_half_each(data: Path, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(MODEL)
     words = ["--model", "small.yaml", "--imgsz", "32", "--epochs", "1", "--batch", "8", "--workers", "0"]
-    words += ["--device", "cpu", "--plots", "false"]
-    assert run("check-labels", ["--data", str(data), *words]) == 0
+    words += ["--device", "cpu", "--plots", "false", "--exist-ok"]
     folder = tmp_path / "runs/check-labels"
+    former = folder / "half0-val/ground_truth.json"  # of an earlier run, before the labels were mended
+    former.parent.mkdir(parents=True)
+    former.write_text("{}")
+    assert run("check-labels", ["--data", str(data), *words]) == 0
+    assert former.read_text() == "{}"
     halves = [json.loads((folder / f"half{k}.json").read_text())["images"] for k in (0, 1)]
     names = [{image["file_name"] for image in half} for half in halves]
     assert [len(half) for half in names] == [5, 5]
     assert not names[0] & names[1]
-    for k in (0, 1):
-        assert len(json.loads((folder / f"half{k}-val/ground_truth.json").read_text())["images"]) == 10
+    for name in ("half0-val-2", "half1-val"):
+        assert len(json.loads((folder / name / "ground_truth.json").read_text())["images"]) == 10
     assert json.loads((folder / "suspicious_labels.json").read_text())["models"] == 2

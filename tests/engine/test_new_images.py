@@ -42,11 +42,13 @@ def test_new_images_are_looked_at_as_the_validation_looked(
     assert run("drift", ["runs/val", "--source", "dark", "--out", "darker", "--device", "cpu"]) == 5
     assert json.loads(Path("darker/drift.json").read_text())["measures"]["brightness"]["changed"]
     # The next day's pictures, in the same folder, which are as those of the validation again; a video is left out.
+    Path("darker/new/metrics.json").write_text("of a moat val of this name")
     Path("set/images/val/line.mp4").write_bytes(b"")
     assert run("drift", ["runs/val", "--source", "set/images/val", "--out", "darker", "--device", "cpu"]) == 0
     assert "left out, since they are no images: 1 .mp4" in caplog.text
-    assert sorted(file.name for file in Path("darker").iterdir()) == ["drift.json", "drift.png", "new"]
-    assert not {"metrics.json", "inspection.json"} & {file.name for file in Path("darker/new").iterdir()}
+    assert sorted(file.name for file in Path("darker").iterdir()) == ["drift.json", "drift.png", "new", "new-2"]
+    assert not {"metrics.json", "inspection.json"} & {file.name for file in Path("darker/new-2").iterdir()}
+    assert Path("darker/new/metrics.json").exists()
     other = MOAT("small.yaml")
     next(other.model.parameters()).data.add_(1)
     other.save("other.pt")
