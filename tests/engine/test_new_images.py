@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def test_new_images_are_looked_at_as_the_validation_looked(
     Path("dark").mkdir()
     for image in sorted(Path("set/images/val").iterdir()):
         cv2.imwrite(f"dark/{image.name}", (cv2.imread(str(image)) * 0.6).astype(np.uint8))
+    next(Path("dark").iterdir()).rename(os.fsdecode(b"dark/b\xfc.png"))  # which is no UTF-8
     assert run("drift", ["runs/val", "--source", "dark", "--out", "darker", "--device", "cpu"]) == 5
     assert json.loads(Path("darker/drift.json").read_text())["measures"]["brightness"]["changed"]
     # The next day's pictures, in the same folder, which are as those of the validation again; a video is left out.

@@ -240,9 +240,10 @@ def _groups(names: Mapping[int | str, str], coco: dict[str, Any], others: Sequen
     if not groups or len(groups) == len(names):
         return []
     for content in (coco, *map(read_coco, others)):
-        used = {entry.get("category_id") for entry in content["annotations"] if isinstance(entry, dict)}
-        listed = [entry for entry in content["categories"] if isinstance(entry, dict)]
-        have_boxes = {entry.get("name") for entry in listed if entry.get("id") in used}
+        # What has no id that can be one is named where the annotations are read.
+        used = {entry["category_id"] for entry in content["annotations"] if _has_id(entry, "category_id")}
+        listed = [entry for entry in content["categories"] if _has_id(entry, "id")]
+        have_boxes = [entry.get("name") for entry in listed if entry["id"] in used]
         groups = {key: name for key, name in groups.items() if name not in have_boxes}
     return list(groups)
 
@@ -323,9 +324,15 @@ def coco_dictionary(
 def check_id(entry: Any, key: str) -> int | str:
     """Give an id of an entry; raises `AnnotationError` where it is missing, or neither a whole number nor a text."""
     value = check_key(entry, key)
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
+    if not _has_id(entry, key):
         raise AnnotationError(f"'{key}' is {shown(value)}; write a whole number")
     return value
+
+
+def _has_id(entry: Any, key: str) -> bool:
+    """Whether an entry has a whole number or a text as `key`."""
+    value = entry.get(key) if isinstance(entry, dict) else None
+    return isinstance(value, (int, str)) and not isinstance(value, bool)
 
 
 def check_key(entry: Any, key: str) -> Any:
@@ -349,9 +356,17 @@ def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
 def _file_name(entry: Any) -> str:
     """Give an image's path as its entry has it."""
     name = check_key(entry, "file_name")
-    if not is_plain(name):
+    if not _is_path(name):
         raise AnnotationError(f"'file_name' is {shown(name)}; write the path of an image")
     return name if os.path.isfile(name) else name.replace("\\", "/")
+
+
+def _is_path(value: Any) -> bool:
+    """Whether it can be a path; what of a file's name is no UTF-8 is in it as Python gives it (PEP 383)."""
+    try:
+        return isinstance(value, str) and is_plain(os.fsencode(value).decode(errors="replace"))
+    except UnicodeEncodeError:
+        return False
 
 
 def _category_name(entry: Any) -> str:

@@ -81,7 +81,7 @@ def read_judgements(rater: str, path: Path, threshold: float, group: str | None,
     found = _detections(path)
     if found is None:
         return Judgements(rater, _labelled(_read_labels(path), group))
-    if found and "file_name" not in found[0]:
+    if not all("file_name" in entry for entry in found):
         raise UserError(f"{path}: its detections do not name their files; give the folder of the moat val it is from")
     rejected = [str(entry["file_name"]) for entry in found if entry["score"] >= threshold]
     names = [name if group is None else group_of(PurePosixPath(name).name, group) for name in rejected]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def without(part: str, position: int, key: str) -> dict[str, Any]:
         (changed("images", 1, file_name="c.jpg"), r"images\[1\]: 'c.jpg' is image 41 too"),
         (changed("images", 1, file_name=""), r"images\[1\]: 'file_name' is ''"),
         (changed("images", 1, file_name="a\x00"), r"images\[1\]: 'file_name' is 'a\\x00'"),
+        (changed("images", 1, file_name="a\ud83d.png"), r"images\[1\]: 'file_name' is 'a\\ud83d.png'"),
         (changed("images", 1, file_name="a" * 5000), r"images\[1\]: 'file_name' is 'aaa"),
         (changed("images", 1, width="60"), r"images\[1\]: 'height' and 'width' are \(40, '60'\)"),
         (changed("images", 1, width=0), r"images\[1\]: 'height' and 'width'"),
@@ -78,6 +80,14 @@ def test_a_broken_json_is_named_with_the_place(file: Path, content: Any, message
         open_index(file, NAMES)
     assert str(caught.value).startswith(str(file))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_name_that_is_no_utf_8_is_that_of_a_file(file: Path) -> None:
+    name = os.fsdecode(b"b\xfc.png")
+    (file.parent / "images/b.png").rename(file.parent / "images" / name)
+    index = open_index(write_coco(file, **changed("images", 1, file_name=name)), NAMES)
+    assert str(file.parent / "images" / name) in index.paths
+    assert not index.report.unreadable
 
 
 def test_shares_are_told_from_pixels(file: Path) -> None:

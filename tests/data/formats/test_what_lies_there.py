@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -128,6 +129,15 @@ def test_a_category_that_groups_others_is_no_class(tmp_path: Path) -> None:
     assert coco_names(first) == ["square"]
     used = coco(tmp_path / "2.json", outline, categories, category=0)
     assert coco_names(used) == coco_names(first, [used]) == ["parts", "square"]
+
+
+@pytest.mark.parametrize("wrong", [{"category": [1]}, {"categories": [{"id": [1], "name": ["square"]}]}])
+def test_names_are_found_beside_ids_that_are_none(tmp_path: Path, wrong: Any) -> None:
+    """Whoever reads the annotations names these."""
+    given: dict[str, Any] = {"categories": [{"id": 0, "name": "parts"}, {"id": 1, "name": "square"}]}
+    first = coco(tmp_path / "1.json", [], given["categories"])
+    other = coco(tmp_path / "2.json", [], **{**given, **wrong})
+    assert coco_names(first, [other]) == ["square"]
 
 
 @pytest.mark.parametrize(

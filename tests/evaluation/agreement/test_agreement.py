@@ -149,6 +149,7 @@ def test_parts_that_not_all_judged_are_named(caplog: pytest.LogCaptureFixture) -
         ("a.json", "{", "cannot be read as JSON"),
         ("a.json", "[1]", "a list of something else than detections"),
         ("a.json", '[{"score": 1}]', "do not name their files"),
+        ("a.json", '[{"score": 1, "file_name": "1.png"}, {"score": 1}]', "a.json: its detections do not name their"),
         ("a.txt", "", "give a dataset YAML"),
     ],
 )
