@@ -13,7 +13,7 @@ from moat_det.evaluation.drift import APPEARANCE, drift, drift_table, read_sampl
 from moat_det.evaluation.drift.change import LEAST_CHANGE, LEVEL
 from moat_det.evaluation.drift.plot import plot_drift
 from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, read_operating_point
-from moat_det.evaluation.inspection.rule import THRESHOLD
+from moat_det.evaluation.inspection.rule import THRESHOLD, Rule
 from moat_det.evaluation.validation_folder import read_validation
 from moat_det.files import atomic_write_json, check_writable, claim_folder
 from moat_det.options import option
@@ -55,8 +55,8 @@ def _run(arguments: Arguments) -> int:
     read_validation(options.run)
     if not options.source.exists():
         raise UserError(f"--source {options.source}: no such folder or list of images")
-    threshold = options.threshold if options.threshold is not None else _threshold(options.run)
-    reference = read_sample(options.run, threshold, group)
+    rule = Rule(options.threshold) if options.threshold is not None else _rule(options.run)
+    reference = read_sample(options.run, rule, group)
     out = options.out or claim_folder(Path("runs/drift"))
     check_writable(out)
     new = options.source
@@ -64,12 +64,13 @@ def _run(arguments: Arguments) -> int:
         from moat_det.engine.new_images import validate_without_labels
 
         new = validate_without_labels(options.run, str(options.source), options.weights, out, options.device)
-    sample = read_sample(new, threshold, group)
+    sample = read_sample(new, rule, group)
     for folder in (options.run, new):
         if not (folder / APPEARANCE).exists():
             logger.warning(f"{folder} has no {APPEARANCE}: brightness and sharpness are not compared; validate it anew")
     content = drift(reference, sample, options.level, options.least_change)
-    sources = {"run": str(options.run), "source": str(options.source), "threshold": threshold}
+    thresholds = {"threshold": rule.threshold, "per_class": dict(rule.per_class)}
+    sources = {"run": str(options.run), "source": str(options.source), **thresholds}
     atomic_write_json(out / "drift.json", {**content, "sources": sources}, indent=1)
     plot_drift(out / "drift.png", content, reference, sample)
     print(drift_table(content))
@@ -78,11 +79,10 @@ def _run(arguments: Arguments) -> int:
     return CHANGED if changed else 0
 
 
-def _threshold(run: Path) -> float:
+def _rule(run: Path) -> Rule:
     file = run / OPERATING_POINT
-    point = read_operating_point(file) if file.exists() else None
     # Where the target was out of reach, there is none.
-    return THRESHOLD if point is None or point.threshold is None else point.threshold
+    return (file.exists() and Rule.of_point(read_operating_point(file))) or Rule()
 
 
 COMMAND = Command(

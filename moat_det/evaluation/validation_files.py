@@ -77,7 +77,7 @@ def write_validation(
         from moat_det.evaluation.errors import write_errors
         from moat_det.evaluation.page.page import write_page
 
-        write_errors(folder, truth, found, rule.threshold)
+        write_errors(folder, truth, found, rule)
         paths = {evaluator.image_id(Path(image)): image for image in appearances}
         write_page(folder, paths, Intensity.from_dict(settings.intensity), channels)
     if plots:

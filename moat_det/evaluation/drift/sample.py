@@ -10,6 +10,7 @@ import numpy as np
 from moat_det.errors import UserError
 from moat_det.evaluation.drift.appearance import APPEARANCE
 from moat_det.evaluation.inspection.parts import read_parts
+from moat_det.evaluation.inspection.rule import Rule
 from moat_det.evaluation.validation_folder import read_json, read_validation
 
 MEASURES = {
@@ -21,12 +22,12 @@ MEASURES = {
 """What is compared."""
 
 
-def read_sample(folder: Path, threshold: float, group: str | None = None) -> dict[str, np.ndarray]:
+def read_sample(folder: Path, rule: Rule, group: str | None = None) -> dict[str, np.ndarray]:
     """Read what a validation, or a detection by `moat drift`, measured of each part.
 
     Args:
         folder: Where it lies.
-        threshold: From this score on a detection counts as a defect.
+        rule: From its threshold on, or that of the class, a detection counts as a defect.
         group: A regular expression; images of one group are one part (see `read_parts`), of which the defects add up
             and brightness and sharpness are means.
 
@@ -40,7 +41,8 @@ def read_sample(folder: Path, threshold: float, group: str | None = None) -> dic
     parts = read_parts(run.ground_truth, run.predictions, group)
     if not len(parts):
         raise UserError(f"{folder}: a validation without images")
-    defects = [parts.of_image[found["image_id"]] for found in run.predictions if found["score"] >= threshold]
+    counted = rule.counted(run.ground_truth, run.predictions)
+    defects = [parts.of_image[found["image_id"]] for found in counted if found["score"] >= rule.threshold]
     sample = {"score": parts.scores, "defects": np.bincount(defects, minlength=len(parts)).astype(float)}
     if not (folder / APPEARANCE).exists():
         return sample

@@ -47,14 +47,14 @@ def _kind(ious: np.ndarray, same: np.ndarray) -> tuple[int, int]:
 
 
 def find_errors(
-    images: Sequence[ImageMatches], names: Mapping[int, str], threshold: float
+    images: Sequence[ImageMatches], names: Mapping[int, str], thresholds: Mapping[int, float]
 ) -> tuple[list[dict[str, Any]], int]:
-    """List every false alarm and every miss at a threshold.
+    """List every false alarm and every miss at a threshold for each class.
 
     Args:
         images: From `match_images`.
         names: Category id to name.
-        threshold: Detections below it are none.
+        thresholds: By category id; detections below that of their class are none.
 
     Returns:
         The errors, the false alarms first, each with the highest score first. `type` is "false_alarm" or "miss", `kind`
@@ -67,8 +67,7 @@ def find_errors(
     alarms, misses, right = [], [], 0
     for matches in images:
         kinds, about = sort_alarms(matches)
-        scores = np.array([entry["score"] for entry in matches.found])
-        above = scores >= threshold
+        above = np.array([entry["score"] >= thresholds[entry["category_id"]] for entry in matches.found], dtype=bool)
         for detection in np.flatnonzero(above & (kinds >= 0)).tolist():
             entry = matches.found[detection]
             target = matches.objects[about[detection]] if about[detection] >= 0 else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,9 @@ class _Detections:
     found: np.ndarray
 
 
-def lost_ap(images: Sequence[ImageMatches], threshold: float) -> tuple[float | None, dict[str, float | None]]:
+def lost_ap(
+    images: Sequence[ImageMatches], thresholds: Mapping[int, float]
+) -> tuple[float | None, dict[str, float | None]]:
     """Give AP at IoU 0.5, and what it rises by when the errors of one kind are mended and all others stay.
 
     A wrong class is corrected and a badly placed box moved, where the object is not found by another detection: of
@@ -49,7 +51,7 @@ def lost_ap(images: Sequence[ImageMatches], threshold: float) -> tuple[float | N
 
     Args:
         images: From `match_images`.
-        threshold: Below it right detections count as `below_threshold`.
+        thresholds: By category id; below that of their class right detections count as `below_threshold`.
 
     Returns:
         AP in [0, 1], the mean over the classes with objects, None without an object; and by kind what it costs.
@@ -69,7 +71,8 @@ def lost_ap(images: Sequence[ImageMatches], threshold: float) -> tuple[float | N
         classes[mended] = table.objects[table.about[mended]]
         kept = ~of_kind | mended
         cost[kind] = _mean_ap(table, table.scores, classes, table.right | mended, kept, all_objects) - base
-    raised = np.where(table.right & (table.scores < threshold), np.inf, table.scores)
+    below = table.scores < np.array([thresholds[category] for category in table.classes.tolist()])
+    raised = np.where(table.right & below, np.inf, table.scores)
     cost["below_threshold"] = _mean_ap(table, raised, table.classes, table.right, every, all_objects) - base
     covered = table.found.copy()
     covered[table.about[np.isin(table.kinds, [ALARMS.index(kind) for kind in _MENDED])]] = True

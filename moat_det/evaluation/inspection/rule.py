@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from moat_det.evaluation.inspection.box_matches import Entry
-from moat_det.evaluation.inspection.evidence import category_ids
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
 
 THRESHOLD = 0.25
@@ -35,7 +35,7 @@ class Rule:
 
     @classmethod
     def of_inspection(cls, content: Mapping[str, Any]) -> Rule:
-        """Give that of what `inspection.json` holds."""
+        """Give that of what `inspection.json` or `errors.json` holds."""
         return cls(
             float(content.get("threshold", THRESHOLD)), content.get("review"), dict(content.get("per_class") or {})
         )
@@ -44,6 +44,13 @@ class Rule:
     def least(self) -> float:
         """The score below which a part passes, with thresholds by class whatever the class."""
         return self.threshold if self.review is None else self.review
+
+    def by_category(self, ground_truth: Mapping[str, Any]) -> dict[int, float]:
+        """Give the score from which on a detection is shown, by the id of its category in a COCO dictionary."""
+        return {
+            category["id"]: self.per_class.get(str(category["name"]), math.inf) if self.per_class else self.threshold
+            for category in ground_truth["categories"]
+        }
 
     def counted(self, ground_truth: Mapping[str, Any], predictions: Sequence[Entry]) -> Sequence[Entry]:
         """Give the detections that count, in COCO's results format: all, or those at the threshold of their class.
@@ -54,9 +61,8 @@ class Rule:
         """
         if not self.per_class:
             return predictions
-        ids = category_ids(ground_truth)
-        at = {ids[name]: threshold for name, threshold in self.per_class.items()}
-        return [entry for entry in predictions if entry["score"] >= at.get(entry["category_id"], float("inf"))]
+        at = self.by_category(ground_truth)
+        return [entry for entry in predictions if entry["score"] >= at.get(entry["category_id"], math.inf)]
 
     def __str__(self) -> str:
         """Say it in a few words, after "at"."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from moat_det.evaluation.inspection.inspection import INSPECTION, IOU
 from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, read_operating_point
 from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.inspection.recall import class_labels
-from moat_det.evaluation.inspection.rule import THRESHOLD
+from moat_det.evaluation.inspection.rule import Rule
 from moat_det.evaluation.inspection.settings import SETTINGS
 from moat_det.evaluation.page import tables
 from moat_det.evaluation.page.gallery import Gallery
@@ -32,7 +33,7 @@ class _Measured(NamedTuple):
     """What a confusion matrix is made of."""
 
     ground_truth: dict[str, Any]
-    predictions: list[dict[str, Any]]
+    predictions: Sequence[Mapping[str, Any]]
     labels: dict[int, str]
 
 
@@ -61,9 +62,10 @@ def write_page(folder: Path, paths: Mapping[int, str], intensity: Intensity, cha
         read_json(folder / name, folder) if (folder / name).exists() else None for name in names
     )
     labels = class_labels(run.ground_truth)
-    shown = inspection["threshold"] if inspection else THRESHOLD
-    matrix = confusion_matrix(_Measured(run.ground_truth, run.predictions, labels), shown)
-    gallery = Gallery(paths, run.ground_truth, run.predictions, shown, intensity, channels)
+    rule = replace(Rule.of_inspection(inspection or {}), review=None)  # below it nothing is shown
+    counted = rule.counted(run.ground_truth, run.predictions)
+    matrix = confusion_matrix(_Measured(run.ground_truth, counted, labels), rule.threshold)
+    gallery = Gallery(paths, run.ground_truth, counted, rule.threshold, intensity, channels)
     content: dict[str, Any] = {
         "title": f"Validation {folder.resolve().name}",
         "first": _first(inspection, settings, errors),
@@ -76,7 +78,7 @@ def write_page(folder: Path, paths: Mapping[int, str], intensity: Intensity, cha
         "sizes": tables.size_table(inspection) if inspection else None,
         "matrix_names": [*labels.values(), "background"],
         "matrix": list(tables.shaded(np.asarray(matrix))),
-        "threshold": shown,
+        "rule": str(rule),
         "errors": tables.error_table(errors) if errors else None,
         "error_count": len(errors["errors"]) if errors else 0,
         "error_pictures": gallery.errors(errors["errors"]) if errors else [],

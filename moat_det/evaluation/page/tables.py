@@ -129,7 +129,7 @@ def error_table(errors: Mapping[str, Any]) -> Table:
         ]
     rows += [(name.replace("_", " "), "", _cost(cost)) for name, cost in costs.items() if name not in TITLES]
     return Table(
-        f"Errors at threshold {errors['threshold']:.3g}; AP50 that is won where a kind is mended",
+        f"Errors at {Rule.of_inspection(errors)}; AP50 that is won where a kind is mended",
         ["kind", "number", "AP50 lost"],
         rows,
     )

@@ -11,6 +11,7 @@ import pytest
 from moat_det.cli.main import run
 from moat_det.errors import UserError
 from moat_det.evaluation.drift import APPEARANCE, appearance, drift, drift_table, read_sample
+from moat_det.evaluation.inspection.rule import Rule
 
 
 def sample(rng: np.random.Generator, parts: int, shift: float = 0.0) -> dict[str, np.ndarray]:
@@ -111,13 +112,14 @@ def test_the_command_compares_two_validations(tmp_path: Path, monkeypatch: pytes
 
 def test_parts_of_several_images(tmp_path: Path) -> None:
     write(tmp_path / "val", np.random.default_rng(0), 100, images=4)
-    whole = read_sample(tmp_path / "val", 0.0)
-    parts = read_sample(tmp_path / "val", 0.0, r"^(board\d+)_")  # images 1, 2 and 3, 4
+    whole = read_sample(tmp_path / "val", Rule(0.0))
+    parts = read_sample(tmp_path / "val", Rule(0.0), r"^(board\d+)_")  # images 1, 2 and 3, 4
     assert whole["defects"].tolist() == [1, 0, 0, 1]
     assert parts["defects"].tolist() == [1, 0, 1]
     assert parts["brightness"][1] == pytest.approx(whole["brightness"][1:3].mean())
     (tmp_path / "val" / APPEARANCE).unlink()
-    assert set(read_sample(tmp_path / "val", 0.0)) == {"score", "defects"}
+    assert set(read_sample(tmp_path / "val", Rule(0.0))) == {"score", "defects"}
+    assert not read_sample(tmp_path / "val", Rule(0.0, per_class={"pit": 1.0}))["defects"].any()
 
 
 @pytest.mark.parametrize(
@@ -141,4 +143,4 @@ def test_a_mistake_ends_in_one_line(
 def test_a_validation_without_images(tmp_path: Path) -> None:
     write(tmp_path / "val", np.random.default_rng(0), 100, images=0)
     with pytest.raises(UserError, match="a validation without images"):
-        read_sample(tmp_path / "val", 0.5)
+        read_sample(tmp_path / "val", Rule(0.5))

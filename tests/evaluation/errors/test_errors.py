@@ -10,6 +10,7 @@ import pytest
 from helpers.evaluation_sample import evaluator_of, random_detections, random_images
 from moat_det.evaluation.errors import ALARMS, error_analysis, write_errors
 from moat_det.evaluation.errors.overlaps import match_images
+from moat_det.evaluation.inspection.rule import Rule
 
 CATEGORIES = [{"id": 1, "name": "scratch"}, {"id": 2, "name": "pit"}]
 
@@ -53,7 +54,7 @@ DETECTIONS = found(
 
 
 def test_every_kind_by_hand() -> None:
-    content = error_analysis(OBJECTS, DETECTIONS, threshold=0.25)
+    content = error_analysis(OBJECTS, DETECTIONS, rule=Rule(0.25))
     assert content["right"] == 1
     assert content["counts"]["false_alarm"] == dict.fromkeys(ALARMS, 1)
     assert content["counts"]["miss"] == {"wrong_class": 1, "badly_placed": 1, "below_threshold": 1, "not_found": 2}
@@ -101,7 +102,26 @@ def test_what_each_kind_costs_by_hand() -> None:
     content = error_analysis(objects, low)
     assert content["ap50"] == pytest.approx(2 / 3)
     assert content["ap_lost"]["below_threshold"] == pytest.approx(1 / 3)
-    assert error_analysis(objects, low, threshold=0.01)["ap_lost"]["below_threshold"] == 0
+    assert error_analysis(objects, low, rule=Rule(0.01))["ap_lost"]["below_threshold"] == 0
+
+
+def test_each_class_is_judged_at_its_own_threshold() -> None:
+    """As the figures of `inspection.json` are."""
+    objects = truth((1, 1, [0, 0, 10, 10]), (1, 2, [50, 0, 10, 10]))
+    detections = found(
+        (1, 1, [0, 0, 10, 10], 0.3),
+        (1, 2, [50, 0, 10, 10], 0.3),
+        (1, 1, [90, 0, 9, 9], 0.3),
+        (1, 2, [90, 9, 9, 9], 0.3),
+    )
+    rule = Rule(0.2, per_class={"scratch": 0.2, "pit": 0.8})
+    content = error_analysis(objects, detections, rule)
+    assert [(row["type"], row["kind"], row["class"]) for row in content["errors"]] == [
+        ("false_alarm", "background", "scratch"),
+        ("miss", "below_threshold", "pit"),
+    ]
+    assert content["right"] == 1
+    assert content["per_class"] == {"scratch": 0.2, "pit": 0.8}
 
 
 def test_a_corrected_class_counts_for_the_object() -> None:

@@ -22,6 +22,7 @@ from moat_det.evaluation.inspection.find_operating_point import find_operating_p
 from moat_det.evaluation.inspection.froc import false_alarms, gather
 from moat_det.evaluation.inspection.inspection import inspect
 from moat_det.evaluation.inspection.parts import read_parts
+from moat_det.evaluation.inspection.rule import Rule
 from moat_det.evaluation.inspection.targets import TargetOptions
 from moat_det.evaluation.page.page import write_page
 
@@ -105,6 +106,20 @@ def test_what_is_absent_is_left_out_and_said(folder: Path) -> None:
     assert "inspection.json, errors.json, settings.json, metrics.json" in page
     assert 'id="reject"' not in page
     assert "Confusion matrix" in page
+
+
+def test_each_class_is_shown_from_its_own_threshold_on(folder: Path) -> None:
+    truth, found = (json.loads((folder / name).read_text()) for name in ("ground_truth.json", "predictions.json"))
+    rule = Rule(0.1, per_class={CLASSES[0]: 0.1, CLASSES[1]: 2.0})
+    (folder / "inspection.json").write_text(json.dumps(inspect(truth, found, rule=rule, resamples=0).to_json_dict()))
+    write_errors(folder, truth, found, rule)
+    page = make(folder).read_text()
+    assert "Errors at the threshold of each class" in page
+    matrix = page[page.index("What each object was taken for at the threshold of each class") :]
+    rows = [re.findall(r"<td[^>]*>(\d+)</td>", row) for row in matrix[: matrix.index("</table>")].split("</tr>")]
+    counts = [sum(map(int, row)) for row in rows if row]
+    assert counts[0] == sum(entry["category_id"] == 1 and entry["score"] >= 0.1 for entry in found)
+    assert counts[1] == 0  # no score is so high
 
 
 def test_a_target_out_of_reach_leaves_the_page_with_what_comes_nearest(folder: Path) -> None:
