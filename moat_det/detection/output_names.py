@@ -73,6 +73,11 @@ class OutputNames:
         yield name
         yield from (f"{name}-{number}" for number in count(2))
 
+    def settle(self, files: Iterable[str]) -> None:
+        """Name files by the order of their paths, whichever is looked at first, and by whichever process."""
+        for file in sorted(files):
+            self.base(file)
+
     def keep(self, path: str, base: str) -> None:
         """Have the outputs of a file called as they were when there were fewer files; to be said before all else."""
         self._take(path, base)

@@ -63,9 +63,10 @@ class ValidationFiles:
         self._folder, self._args, self._names = folder, args, names
         self._options, self._settings, self._dataset = options, settings, dataset
         root = common_folder(dataset.im_files)
+        self._called = OutputNames(root)
         if args.save_txt:
             check_apart(folder, root)
-        self._called = OutputNames(root)
+            self._called.settle(dataset.im_files)
         self.appearance: dict[str, tuple[float, float]] = {}
 
     def add(self, number: int, batch: dict[str, Any], found: list[Tensor], scaled: list[Tensor]) -> None:

@@ -105,9 +105,10 @@ class ValidationRun:
         place = Path(options.project or PROJECT, options.name or "val").absolute()
         folder = claim_folder(place, options.exist_ok)
         root = common_folder(label["im_file"] for label in self._labels)
+        called = OutputNames(root)
         if options.save_txt:
             check_apart(folder, root)
-        called = OutputNames(root)
+            called.settle(label["im_file"] for label in self._labels)
         with ThreadPoolExecutor(READING_THREADS) as threads, large_images():
             read = ahead(self._read, self._batches, threads, READING_THREADS)
             for batch, images, seconds in progress(read, "validating", len(self._batches), unit="batch", leave=False):

@@ -83,6 +83,14 @@ def test_frames_of_a_video_are_called_as_no_picture(tmp_path: Path) -> None:
         assert {names.relative(file): names.base(file) for file in order} == expected
 
 
+def test_settled_names_do_not_depend_on_what_is_seen_first(tmp_path: Path) -> None:
+    files = [str(tmp_path / name) for name in ("a.png", "a.jpg", "a.bmp")]
+    for order in (files, files[::-1]):
+        names = OutputNames(str(tmp_path))
+        names.settle(order)
+        assert [names.base(file) for file in files] == ["a.png", "a.jpg", "a"]
+
+
 def test_what_lies_elsewhere_keeps_its_whole_path(cameras: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(cameras / "cam1")
     assert OutputNames().relative("p.png") == "p.png"

@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -16,9 +16,11 @@ from ultralytics.utils import metrics
 
 from helpers.squares import Learnt
 from moat_det import MOAT
+from moat_det.data.sizes.letterbox import Placement
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.validation_data import open_split, read_data
+from moat_det.engine.validation_files import ValidationFiles
 from moat_det.engine.validator import Validator
 
 
@@ -81,6 +83,19 @@ def test_val_writes_pictures_and_texts_and_calls_back(trained: Path, demo: Path,
     lines = [line.split() for file in (folder / "labels").glob("*.txt") for line in file.read_text().splitlines()]
     assert len(lines) == len(predictions)
     assert sorted(float(line[5]) for line in lines) == pytest.approx(sorted(p["score"] for p in predictions), rel=1e-3)
+
+
+def test_labels_are_called_alike_in_every_process(tmp_path: Path) -> None:
+    """Each looks at batches of its own, in which the other image of the name is not."""
+    files = [str(tmp_path / "set" / name) for name in ("a.png", "a.jpg", "b.png")]
+    dataset, none = cast("Any", SimpleNamespace(im_files=files)), cast("Any", None)
+    args = SimpleNamespace(save_txt=True, save_conf=False, plots=False)
+    for file in files:
+        image = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+        batch = {"im_file": [file], "img": image, "ori_shape": [(8, 8)], "placement": [Placement(1.0, 1.0)]}
+        of_process = ValidationFiles(tmp_path / "val", args, dataset, {0: "pit"}, none, none)
+        of_process.add(0, batch, [torch.zeros(0, 6)], [torch.tensor([[0.0, 0, 4, 4, 0.5, 0]])])
+    assert sorted(file.name for file in (tmp_path / "val/labels").iterdir()) == ["a.png.txt", "a.txt", "b.txt"]
 
 
 def test_an_epoch_says_what_its_figures_are_where_no_bar_is_drawn(
