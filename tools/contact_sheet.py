@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from moat_det.detection.pictures import write_picture
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_bytes
 from moat_det.report.pictures import sheet
 from tools.command import command, make_parser
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if min(arguments.columns, arguments.side) < 1 or arguments.out.suffix not in {".jpg", ".png"}:
         raise UserError("--columns and --side must be 1 or more, --out must end in .jpg or .png")
     drawn = contact_sheet(arguments.pictures, arguments.columns, arguments.side)
-    atomic_write_bytes(arguments.out, cv2.imencode(arguments.out.suffix, drawn)[1].tobytes())
+    print(write_picture(arguments.out.with_suffix(""), drawn, suffix=arguments.out.suffix))
     return 0
 
 

@@ -18,6 +18,7 @@ from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.images.find import is_there
 from moat_det.data.index import SplitIndex, open_index
 from moat_det.demo import dataset_source
+from moat_det.detection.pictures import write_picture
 from moat_det.engine.label_folds import train_folds
 from moat_det.engine.model import DEFAULT_BACKBONE
 from moat_det.errors import UserError
@@ -28,7 +29,7 @@ from moat_det.evaluation.errors.pictures import draw_suspicious
 from moat_det.evaluation.errors.suspicious import SUSPICIONS
 from moat_det.evaluation.inspection.settings import SETTINGS
 from moat_det.evaluation.validation_folder import Validation, read_json, read_validation
-from moat_det.files import atomic_write_bytes, atomic_write_json, claim_folder
+from moat_det.files import atomic_write_json, claim_folder
 from moat_det.options import option
 from moat_det.paths import PROJECT
 from moat_det.report.pictures import sheet
@@ -92,8 +93,7 @@ def _run(arguments: Arguments) -> None:
     shown = ranked[: options.top]
     paths = {image["id"]: files[str(image["file_name"])].path for image in truth["images"]}
     pictures = draw_suspicious(shown, paths, truth, models, data["intensity"], data["channels"])
-    if pictures:
-        _write_sheet(folder / "suspicious_labels.jpg", pictures)
+    _write_sheet(folder / "suspicious_labels", pictures)
     _report(ranked, len(truth["annotations"]), options.top)
     print(f"\nall of them in {folder / 'suspicious_labels.json'}, the first {len(pictures)} as pictures beside it")
 
@@ -116,10 +116,12 @@ def _validated(run: Validation, splits: Mapping[str, SplitIndex]) -> dict[str, l
     return {name: list(splits[name].images()) for name in of_digest or splits}
 
 
-def _write_sheet(file: Path, pictures: list[np.ndarray]) -> None:
-    drawn = sheet(pictures, min(_COLUMNS, len(pictures)), (pictures[0].shape[0], pictures[0].shape[1]))
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))[1]
-    atomic_write_bytes(file, encoded.tobytes())
+def _write_sheet(path: Path, pictures: list[np.ndarray]) -> None:
+    for suffix in (".jpg", ".png"):  # of an earlier run, whose labels were others
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    if pictures:
+        drawn = sheet(pictures, min(_COLUMNS, len(pictures)), (pictures[0].shape[0], pictures[0].shape[1]))
+        write_picture(path, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
 
 
 def _report(ranked: list[dict[str, Any]], labels: int, top: int) -> None:

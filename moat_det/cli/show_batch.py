@@ -10,9 +10,9 @@ import cv2
 
 from moat_det.cli import train
 from moat_det.cli.command import Arguments, Command
+from moat_det.detection.pictures import write_picture
 from moat_det.engine.batches import draw, first_batches
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_bytes
 from moat_det.options import option
 from moat_det.report.pictures import sheet
 
@@ -47,9 +47,9 @@ def _run(arguments: Arguments) -> None:
     scale = min(_SIDE / max(height, width), 1)
     columns = options.columns or max(round(math.sqrt(len(pictures) * height / width)), 1)
     drawn = sheet(pictures, columns, (round(height * scale), round(width * scale)))
-    encoded = cv2.imencode(options.out.suffix, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))[1]
-    atomic_write_bytes(options.out, encoded.tobytes())
-    print(f"{len(pictures)} images of {height} x {width} (height x width) drawn in {options.out}")
+    place, suffix = options.out.with_suffix(""), options.out.suffix
+    file = write_picture(place, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), suffix=suffix)
+    print(f"{len(pictures)} images of {height} x {width} (height x width) drawn in {file}")
 
 
 COMMAND = Command(

@@ -57,16 +57,23 @@ def as_picture(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(bands)
 
 
-def write_picture(path: Path, picture: np.ndarray, *settings: int) -> None:
-    """Write a picture (H, W, 3), BGR, to `path` with the suffix of a JPEG, or of a PNG where a JPEG cannot be so long.
+def write_picture(path: Path, picture: np.ndarray, *settings: int, suffix: str = ".jpg") -> Path:
+    """Write a picture (H, W, 3), BGR, to `path` with a suffix, or that of a PNG where a JPEG cannot be so long.
 
     Args:
         path: Without suffix.
         picture: The picture.
-        *settings: For OpenCV's encoder of JPEG.
+        *settings: For OpenCV's encoder.
+        suffix: .jpg or .png.
+
+    Returns:
+        The file.
     """
-    suffix, settings = (".jpg", settings) if max(picture.shape[:2]) <= _LONGEST_JPEG else (".png", ())
+    if suffix == ".jpg" and max(picture.shape[:2]) > _LONGEST_JPEG:
+        suffix, settings = ".png", ()
     encoded, content = cv2.imencode(suffix, picture, settings)
     if not encoded:
         raise UserError(f"{path}{suffix}: the picture of {picture.shape} could not be encoded; leave it out")
-    atomic_write_bytes(f"{path}{suffix}", content.tobytes())
+    file = Path(f"{path}{suffix}")
+    atomic_write_bytes(file, content.tobytes())
+    return file

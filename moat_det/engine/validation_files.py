@@ -25,10 +25,9 @@ from moat_det.evaluation.inspection.inspection import Inspection
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
 from moat_det.evaluation.inspection.settings import Settings
 from moat_det.evaluation.validation_files import write_validation
+from moat_det.evaluation.validation_folder import BATCHES
 from moat_det.files import one_name
 from moat_det.run_folder import check_apart
-
-_DRAWN = 3  # batches
 
 
 class ValidationFiles:
@@ -84,7 +83,7 @@ class ValidationFiles:
                 self._draw_matches(index, batch, found[index])
             if self._args.save_txt:
                 self._write_text(image, batch["ori_shape"][index], scaled[index])
-        if self._args.plots and number < _DRAWN:
+        if self._args.plots and number < len(BATCHES):
             self._draw(number, batch, found)
 
     def join(self, appearances: Sequence[Mapping[str, tuple[float, float]]]) -> None:
@@ -115,6 +114,7 @@ class ValidationFiles:
             self._settings,
             self.appearance,
             plots=self._args.plots,
+            batches=len(self._dataset.batches) if self._args.plots else 0,
             channels=self._dataset.channels,
         )
 
@@ -129,9 +129,8 @@ class ValidationFiles:
             "cls": boxes[:, 5],
             "img": batch["img"],
         }
-        for name, labels in {"labels": dict(batch), "pred": detections}.items():  # which the engine changes
-            file = self._folder / f"val_batch{number}_{name}.jpg"
-            plot_batch(file, labels, batch["im_file"], self._names)
+        for name, labels in zip(BATCHES[number], (dict(batch), detections), strict=True):  # which the engine changes
+            plot_batch(self._folder / name, labels, batch["im_file"], self._names)
 
     def _draw_matches(self, index: int, batch: dict[str, Any], found: Tensor) -> None:
         """Draw objects, and right, wrong and missed detections of an image side by side, as the engine matches them."""

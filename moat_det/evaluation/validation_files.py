@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 
 from moat_det.data.images.intensity import Intensity
@@ -20,7 +21,7 @@ from moat_det.evaluation.inspection.settings import SETTINGS, Settings
 from moat_det.evaluation.inspection.summary import summary
 from moat_det.evaluation.options import MeasuringOptions
 from moat_det.evaluation.report import metrics_table, write_results
-from moat_det.evaluation.validation_folder import CONFUSION, ERRORS, PLOTS, PRECISION_RECALL, REPORT
+from moat_det.evaluation.validation_folder import BATCHES, CONFUSION, ERRORS, PLOTS, PRECISION_RECALL, REPORT
 from moat_det.files import atomic_write_json
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def write_validation(
     appearances: Mapping[str, tuple[float, float]],
     *,
     plots: bool,
+    batches: int = 0,
     channels: int = 3,
 ) -> tuple[Inspection, OperatingPoint | None]:
     """Write what is due at the end.
@@ -49,6 +51,7 @@ def write_validation(
         settings: What was measured with.
         appearances: How bright and sharp each image was, by its file.
         plots: Whether plots are drawn, which needs matplotlib.
+        batches: Of how many the pictures, as far as `BATCHES` names them, have been drawn.
         channels: Of the images.
 
     Returns:
@@ -67,7 +70,7 @@ def write_validation(
     inspection = inspect(truth, found, group=group, rule=rule)
     if is_former:
         unwritten = [OPERATING_POINT] * (point is None) + [REPORT, ERRORS] * (not options.report)
-        _remove_former(folder, [*(() if plots else PLOTS), *unwritten])
+        _remove_former(folder, [*(() if plots else PLOTS), *chain(*BATCHES[batches:]), *unwritten])
     atomic_write_json(folder / INSPECTION, inspection.to_json_dict(), indent=2)
     if point is not None:
         if (calibration := inspection.calibration) is not None:

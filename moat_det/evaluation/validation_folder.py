@@ -32,7 +32,10 @@ REPORT = "report.html"
 CONFUSION, PRECISION_RECALL = "confusion_matrix.png", "PR_curve.png"
 ROC, FROC, RELIABILITY = "ROC_curve.png", "FROC_curve.png", "reliability.png"
 PLOTS = (CONFUSION, PRECISION_RECALL, ROC, FROC, RELIABILITY)
-"""Its pictures."""
+"""Its plots."""
+
+BATCHES = tuple((f"val_batch{number}_labels.jpg", f"val_batch{number}_pred.jpg") for number in range(3))
+"""Its pictures of the first batches: the labels and the detections of each."""
 
 
 def read_validation(folder: Path) -> Validation:

@@ -13,6 +13,7 @@ from moat_det.cli.main import run
 from moat_det.data.config import load_dataset
 from moat_det.data.index import open_index
 from moat_det.demo import generate_demo
+from moat_det.detection import pictures
 from moat_det.evaluation import coco_ground_truth
 
 MODEL = "backbone: {name: tiny_moat0}\nneck: {channels: [16, 16, 16]}\n"
@@ -53,6 +54,15 @@ def test_the_label_that_was_lost_is_the_first(tmp_path: Path, monkeypatch: pytes
     assert (first["kind"], first["image_id"], first["bbox"]) == ("missing", lost["image_id"], lost["bbox"])
     picture = cv2.imread(str(tmp_path / "runs/check-labels/suspicious_labels.jpg"))
     assert picture.shape[1] == min(len(content["labels"]), 3) * 530 - 6
+    again = ["--data", str(data), "--runs", "val", "val2", "--exist-ok"]
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "_LONGEST_JPEG", 100)
+        assert run("check-labels", again) == 0
+        assert [file.suffix for file in tmp_path.glob("runs/check-labels/*.*g")] == [".png"]
+    with monkeypatch.context() as patch:
+        patch.setattr(check_labels, "suspicious_labels", lambda *_: [])
+        assert run("check-labels", again) == 0
+        assert [file.name for file in (tmp_path / "runs/check-labels").iterdir()] == ["suspicious_labels.json"]
     out = capsys.readouterr().out
     assert "confident detections without a label" in out
     assert str(first["file_name"]) in out

@@ -12,6 +12,7 @@ from moat_det.cli.command import load_command
 from moat_det.cli.main import run
 from moat_det.cli.parser import parse
 from moat_det.demo import generate_demo
+from moat_det.detection import pictures
 from moat_det.engine.batches import draw, first_batches
 from moat_det.engine.model import MOAT
 from moat_det.engine.trainer import Trainer
@@ -69,6 +70,10 @@ def test_the_picture(words: list[str], tmp_path: Path, monkeypatch: pytest.Monke
     assert picture.shape == (3 * 70 - 6, 4 * 70 - 6, 3)
     assert "12 images of 64 x 64" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["batch.png"]  # no run's folder
+    monkeypatch.setattr(pictures, "_LONGEST_JPEG", 3 * 70)
+    assert run("show-batch", [*words, "--out", "long.jpg", "--columns", "1"]) == 0
+    assert "drawn in long.png" in capsys.readouterr().out
+    assert cv2.imread("long.png").shape == (6 * 70 - 6, 64, 3)
 
 
 def test_boxes_are_drawn_around_what_they_enclose() -> None:

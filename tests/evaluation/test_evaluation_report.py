@@ -79,13 +79,17 @@ def test_the_mean_of_a_curve_is_its_ap50(evaluator: CocoEvaluator) -> None:
 def test_pictures_of_an_earlier_validation_do_not_stay_beside_new_figures(
     tmp_path: Path, evaluator: CocoEvaluator, log: list[str]
 ) -> None:
-    def write(folder: Path, plots: bool) -> set[str]:
+    def write(folder: Path, plots: bool, batches: int = 0) -> set[str]:
         figures, options = evaluator.compute(), MeasuringOptions()
-        write_validation(folder, evaluator, figures, {}, options, settings(), {}, plots=plots)
-        return {file.name for file in folder.glob("*.png")}
+        write_validation(folder, evaluator, figures, {}, options, settings(), {}, plots=plots, batches=batches)
+        return {file.name for file in folder.iterdir() if file.suffix in {".png", ".jpg"}}
 
     drawn = write(tmp_path / "v", plots=True)
     assert drawn == set(PLOTS)
+    for number in range(3):  # by whoever detects
+        (tmp_path / f"v/val_batch{number}_pred.jpg").write_text("")
+    assert write(tmp_path / "v", plots=True, batches=2) == {*PLOTS, "val_batch0_pred.jpg", "val_batch1_pred.jpg"}
+    log.clear()
     (tmp_path / "v/mine.png").write_text("")
     assert write(tmp_path / "v", plots=False) == {"mine.png"}
     (told,) = [message for message in log if "of the earlier validation removed" in message]

@@ -26,6 +26,13 @@ def test_pictures_stand_in_reading_order_and_keep_their_shape(tmp_path: Path) ->
     assert sheet[126, 126, 0] == sheet[5, 40, 0] == 255
 
 
+def test_a_sheet_that_is_too_long_for_a_jpeg_is_a_png(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), np.full((4, 4, 3), 50, np.uint8))
+    done = run(*[tmp_path / "0.png"] * 9400, "--out", tmp_path / "s.jpg", "--columns", 1, "--side", 1)
+    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "s.png")), done.stderr
+    assert cv2.imread(str(tmp_path / "s.png")).shape == (65794, 1, 3)
+
+
 def test_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
     done = run(tmp_path / "absent.png", "--out", tmp_path / "s.png")
     assert done.returncode == 2
