@@ -68,6 +68,6 @@ def open_index(
         save_index(place, index, listing, list(dict.fromkeys(files)), started)
     index.report.unused = [file for source in sources for file in source.unused()]
     known = [*index.paths, *(path for path, _ in index.report.unreadable)]
-    found = (unlisted_beside(source, known) for source in sources if isinstance(source, CocoSource))
+    found = (unlisted_beside(source, known, entries, root) for source in sources if isinstance(source, CocoSource))
     index.report.unlisted = sorted({image for images in found for image in images})
     return index

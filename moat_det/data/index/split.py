@@ -38,7 +38,7 @@ class ScanReport:
         cleaning: Changes to the boxes.
         unused: Files that lie in the folders and are not used; not kept in the cache.
         unnamed: Images that no XML file names and that may be good parts of another split, or of none.
-        unlisted: Images beside COCO JSONs that none of the dataset's JSONs lists; not kept in the cache.
+        unlisted: Images beside COCO JSONs that nothing in the dataset names; not kept in the cache.
     """
 
     images: int = 0

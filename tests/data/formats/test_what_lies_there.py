@@ -241,6 +241,20 @@ def test_pictures_that_no_json_of_the_dataset_lists_are_named(tmp_path: Path, ca
     assert "no COCO JSON of the dataset lists them: 2 .png" in caplog.text
 
 
+@pytest.mark.parametrize("entry", ["good.txt", "images/good", "images/goo*"])
+def test_pictures_that_another_split_names_without_a_json_are_used(tmp_path: Path, entry: str) -> None:
+    """As those are that `moat mine-negatives --write-yaml` adds to the training."""
+    _, _, good, stray = (picture(tmp_path / f"images/{name}.png") for name in ("a", "b", "good/c", "stray"))
+    coco_split(tmp_path, "train", ["a.png"])
+    coco_split(tmp_path, "val", ["b.png"])
+    write(tmp_path / "good.txt", f"{good}\n")
+    write(tmp_path / "data.yaml", f"train: [train.json, {entry}]\nval: val.json\nimages: images\n")
+    data = load_dataset(tmp_path / "data.yaml")
+    for split in ("train", "val"):
+        index = open_index(data[split], data["names"], **reading(data))  # type: ignore[literal-required]
+        assert index.report.unlisted == [stray]
+
+
 def test_nobody_looks_through_a_disk_whose_images_are_named_by_absolute_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
