@@ -67,9 +67,9 @@ def distinct_names(texts: Sequence[str]) -> list[str]:
     taken: set[str] = set()
     for number, text in enumerate(texts):
         name = one_name(text)
-        if _folded(name) in taken:
+        if folded(name) in taken:
             name += f"%={number}"
-        taken.add(_folded(name))
+        taken.add(folded(name))
         names.append(name)
     return names
 
@@ -78,7 +78,7 @@ def _escaped(char: str) -> str:
     return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     """Give what file systems compare that tell neither case nor composed characters apart."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 

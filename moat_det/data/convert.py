@@ -23,7 +23,7 @@ from moat_det.data.groups import choose_train
 from moat_det.data.images.suffixes import ARRAY_SUFFIX
 from moat_det.data.index import open_index
 from moat_det.errors import UserError
-from moat_det.files import atomic_folder
+from moat_det.files import atomic_folder, folded
 from moat_det.messages import way_out
 from moat_det.progress import progress
 
@@ -133,6 +133,11 @@ def _read_source(
         paths = {split: data[split] for split in SPLITS if split in data}
         how, keys, channels = reading(data), kept_keys(data), data["channels"]
     else:
+        if images and source_format == "yolo":
+            raise UserError(f"--images {images}: with --from yolo the images are those of --source; leave it out")
+        stripped = [name.strip() for name in names or ()]
+        if repeated := [name for name in stripped if stripped.count(name) > 1]:
+            raise UserError(f"--names: '{repeated[0]}' is there twice; name each class once")
         if not os.path.exists(place):
             raise UserError(f"{source}: does not exist; give a dataset YAML, a COCO JSON, or a folder")
         paths = {"train": place}
@@ -187,7 +192,8 @@ def _write(
     for split, images in splits.items():
         targets = _name_files(images)
         copies = [folder / "images" / split / target for target in targets]
-        labels = _name_labels(images, copies) if target_format == "yolo" else []
+        labels = [Path(label_places(str(copy))[0]) for copy in copies] if target_format == "yolo" else []
+        _check_distinct(images, labels or copies)
         for image, copy in progress(list(zip(images, copies, strict=True)), text=f"{split}: copying", unit="image"):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(image.path, copy)
@@ -217,20 +223,23 @@ def _name_files(images: Sequence[LabelledImage]) -> list[str]:
     """Name the copies: bare names, or paths below the common folder where two images share one."""
     paths = [image.path for image in images]
     targets = [os.path.basename(path) for path in paths]
-    if len({os.path.splitext(target)[0] for target in targets}) < len(targets):
+    if len({folded(os.path.splitext(target)[0]) for target in targets}) < len(targets):
         root = os.path.commonpath([os.path.dirname(path) for path in paths])
         targets = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
     return targets
 
 
-def _name_labels(images: Sequence[LabelledImage], copies: Sequence[Path]) -> list[Path]:
-    """Name the label files by the reader's rule: a folder of the source may be called `images` too."""
+def _check_distinct(images: Sequence[LabelledImage], places: Sequence[Path]) -> None:
+    """Make sure that no file that is written for an image takes the place of another's, on whichever disk."""
     owners: dict[str, str] = {}
-    for image, copy in zip(images, copies, strict=True):
-        other = owners.setdefault(label_places(str(copy))[0], image.path)
+    for image, place in zip(images, places, strict=True):
+        other = owners.setdefault(folded(str(place)), image.path)
         if other != image.path:
-            raise UserError(f"{image.path}: its YOLO labels would lie in the same file as those of {other}; rename one")
-    return [Path(label_places(str(copy))[0]) for copy in copies]
+            what, those = ("YOLO labels", "those") if place.suffix == ".txt" else ("copy", "that")
+            raise UserError(
+                f"{image.path}: its {what} would lie in the same file as {those} of {other}, at least where a disk "
+                "takes upper and lower case for one; rename one"
+            )
 
 
 def _write_yolo(split: str, images: Sequence[LabelledImage], labels: Sequence[Path]) -> None:

@@ -118,6 +118,22 @@ def test_images_of_one_name_keep_their_folders(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("target", ["yolo", "coco"])
+def test_names_that_differ_in_case_alone_are_one_on_some_disks(tmp_path: Path, target: str) -> None:
+    names = list(NAMES.values())
+    for seed, name in enumerate(("x/A.png", "y/a.png")):
+        (tmp_path / "set" / name).parent.mkdir(parents=True)
+        noise(seed=seed).save(tmp_path / "set" / name)
+    convert(tmp_path / "set", "yolo", target, tmp_path / "new", names=names)
+    made = tmp_path / "new/images/train"
+    assert sorted(path.relative_to(made).as_posix() for path in made.rglob("*.png")) == ["x/A.png", "y/a.png"]
+    noise(seed=2).save(tmp_path / "set/x/a.png")
+    if len(list((tmp_path / "set/x").iterdir())) == 2:  # on this disk they are two
+        with pytest.raises(UserError, match="takes upper and lower case for one; rename one"):
+            convert(tmp_path / "set", "yolo", target, tmp_path / "again", names=names)
+        assert not (tmp_path / "again").exists()
+
+
 @pytest.mark.parametrize("name", ["images", "Images"])
 def test_labels_lie_where_they_are_read_whatever_folders_are_called(tmp_path: Path, name: str) -> None:
     rows = {"cam1": "0 0.5 0.5 0.2 0.2\n", "cam2": "1 0.3 0.3 0.4 0.4\n", "other": ""}
@@ -163,6 +179,8 @@ def test_mistakes_end_in_a_line_and_leave_nothing(sources: dict[str, Path], tmp_
         ((sources["coco"], "coco", "yolo", new), {"train_share": 0.5, "group": "^a"}, "does not match b.png"),
         ((sources["coco"], "coco", "yolo", new), {"train_share": 0.5, "group": r"\."}, "are one group"),
         ((sources["yolo"], "yolo", "yolo", new), {"names": names}, "would lie in the same file as those of"),
+        ((sources["voc"], "voc", "coco", new), {"names": ["pit", "pit "]}, "--names: 'pit' is there twice"),
+        ((sources["yolo"], "yolo", "coco", new), {"names": names, "images": full}, "full: with --from yolo the images"),
     ]:
         with pytest.raises(UserError, match=message) as caught:
             convert(*arguments, **more)  # type: ignore[arg-type]
