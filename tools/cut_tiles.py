@@ -17,6 +17,7 @@ from moat_det.data.convert import check_free, write_dataset
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.images.read import read_image
 from moat_det.data.index import open_index
+from moat_det.detection.output_names import OutputNames, common_folder
 from moat_det.errors import UserError
 from tools.command import command, make_parser
 
@@ -44,27 +45,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         splits = {}
         for split in args.splits:
             index = open_index(split_paths(data, split), data["names"], **reading(data))
+            names = OutputNames(common_folder(index.paths))
             images = tqdm(list(index.images()), f"{split}: cutting", unit="image", leave=False, disable=None)
-            splits[split] = [tile for image in images for tile in cut(image, args.side, Path(folder, split))]
+            splits[split] = [
+                tile for image in images for tile in cut(image, args.side, Path(folder, split, names.base(image.path)))
+            ]
         write_dataset(out, "coco", data["names"], splits, kept_keys(data))
     print(out / "data.yaml")
     return 0
 
 
-def cut(image: LabelledImage, side: int, folder: Path) -> Iterator[LabelledImage]:
+def cut(image: LabelledImage, side: int, base: Path) -> Iterator[LabelledImage]:
     """Cut an image, and write its tiles; gives each with what lies in it of the boxes.
 
     Args:
         image: To cut.
         side: Of a tile, in pixels.
-        folder: Where the tiles go, as PNG.
+        base: What the names of the tiles begin with; they are PNGs.
     """
     pixels = read_image(Path(image.path))
-    folder.mkdir(parents=True, exist_ok=True)
+    base.parent.mkdir(parents=True, exist_ok=True)
     for y in range(0, image.height, side):
         for x in range(0, image.width, side):
             tile = pixels[y : y + side, x : x + side]
-            path = folder / f"{Path(image.path).stem}_{y}_{x}.png"
+            path = base.with_name(f"{base.name}_{y}_{x}.png")
             cv2.imwrite(str(path), tile)
             yield replace(boxes_within(image, x, y, *tile.shape[:2]), path=str(path))
 

@@ -1,13 +1,12 @@
 """Copy a dataset and make some of its labels wrong, to measure what `moat check-labels` finds of them.
 
 A label is removed, moved so that it overlaps its old place by less than half, or given another class. What was done
-stands in `spoilt.json` of the copy.
+stands in `spoilt.json` of the copy, with each image's path below its folder `images`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from moat_det.data.config import SPLITS, kept_keys, load_dataset, reading, split_paths
-from moat_det.data.convert import write_dataset
+from moat_det.data.convert import name_files, write_dataset
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.index import open_index
 from moat_det.errors import UserError
@@ -39,8 +38,8 @@ def spoil(
         random: Says which and how.
 
     Returns:
-        The images with the new labels, and for each label that is wrong now its `file_name`, `kind`, `class` and `bbox`
-        (x y w h in pixels), and `new_class` and `new_bbox` where it was not removed. A box that fills its
+        The images with the new labels, and for each label that is wrong now its image's `path`, `kind`, `class` and
+        `bbox` (x y w h in pixels), and `new_class` and `new_bbox` where it was not removed. A box that fills its
         image cannot be moved, and is removed.
     """
     owners = [(i, k) for i, image in enumerate(images) for k in range(len(image.classes)) if not image.ignored[k]]
@@ -58,7 +57,7 @@ def spoil(
         elif kind == "swapped":
             new_cls = int(random.choice([other for other in range(classes) if other != cls]))
         entry: dict[str, Any] = {
-            "file_name": os.path.basename(image.path),
+            "path": image.path,
             "kind": kind,
             "class": cls,
             "bbox": _xywh(old),
@@ -117,7 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if paths := split_paths(data, split):
             images = list(open_index(paths, data["names"], **reading(data)).images())
             splits[split], changes = spoil(images, arguments.share, len(data["names"]), random)
-            log += [{"split": split, **change} for change in changes]
+            names = {image.path: name for image, name in zip(images, name_files(images), strict=True)}
+            log += [{"file_name": f"{split}/{names[change.pop('path')]}", **change} for change in changes]
     write_dataset(
         arguments.out.resolve(),
         "yolo",

@@ -190,7 +190,7 @@ def _write(
     """Copy the images and write the annotations; gives the content of the YAML."""
     content: dict[str, Any] = {}
     for split, images in splits.items():
-        targets = _name_files(images)
+        targets = name_files(images)
         copies = [folder / "images" / split / target for target in targets]
         labels = [Path(label_places(str(copy))[0]) for copy in copies] if target_format == "yolo" else []
         _check_distinct(images, labels or copies)
@@ -219,8 +219,8 @@ def _yolo_split(folder: Path, split: str, targets: Sequence[str]) -> str:
     return f"{split}.txt"
 
 
-def _name_files(images: Sequence[LabelledImage]) -> list[str]:
-    """Name the copies: bare names, or paths below the common folder where two images share one."""
+def name_files(images: Sequence[LabelledImage]) -> list[str]:
+    """Name the copies of a split's images: bare names, or paths below the common folder where two images share one."""
     paths = [image.path for image in images]
     targets = [os.path.basename(path) for path in paths]
     if len({folded(os.path.splitext(target)[0]) for target in targets}) < len(targets):

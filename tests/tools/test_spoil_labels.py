@@ -52,10 +52,18 @@ def test_what_was_spoilt_is_counted(tmp_path: Path, capsys: Any) -> None:
     original = load_dataset(data)
     known = sum(len(open_index(original[split], original["names"]).classes) for split in ("train", "val"))
     assert labels == known - sum(entry["kind"] == "removed" for entry in log)
-    right = {"file_name": f"train/{log[0]['file_name']}", "bbox": log[0]["bbox"], "other_bbox": None}
+    right = {"file_name": log[0]["file_name"], "bbox": log[0]["bbox"], "other_bbox": None}
     wrong = {"file_name": "elsewhere.png", "bbox": log[0]["bbox"], "other_bbox": None}
     (tmp_path / "found.json").write_text(json.dumps({"labels": [right, wrong, wrong]}))
     words = ["--suspicions", str(tmp_path / "found.json"), "--spoilt", str(out / "spoilt.json"), "--top", "2"]
     capsys.readouterr()
     assert find(words) == 0
     assert capsys.readouterr().out.startswith("first 2: 1 right (50%)")
+    # Of a run that looked at one split, in which bare names are enough.
+    split, name = log[0]["file_name"].split("/")
+    (tmp_path / "found.json").write_text(json.dumps({"labels": [{**right, "file_name": name}, wrong]}))
+    assert find(words) == 2
+    assert f"{name}: may be" in capsys.readouterr().err
+    for chosen, count in ((split, 1), ({"train": "val", "val": "train"}[split], 0)):
+        assert find([*words, "--split", chosen]) == 0
+        assert capsys.readouterr().out.startswith(f"first 2: {count} right")
