@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -70,19 +71,21 @@ def claim_run(args: Any) -> Path:
     return claim_folder(Path(args.project or PROJECT, args.name or args.mode), args.exist_ok)
 
 
-def check_apart(folder: Path, root: str | None) -> None:
+def check_apart(folder: Path, files: Iterable[str]) -> None:
     """Make sure that results take the place of no image, and of no label beside it.
 
     Args:
-        folder: Of the run; the user may have let it exist.
-        root: The folder that the run reads.
+        folder: Of the run, without links; the user may have let it exist.
+        files: What the run reads.
 
     Raises:
-        UserError: It lies in the folder of the run.
+        UserError: One of them lies in the folder of the run.
     """
-    if root is not None and Path(root).resolve().is_relative_to(folder):
+    folders = {Path(os.path.abspath(each)) for each in {os.path.dirname(file) for file in files}}
+    ways = folders.union(*(each.parents for each in folders))  # results go through links too, which lead elsewhere
+    if any(each.resolve().is_relative_to(folder) for each in ways):
         raise UserError(
-            f"--project and --name: {folder} holds the images that are read, and results would take the place of files "
+            f"--project and --name: {folder} holds images that are read, and results would take the place of files "
             "there; choose another folder"
         )
 

@@ -57,6 +57,7 @@ class Heatmaps:
     Attributes:
         bank: What good parts look like; None until it was made or read.
         made: It was made in this run, so that it is worth a file.
+        good_parts: The images that it was made of.
 
     Args:
         model: In evaluation mode, on its device.
@@ -75,7 +76,7 @@ class Heatmaps:
         self._maps: dict[str, Tensor] = {}
         self.bank: Bank | None = None
         self.made = False
-        self._good_parts: list[str] = []
+        self.good_parts: list[str] = []
 
     @property
     def bytes_per_pixel(self) -> int:
@@ -116,14 +117,14 @@ class Heatmaps:
         else:
             weights = channel_weights(self._backbone.feature_info, self._names)
             reader = self._reader(look, intensity, channels)
-            self._good_parts = _good_parts(source)
-            bank, self.made = make_bank(source, self._good_parts, reader, weights, settings), True
+            self.good_parts = _good_parts(source)
+            bank, self.made = make_bank(source, self.good_parts, reader, weights, settings), True
         self.bank = bank.to(next(self._backbone.parameters()).device)
         logger.info(f"--good-parts {source}: {bank}")
 
     def tell_common(self, files: Sequence[str]) -> None:
         """Say which images of a source are among the good parts that the bank was made of."""
-        good = {os.path.realpath(file) for file in self._good_parts}
+        good = {os.path.realpath(file) for file in self.good_parts}
         if common := [file for file in files if os.path.realpath(file) in good]:
             logger.warning(
                 f"{len(common)} image(s) of the source are among the good parts, and look as these do by being there: "

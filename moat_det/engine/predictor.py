@@ -202,7 +202,8 @@ class Predictor(DetectionPredictor):
             self._prepare_heatmaps(self.heatmaps, source, intensity, moving)
         tell_results(self.args.project, root, getattr(self.dataset, "files", ()))
         if self.awaited or any(getattr(self.args, name) for name in _WRITE):
-            check_apart(self.claim_folder(), root)
+            good_parts = () if self.heatmaps is None else self.heatmaps.good_parts
+            check_apart(self.claim_folder(), [*getattr(self.dataset, "files", ()), *good_parts])
             self._keep_bank()
         self._cut_files: set[str] = set()
         self._crops = CropFiles(self.save_dir / "crops")
@@ -309,7 +310,7 @@ class Predictor(DetectionPredictor):
         settings |= {name: getattr(self.args, name) for name in _OF_A_SHARD}
         settings |= {name: value for name, value in asdict(self.options).items() if name not in {"point", "shard"}}
         folder = self.claim_folder()
-        check_apart(folder, self.dataset.root)
+        check_apart(folder, self.dataset.files)
         self._record = ShardRecord(folder, settings)
         self._ending.callback(self._record.close)
         left = self._record.left(shard, self.dataset.files[: self.dataset.ni], self.names)

@@ -52,11 +52,10 @@ def detect(model: MOAT, source: str, arguments: Mapping[str, Any], actors: int) 
     check_installed("data")
     _check(model, arguments)
     images = list_pictures(source)
-    root = source_root(source, images)
-    names = OutputNames(root)
+    names = OutputNames(source_root(source, images))
     place = Namespace(project=arguments.get("project"), name=arguments.get("name"), mode="detect", exist_ok=True)
     folder = claim_run(place)
-    check_apart(folder, root)
+    check_apart(folder, images)
     given = {name: value for name, value in arguments.items() if name not in _NO_RESULT}
     settings = {"source": os.path.abspath(source), "weights": weights_digest(model.model), **given}
     record = ShardRecord(folder, settings)

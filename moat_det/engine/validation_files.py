@@ -61,10 +61,9 @@ class ValidationFiles:
     ) -> None:
         self._folder, self._args, self._names = folder, args, names
         self._options, self._settings, self._dataset = options, settings, dataset
-        root = common_folder(dataset.im_files)
-        self._called = OutputNames(root)
+        self._called = OutputNames(common_folder(dataset.im_files))
         if args.save_txt:
-            check_apart(folder, root)
+            check_apart(folder, dataset.im_files)
             self._called.settle(dataset.im_files)
         self.appearance: dict[str, tuple[float, float]] = {}
 

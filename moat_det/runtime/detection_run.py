@@ -101,9 +101,9 @@ class DetectionRun:
         self._files = _list(options.source)
         self._memory = MemoryCheck(detector.metadata, detector.sizes)
         self.folder: Path | None = None
-        self._root = source_root(options.source, self._files)
-        tell_results(options.project, self._root, self._files)
-        self.names = OutputNames(self._root)
+        root = source_root(options.source, self._files)
+        tell_results(options.project, root, self._files)
+        self.names = OutputNames(root)
         self.unreadable: list[str] = []
         self.verdicts = None if point is None else Verdicts(point)
         if self.verdicts is not None:  # before hours of detecting, not after
@@ -163,7 +163,7 @@ class DetectionRun:
             if self._shard is not None:
                 name, exist_ok = self._shard.folder(name), True
             self.folder = claim_folder(Path(self._options.project or PROJECT, name).absolute(), exist_ok)
-            check_apart(self.folder, self._root)
+            check_apart(self.folder, self._files)
         return self.folder
 
     def _read(self, path: str) -> _Read | tuple[str, str]:

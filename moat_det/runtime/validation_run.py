@@ -104,11 +104,11 @@ class ValidationRun:
             memory.check(len(batch.images), batch.shape, self._labels[batch.images[0]]["im_file"])
         place = Path(options.project or PROJECT, options.name or "val").absolute()
         folder = claim_folder(place, options.exist_ok)
-        root = common_folder(label["im_file"] for label in self._labels)
-        called = OutputNames(root)
+        files = [label["im_file"] for label in self._labels]
+        called = OutputNames(common_folder(files))
         if options.save_txt:
-            check_apart(folder, root)
-            called.settle(label["im_file"] for label in self._labels)
+            check_apart(folder, files)
+            called.settle(files)
         with ThreadPoolExecutor(READING_THREADS) as threads, large_images():
             read = ahead(self._read, self._batches, threads, READING_THREADS)
             for batch, images, seconds in progress(read, "validating", len(self._batches), unit="batch", leave=False):

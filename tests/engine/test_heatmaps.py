@@ -247,6 +247,14 @@ def test_no_heat_map_takes_the_place_of_a_picture(learnt: Learnt, good: Path, tm
         look(MOAT(learnt.weights), good, str(tmp_path / "source"))
 
 
+def test_results_take_the_place_of_no_good_part(learnt: Learnt, tmp_path: Path) -> None:
+    good = save(tmp_path / "good", [part(number, (64, 64)) for number in range(8)])
+    before = {path: path.read_bytes() for path in good.iterdir()}
+    with pytest.raises(UserError, match="good holds images that are read"):
+        look(MOAT(learnt.weights), good, [part(0, (64, 64))], save=True, project=tmp_path, name="good", exist_ok=True)
+    assert {path: path.read_bytes() for path in good.iterdir()} == before
+
+
 def test_models_of_the_engine_are_refused(good: Path) -> None:
     with pytest.raises(UserError, match="needs a detector on a backbone of ours"):
         look(MOAT("yolo11n.yaml"), good, [part(0, (64, 64))])

@@ -15,6 +15,7 @@ from moat_det.engine import MOAT, trainer, validator
 from moat_det.engine.predictor import Predictor
 from moat_det.errors import UserError
 from moat_det.files import claim_folder
+from moat_det.run_folder import check_apart
 
 
 @pytest.mark.parametrize("command", ["train", "val"])
@@ -75,11 +76,36 @@ def contents(folder: Path) -> dict[Path, bytes]:
 def test_results_take_the_place_of_nothing_that_is_read(place: tuple[str, str], trained: Path, photos: Path) -> None:
     project, name = photos.parent / place[0], place[1]
     before, model = contents(photos), MOAT(trained / "weights" / "best.pt")
-    with pytest.raises(UserError, match=r"holds the images that are read, .* choose another folder"):
+    with pytest.raises(UserError, match=r"holds images that are read, .* choose another folder"):
         model.predict(photos / "images", imgsz=64, project=project, name=name, exist_ok=True, save=True, save_txt=True)
     assert contents(photos) == before
     model.predict(photos / "images", imgsz=64, project=project, name=name, save=True)
     assert before.items() <= contents(photos.parent).items()
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_run_within_the_source_takes_the_place_of_no_picture(as_list: bool, trained: Path, photos: Path) -> None:
+    (photos / "images" / "a").mkdir()
+    (photos / "images" / "1.jpg").rename(photos / "images" / "a" / "0.jpg")  # as the result of the other one is called
+    before, model = contents(photos), MOAT(trained / "weights" / "best.pt")
+    source = sorted(path for path in before if path.suffix == ".jpg") if as_list else photos / "images"
+    options = {"imgsz": 64, "project": photos / "images", "name": "a", "save": True, "verbose": False}
+    with pytest.raises(UserError, match=r"images/a holds images that are read, .* choose another folder"):
+        model.predict(source, **options, exist_ok=True)
+    assert contents(photos) == before
+    model.predict(source, **options)  # which makes the folder a-2
+    assert before.items() <= contents(photos).items()
+
+
+def test_links_lead_results_to_no_picture(tmp_path: Path) -> None:
+    for folder in ("src/a", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "src/a/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "other").symlink_to(tmp_path / "src")
+    check_apart(tmp_path / "src/a", [str(tmp_path / "src/1.jpg"), str(tmp_path / "src/ab/1.jpg")])
+    for file in ("src/a/1.jpg", "src/a/link/1.jpg", "other/a/1.jpg", "other/a/link/1.jpg"):
+        with pytest.raises(UserError, match="src/a holds images that are read"):
+            check_apart(tmp_path / "src/a", [str(tmp_path / "src/1.jpg"), str(tmp_path / file)])
 
 
 @pytest.mark.parametrize(
@@ -107,7 +133,7 @@ def test_a_folder_that_cannot_be_had_is_refused_before_any_image_is_looked_at(
     given = ["--weights", str(trained / "weights/best.pt"), "--source", str(photos / "images"), "--imgsz", "64"]
     assert run(command, [*given, "--save", "false", *words, *place]) == 2
     said = capsys.readouterr().err
-    assert ("holds the images that are read" if at_fault == "the source" else "afile/x") in said
+    assert ("holds images that are read" if at_fault == "the source" else "afile/x") in said
     assert contents(photos) == before
 
 
@@ -131,7 +157,7 @@ def test_two_predictions_of_a_model_have_a_folder_each(trained: Path, photos: Pa
 def test_a_validation_writes_no_labels_over_those_it_reads(trained: Path, photos: Path) -> None:
     labels, model = contents(photos / "labels"), MOAT(trained / "weights" / "best.pt")
     options = {"imgsz": 64, "workers": 0, "plots": False, "save_txt": True, "project": photos.parent}
-    with pytest.raises(UserError, match="holds the images that are read"):
+    with pytest.raises(UserError, match="holds images that are read"):
         model.val(data=photos / "data.yaml", name="set", exist_ok=True, **options)
     assert contents(photos / "labels") == labels
     model.val(data=photos / "data.yaml", name="val", exist_ok=True, **options)

@@ -515,5 +515,5 @@ def test_results_take_the_place_of_nothing_that_is_read(
     before = contents(copied)
     into = ["--project", str(copied / "images"), "--name", "val", "--exist-ok", "true"]
     assert run("detect", ["--weights", str(artefact), "--source", str(copied / "images" / "val"), *into]) == 2
-    assert "holds the images that are read" in capsys.readouterr().err
+    assert "holds images that are read" in capsys.readouterr().err
     assert contents(copied) == before

@@ -42,7 +42,7 @@ class ImageItems(LoadPilAndNumpy):
         batch: Most images in a batch.
 
     Attributes:
-        files: The paths so far.
+        files: The paths: all of a list, and of a generator those so far.
         expected: The names of all items of a list; of a generator nobody knows what comes.
         root: The folder that all paths of a list lie in or below.
 
@@ -57,8 +57,8 @@ class ImageItems(LoadPilAndNumpy):
         self._items = items
         self._intensity, self._channels, self.bs = intensity, channels, batch
         self.mode, self.source_type = "image", SourceTypes(from_img=True)
-        self.root = common_folder(str(item) for item in self._known or () if _is_path(item))
-        self.files: list[str] = []
+        self.files = [str(item) for item in self._known or () if _is_path(item)]
+        self.root = common_folder(self.files)
         self.expected = [_name(index, item) for index, item in enumerate(self._known or ())]
         self.count = 0
 
@@ -69,7 +69,6 @@ class ImageItems(LoadPilAndNumpy):
     def __iter__(self) -> ImageItems:
         """Begin; a generator cannot begin again."""
         self._rest = enumerate(self._items)
-        self.files.clear()
         self.count, self._fault = 0, "there is no image in it"
         return self
 
@@ -81,7 +80,8 @@ class ImageItems(LoadPilAndNumpy):
         """
         while batch := list(islice(self._rest, self.bs)):
             names = [_name(index, item) for index, item in batch]
-            self.files += [name for name, (_, item) in zip(names, batch, strict=True) if _is_path(item)]
+            if self._known is None:
+                self.files += [name for name, (_, item) in zip(names, batch, strict=True) if _is_path(item)]
             with large_images(), ThreadPool(min(len(batch), READING_THREADS)) as pool:
                 read = pool.starmap(self._read, batch)
             for name, image in zip(names, read, strict=True):
