@@ -50,6 +50,34 @@ def test_one_that_is_lost_keeps_no_other_waiting(
     assert set(seen["rtsp___right"]) == {7}
 
 
+@pytest.mark.parametrize("buffer", [False, True])
+def test_files_side_by_side_are_seen_to_their_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: list[str], buffer: bool
+) -> None:
+    films = {"a.avi": list(range(5)), "b.avi": list(range(40)), "c.avi": [7]}
+    (tmp_path / "three.streams").write_text("\n".join(films))
+    play(monkeypatch, {name: [film] for name, film in films.items()})
+    source = open_source(str(tmp_path / "three.streams"), Intensity(), 3, buffer=buffer)
+    assert shades(source) == films
+    assert not source.unseen
+    assert not log
+
+
+def test_what_others_had_not_shown_when_the_run_ended_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: list[str]
+) -> None:
+    (tmp_path / "two.streams").write_text("file.avi\nrtsp://belt\nshort.avi")
+    play(monkeypatch, {"file.avi": [list(range(60))], "rtsp://belt": [[9]], "short.avi": [[1, 2]]})
+    source = open_source(str(tmp_path / "two.streams"), Intensity(), 3, buffer=True)
+    seen = next(iter(source))[0]
+    source.threads[1].join()  # it did not come back
+    for names, _, _ in source:
+        seen += names
+    assert seen == ["file.avi", "rtsp___belt", "short.avi", "file.avi", "short.avi"]
+    assert source.unseen == ["rtsp___belt", "file.avi"]
+    assert [line for line in log if "file.avi: the rest of it was not looked at, since the run ended" in line]
+
+
 def test_one_frame_in_two(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, {"rtsp://belt": [[1, 2, 3, 4, 5, 6]]})
     source = open_source("rtsp://belt", Intensity(), 3, vid_stride=2, buffer=True)

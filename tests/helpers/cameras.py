@@ -13,11 +13,15 @@ SIDE = 64  # pixels of a frame
 
 
 def play(monkeypatch: pytest.MonkeyPatch, films: dict[str, list[list[int]]]) -> None:
-    """Have each address give frames of these shades of gray: a list for each time that it is opened."""
+    """Have each address give frames of these shades of gray: a list for each time that it is opened.
+
+    One that ends in .avi says how many there are the first time, as a file does.
+    """
     left: dict[str, Iterator[list[int]]] = {address: iter(times) for address, times in films.items()}
 
     class Camera:
         def __init__(self, address: str) -> None:
+            self._said = len(films[address][0]) if address.endswith(".avi") else 0
             self.open(address)
 
         def open(self, address: str) -> bool:
@@ -29,6 +33,8 @@ def play(monkeypatch: pytest.MonkeyPatch, films: dict[str, list[list[int]]]) -> 
             return self._opened
 
         def get(self, what: int) -> float:
+            if what == cv2.CAP_PROP_FRAME_COUNT:
+                return self._said
             return {cv2.CAP_PROP_FRAME_WIDTH: SIDE, cv2.CAP_PROP_FRAME_HEIGHT: SIDE, cv2.CAP_PROP_FPS: 30}.get(what, 0)
 
         def grab(self) -> bool:

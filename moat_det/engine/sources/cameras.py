@@ -1,4 +1,4 @@
-"""Cameras and streams, of which a frame that nobody saw is given to nobody."""
+"""Cameras, streams and video files side by side, of which a frame that nobody saw is given to nobody."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ class Cameras(LoadStreams):
     """The engine's loader of cameras and streams, which leaves out a camera while its signal is lost.
 
     The engine puts a black picture in the place of each frame that does not come, and a black picture has no defects.
+    What has an end, such as a video file, is left out after it, and the others go on. A camera that does not come back
+    ends the run.
 
     Args:
         source: Number of a camera, address of a stream, or a .streams file of them.
         vid_stride: One frame in so many is given.
-        buffer: Give all frames, in their order, instead of the newest.
+        buffer: Give all frames of a camera, in their order, instead of the newest; of what has an end all are given.
         channels: Bands of the model's input.
 
     Attributes:
-        unseen: The name of a camera for each loss of its signal, until who looks at the frames has taken it from here.
+        unseen: The name of a camera for each loss of its signal, and of what was not shown when the run ended, until
+            who looks at the frames has taken it from here.
 
     Raises:
         ConnectionError: One of them cannot be opened.
@@ -73,7 +76,7 @@ class Cameras(LoadStreams):
 
     def _give(self, i: int, frame: np.ndarray | None) -> None:
         with self._buffers:
-            if frame is not None and not self.buffer:
+            if frame is not None and not self.buffer and self._is_live(i):
                 self.imgs[i] = [one for one in self.imgs[i] if one is None]
             self.imgs[i].append(frame)
 
@@ -89,7 +92,7 @@ class Cameras(LoadStreams):
         name = self.sources[i]
         self._give(i, None)
         self._lost.add(i)
-        live = isinf(self.frames[i])  # a file would begin anew
+        live = self._is_live(i)  # a file would begin anew
         reason = f"waiting up to {WAIT:g} s for it to come back" if live else "the file is damaged or cut off"
         logger.warning(f"{name}: gives no images any more, and what nobody sees does not pass; {reason}")
         until = time.monotonic() + WAIT
@@ -105,15 +108,18 @@ class Cameras(LoadStreams):
     def __next__(self) -> tuple[list[str], list[np.ndarray], list[str]]:
         """Give the names of the cameras that show something, a frame (H, W, C) of each, and texts for the log."""
         self.count += 1
-        while True:
+        while not self._has_ended():
             frames = [self._next_frame(i) for i in range(len(self.sources))]
             seen = [(name, frame) for name, frame in zip(self.sources, frames, strict=True) if frame is not None]
             if seen:
                 return [name for name, _ in seen], [frame for _, frame in seen], [""] * len(seen)
             time.sleep(_PAUSE)
+        self._tell_unshown()
+        self.close()
+        raise StopIteration
 
     def _next_frame(self, i: int) -> np.ndarray | None:
-        """Give the next frame of a camera, for which it waits; None while the camera is lost."""
+        """Give the next frame of a camera, for which it waits; None while the camera is lost, and after its end."""
         while True:
             lost, ended = i in self._lost, not self.threads[i].is_alive()  # before the frames of until then
             with self._buffers:
@@ -122,9 +128,21 @@ class Cameras(LoadStreams):
                     if frame is not None:
                         return frame
                     self.unseen.append(self.sources[i])
-            if ended:
-                self.close()
-                raise StopIteration
-            if lost:
+            if lost or ended:
                 return None
             time.sleep(_PAUSE)
+
+    def _has_ended(self) -> bool:
+        """Whether all have shown what they have, or a camera that does not come back."""
+        shown = [not self.threads[i].is_alive() and not self.imgs[i] for i in range(len(self.sources))]
+        return all(shown) or any(self._is_live(i) and shown[i] for i in range(len(self.sources)))
+
+    def _tell_unshown(self) -> None:
+        """Say of which others nobody has seen all that they were to show."""
+        for i, name in enumerate(self.sources):
+            if self.imgs[i] or (self.threads[i].is_alive() and not self._is_live(i)):
+                logger.warning(f"{name}: the rest of it was not looked at, since the run ended")
+                self.unseen.append(name)
+
+    def _is_live(self, i: int) -> bool:
+        return isinf(self.frames[i])
