@@ -116,7 +116,7 @@ def _detect(arguments: Arguments) -> int:
             if anomaly is not None and anomaly.looks == UNLIKE:
                 unlike.append(name)
             if as_json or as_csv:
-                files.add(result.detections(), result.path, name, result.part, anomaly=anomaly)
+                files.add(result.detections(), name, result.frame, result.part, anomaly=anomaly)
     finally:  # what was found until then is not lost
         parts = [] if predictor.verdicts is None else predictor.verdicts.parts()
         seen = bool(images or parts)  # parts that cannot be read have a verdict too

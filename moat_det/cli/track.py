@@ -43,7 +43,8 @@ def _run(arguments: Arguments) -> None:
         for result in results:
             if as_json or as_csv:
                 numbers = [] if result.boxes.id is None else [int(number) for number in result.boxes.id]
-                files.add(result.detections(), result.path, predictor.names.relative(result.path), tracks=numbers)
+                name = predictor.names.relative(result.path)
+                files.add(result.detections(), name, result.frame, tracks=numbers)
     finally:  # what was found until then is not lost
         tracks: Tracks | None = predictor.tracks
         if tracks is not None and tracks.frames:

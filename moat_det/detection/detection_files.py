@@ -21,10 +21,11 @@ _COLUMNS = ("image_id", "file_name", "frame", "class", "name", "score", "x1", "y
 class DetectionFiles:
     """Collects the detections of a run, and writes them when it ends, well or not.
 
-    `file_name` is the path below the folder that the run reads, `frame` counts the frames of a video, or the pictures
-    of a file, and `image_id` counts all of them from 1 in the order they came. `category_id` is class + 1. With an
-    operating point each detection also carries its `part`, and the `verdict` on it, of a tracking the number of its
-    `track`, and with heat maps the `anomaly` of its image and what that `looks` like.
+    `file_name` is the path below the folder that the run reads, `frame` counts the frames of a video, those too that
+    could not be read, and is 1 of a picture, and `image_id` counts all of them from 1 in the order they came.
+    `category_id` is class + 1. With an operating point each detection also carries its `part`, and the `verdict` on it,
+    of a tracking the number of its `track`, with the `frame` as its tracks have it, and with heat maps the `anomaly` of
+    its image and what that `looks` like.
 
     Args:
         verdicts: Gathered by who detects, until the files are written; None without an operating point.
@@ -38,14 +39,13 @@ class DetectionFiles:
         self._more = (*(("track",) if tracked else ()), *judged, *(_ANOMALY if compared else ()))
         self._anomalies: list[dict[str, Any]] = []
         self._images = 0
-        self._frames: dict[str, int] = {}
         self._rows: list[dict[str, Any]] = []
 
     def add(
         self,
         found: Detections,
-        path: str,
         file_name: str,
+        frame: int = 1,
         part: str | None = None,
         tracks: Sequence[int] | None = None,
         anomaly: Anomaly | None = None,
@@ -54,14 +54,13 @@ class DetectionFiles:
 
         Args:
             found: The detections.
-            path: The file that it is of.
             file_name: See above.
+            frame: See above.
             part: That it is of; None without an operating point.
             tracks: The number of each detection's track; None where they are not followed.
             anomaly: Of the image; None where it was not compared with good parts.
         """
         self._images += 1
-        frame = self._frames[path] = self._frames.get(path, 0) + 1
         unlike: dict[str, Any] = {}
         if anomaly is not None:
             unlike = {"anomaly": anomaly.score, "looks": anomaly.looks}
@@ -90,7 +89,7 @@ class DetectionFiles:
         atomic_write_json(path, entries)
 
     def write_csv(self, path: Path) -> None:
-        """Write a row a detection: corners in pixels of the file, `frame` counts those looked at (1: a picture)."""
+        """Write a row a detection: corners in pixels of the file."""
         columns = (*_COLUMNS, *self._more)
         rows = [{**{column: row[column] for column in _COLUMNS}, **self._added(row)} for row in self._rows]
         atomic_write_csv(path, columns, rows)

@@ -401,6 +401,9 @@ class Predictor(DetectionPredictor):
         images = zip(preds, self._places, orig_imgs, self.batch[0], strict=True)
         names = self.model.names
         results = [Results(x, path, names, boxes=in_file(found, place, x.shape)) for found, place, x, path in images]
+        self._numbers = [self._number(path, text) for path, text in zip(self.batch[0], self.batch[2], strict=True)]
+        for result, number in zip(results, self._numbers, strict=True):
+            result.frame = number
         if self.heatmaps is not None:
             sizes = [(image.shape[0], image.shape[1]) for image in orig_imgs]
             for result, heatmap in zip(results, self.heatmaps.maps(list(self._places), sizes), strict=True):
@@ -412,8 +415,8 @@ class Predictor(DetectionPredictor):
             for result in results:
                 self._judge(self.verdicts, result)
         if self.tracks is not None:
-            for index, result in enumerate(results):
-                self._follow(index, result)
+            for result in results:
+                self._follow(result)
         return results
 
     def _judge(self, verdicts: Verdicts, result: Results) -> None:
@@ -425,14 +428,14 @@ class Predictor(DetectionPredictor):
             verdicts.hold(result.part)
         result.verdict = verdicts.of(result.part).verdict
 
-    def _follow(self, index: int, result: Results) -> None:
+    def _follow(self, result: Results) -> None:
         """Give the detections in a frame of a video, a camera, or the folder of an image their numbers."""
         if self.dataset.mode == "image":
             self._steps.of_folder(result, getattr(self.dataset, "files", ()))
         elif self.dataset.mode == "stream":
             self._steps.of_video(result)
         else:
-            self._steps.of_video(result, self._number(index, result.path, self.batch[2][index]))
+            self._steps.of_video(result, result.frame)
 
     def _warn_of_cuts(self, found: list[int]) -> None:
         """Say which images have more detections than `max_det`; of a video, once."""
@@ -445,9 +448,13 @@ class Predictor(DetectionPredictor):
                 )
 
     def run_callbacks(self, event: str) -> None:
-        """Run the user's callbacks; at the end find out which files could not be read."""
+        """Run the user's callbacks; at the end find out which files could not be read, and count their frames."""
         if event == "on_predict_end":
             self.unreadable = self._seen.unreadable()
+            if self.tracks is not None and self.tracks.frames:  # else there is nothing to count
+                videos = getattr(self.dataset, "passed", {})
+                pictures = [file for file in getattr(self.dataset, "files", ()) if file not in videos]
+                self._steps.end(pictures, videos)
         outer = getattr(_running, "tables", ())
         _running.tables = (*outer, self.callbacks)
         try:
@@ -462,11 +469,8 @@ class Predictor(DetectionPredictor):
         """
         result, path = self.results[i], self.batch[0][i]
         result.save_dir = str(self.save_dir)
-        base, number = self.names.base(path), self._number(i, path, s[i])
-        if self.dataset.mode not in {"stream", "video"}:
-            numbered = self.names.base(path, number or 1)
-        else:
-            numbered = base if number is None else f"{base}_{number}"
+        base, moving = self.names.base(path), self.dataset.mode in {"stream", "video"}
+        numbered = f"{base}_{result.frame}" if moving else self.names.base(path, self._numbers[i])
         if self.args.save or self.args.show:
             self.plotted_img = draw_detections(
                 result.orig_img,
@@ -488,8 +492,7 @@ class Predictor(DetectionPredictor):
         if self.args.show:
             self.show(str(p))
         if self.args.save:
-            moving = self.dataset.mode in {"stream", "video"}
-            self.save_predicted_images(self.save_dir / (base if moving else numbered), number)
+            self.save_predicted_images(self.save_dir / (base if moving else numbered), result.frame)
         height, width = im.shape[2:]
         return f"{height}x{width} {result.verbose()}{result.speed['inference']:.1f}ms"
 
@@ -501,17 +504,16 @@ class Predictor(DetectionPredictor):
         if self.options.save_maps:
             write_map(self.save_dir / _MAPS / name, heatmap.values, self.options.save_maps)
 
-    def _number(self, index: int, path: str, text: str) -> int | None:
-        """Say which frame it is; of pictures, the first of a file has none."""
+    def _number(self, path: str, text: str) -> int:
+        """Say which frame of its video or camera the next image is; of pictures, the how many-th that is called so."""
         if self.dataset.mode == "video":
-            found = re.search(r"frame (\d+)/", text)
-            return int(found[1]) if found else None
+            return int(re.findall(r"frame (\d+)/", text)[0])
         if self.dataset.mode == "stream":
-            return self.dataset.frame if self.source_type.screenshot else self.dataset.count
+            return self.dataset.frame if self.source_type.screenshot else self.dataset.count + 1
         count = self._pictures[path] = self._pictures.get(path, 0) + 1
-        return count if count > 1 else None
+        return count
 
-    def save_predicted_images(self, save_path: Path, frame: int | None = 0) -> None:
+    def save_predicted_images(self, save_path: Path, frame: int = 0) -> None:
         """Write the picture with boxes, or add it to the video.
 
         Args:

@@ -17,11 +17,14 @@ class Results(results.Results):
     """The detections in one image.
 
     Attributes:
+        frame: Which frame of its video or camera it is, from 1; of a picture, the how many-th that is called so. Where
+            defects are followed, as in their tracks.
         part: The part that the image is of; None without an operating point.
         verdict: What becomes of it: "pass", "review" or "reject"; None without an operating point.
         heatmap: How unlike good parts it is, and where; None without `heatmap`.
     """
 
+    frame: int = 1
     part: str | None = None
     verdict: str | None = None
     heatmap: Heatmap | None = None
@@ -30,7 +33,7 @@ class Results(results.Results):
         """Give one of the same image without detections."""
         new = Results(orig_img=self.orig_img, path=self.path, names=self.names, speed=self.speed)
         new.save_dir = self.save_dir
-        new.part, new.verdict, new.heatmap = self.part, self.verdict, self.heatmap
+        new.frame, new.part, new.verdict, new.heatmap = self.frame, self.part, self.verdict, self.heatmap
         return new
 
     def detections(self) -> Detections:

@@ -22,6 +22,7 @@ from moat_det.engine import MOAT
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.predictor import Predictor
 from moat_det.engine.result_files import VideoFile, VideoFiles
+from moat_det.engine.sources.video import Video
 from moat_det.errors import UserError
 
 FEW = ("--conf", "0.0001", "--max-det", "2")
@@ -157,6 +158,23 @@ def test_a_broken_video_is_skipped(
     seen = [(row["file_name"], row["frame"]) for row in rows(folder)[::2]]
     assert seen == [("good.png", "1"), ("a.avi", "1"), ("a.avi", "2"), ("z.avi", "1"), ("z.avi", "2")]
     assert {"good.jpg", "a_frames/a_1.jpg", "z_frames/z_2.jpg"} <= set(files(folder))
+
+
+def test_a_frame_keeps_its_number_after_one_that_cannot_be_decoded(
+    detect: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video(tmp_path / "v.avi", frames=4)
+    read = Video.read
+
+    def fail(self: Video) -> np.ndarray | None:
+        frame = read(self)
+        return read(self) if self.number == 2 else frame
+
+    monkeypatch.setattr(Video, "read", fail)
+    folder = detect(tmp_path / "v.avi", "--save-csv", "--save-json", "--save-txt")
+    assert files(folder / "labels") == ["v_1.txt", "v_3.txt", "v_4.txt"]
+    assert [row["frame"] for row in rows(folder)[::2]] == ["1", "3", "4"]
+    assert [entry["frame"] for entry in json.loads((folder / "predictions.json").read_text())[::2]] == [1, 3, 4]
 
 
 def test_a_source_of_broken_videos_alone_is_refused(detect: Callable[..., Path], tmp_path: Path) -> None:

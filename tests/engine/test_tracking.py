@@ -15,13 +15,17 @@ import torch
 
 from helpers.belt import Belt, draw_belt, pictures, write_frames, write_video
 from moat_det.cli.main import run
+from moat_det.data.images.intensity import Intensity
 from moat_det.demo.part import NAMES
+from moat_det.detection.output_names import OutputNames
 from moat_det.engine import MOAT
 from moat_det.engine.predictor import Predictor
 from moat_det.engine.results import Results
+from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.frames import frames_in_order
 from moat_det.engine.sources.video import Video
 from moat_det.engine.tracking.options import Tracking
+from moat_det.engine.tracking.steps import Steps
 from moat_det.engine.tracking.tracks import Track, Tracks
 from moat_det.errors import UserError
 
@@ -199,6 +203,35 @@ def test_folders_of_one_number_are_two_sequences() -> None:
     assert frames_in_order(files, 2) == expected
 
 
+def test_folders_of_fewer_frames_than_the_stride_are_named(tmp_path: Path, log: list[str]) -> None:
+    for folder, frames in (("long", 5), ("short", 3)):
+        (tmp_path / folder).mkdir()
+        for number in range(frames):
+            cv2.imwrite(str(tmp_path / folder / f"f{number}.png"), BLANK)
+    assert ImageFiles(str(tmp_path), Intensity(), 3, 1, 5, frames=True).files == [str(tmp_path / "long/f4.png")]
+    (line,) = log
+    assert f"--vid-stride 5: no picture is looked at of folders that hold fewer: {tmp_path / 'short'} (3); " in line
+    with pytest.raises(UserError, match=r"--vid-stride 6: is larger than the number of pictures in any folder of "):
+        ImageFiles(str(tmp_path), Intensity(), 3, 1, 6, frames=True)
+    log.clear()
+    assert len(ImageFiles(str(tmp_path), Intensity(), 3, 1, 6).files) == 8  # of a detection, which has no frames
+    assert not log
+
+
+def test_what_cannot_be_read_at_the_end_counts(tmp_path: Path) -> None:
+    found = tracks()
+    steps = Steps(found, OutputNames(str(tmp_path)))
+    pictures = [str(tmp_path / f"{folder}/f{number}.png") for folder in ("a", "b") for number in range(1, 11)]
+    for path in pictures[:7]:
+        if "f4" not in path:
+            steps.of_folder(Results(BLANK, path, {0: "pit"}, boxes=torch.zeros(0, 6)), pictures)
+    video = str(tmp_path / "belt.avi")
+    for number in (1, 3):
+        steps.of_video(Results(BLANK, video, {0: "pit"}, boxes=torch.zeros(0, 6)), number)
+    steps.end(pictures, {video: 5, str(tmp_path / "broken.avi"): 0})
+    assert found.frames == {"a": 10, "b": 10, "belt.avi": 5}
+
+
 @pytest.fixture(scope="module")
 def belt() -> Belt:
     return draw_belt(seed=2, length=200, step=4)
@@ -210,7 +243,7 @@ def seeing(belt: Belt, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = np.stack([*pictures(belt)]).astype(np.int16)
 
     def known(self: Predictor, preds: Any, img: torch.Tensor, orig_imgs: list[np.ndarray]) -> list[Results]:
-        self._seen.see(self.batch[0])
+        self._seen.see(self.batch[0], of_video=self.dataset.mode == "video")
         shown = [int(np.abs(frames - image).mean((1, 2, 3)).argmin()) for image in orig_imgs]
         found = [torch.tensor(detections(belt, index)).reshape(-1, 6) for index in shown]
         return self.construct_results(found, img, orig_imgs)
@@ -227,6 +260,16 @@ def track(trained: Path, source: Path, out: Path, *words: str) -> dict[str, Any]
 
 def frames_of(entries: list[dict[str, Any]]) -> list[tuple[int, int, int]]:
     return sorted((entry["class"], entry["first"], entry["last"]) for entry in entries)
+
+
+def assert_frames_agree(folder: Path, found: dict[str, Any]) -> None:
+    """The frames of each track are those of its detections, also in the names of labels."""
+    rows = list(csv.DictReader((folder / "detections.csv").open()))
+    for entry in found["tracks"]:
+        frames = [int(row["frame"]) for row in rows if int(row["track"]) == entry["track"]]
+        assert (min(frames), max(frames), len(set(frames))) == (entry["first"], entry["last"], entry["frames"])
+    numbers = {file.stem.rpartition("_")[2] for file in (folder / "labels").glob("belt_*.txt")}
+    assert numbers <= {row["frame"] for row in rows}
 
 
 @pytest.mark.usefixtures("seeing")
@@ -265,9 +308,16 @@ def test_a_picture_that_cannot_be_read_is_a_frame(belt: Belt, trained: Path, tmp
     words = ("--motion", "-20", "0", "--save", "false", "--batch", batch)
     whole = track(trained, tmp_path / "in", tmp_path / "whole", *words)
     (tmp_path / "in/f3.png").write_bytes(b"no picture")
-    found = track(trained, tmp_path / "in", tmp_path / "broken", *words)
-    assert [(each["frames"], sum(each["counts"].values())) for each in found["sources"]] == [(len(shown), 2)]
+    for name in (f"f{len(shown) + 1}.png", "unreadable/f1.png", "unreadable/f2.png", "broken.avi"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"no picture")
+    found = track(trained, tmp_path / "in", tmp_path / "broken", *words, "--save-csv")
+    sources = [(each["source"], each["frames"], sum(each["counts"].values())) for each in found["sources"]]
+    assert sources == [("", len(shown) + 1, 2), ("unreadable", 2, 0)]
     assert frames_of(found["tracks"]) == frames_of(whole["tracks"])
+    assert_frames_agree(tmp_path / "broken/track", found)
+    rows = csv.DictReader((tmp_path / "broken/track/detections.csv").open())
+    assert all(row["file_name"] == f"f{row['frame']}.png" for row in rows)
 
 
 @pytest.mark.usefixtures("seeing")
@@ -282,20 +332,22 @@ def test_a_frame_of_a_video_that_cannot_be_decoded_is_a_frame(
         return read(self) if self.number == 6 else frame
 
     monkeypatch.setattr(Video, "read", fail)
-    found = track(trained, tmp_path / "belt.avi", tmp_path, "--save", "false")
+    found = track(trained, tmp_path / "belt.avi", tmp_path, "--save", "false", "--save-csv", "--save-txt")
     assert frames_of(found["tracks"]) == truth(belt)
     assert found["sources"][0]["frames"] == len(belt)
+    assert_frames_agree(tmp_path / "track", found)
 
 
 @pytest.mark.usefixtures("seeing")
 def test_one_frame_in_two(belt: Belt, trained: Path, tmp_path: Path) -> None:
     write_frames(belt, tmp_path / "in/frames")
     write_video(belt, tmp_path / "in/belt.avi")
-    words = ("--vid-stride", "2", "--motion", "-4", "0", "--save", "false")
+    words = ("--vid-stride", "2", "--motion", "-4", "0", "--save", "false", "--save-csv", "--save-txt")
     found = track(trained, tmp_path / "in", tmp_path / "out", *words)
     seen = [(label, first + first % 2, last - last % 2) for label, first, last in truth(belt)]
     for source in ("frames", "belt.avi"):
         assert frames_of([entry for entry in found["tracks"] if entry["source"] == source]) == sorted(seen)
+    assert_frames_agree(tmp_path / "out/track", found)
 
 
 @pytest.mark.usefixtures("seeing")

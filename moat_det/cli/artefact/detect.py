@@ -43,7 +43,7 @@ def _run(arguments: Arguments) -> int:
             images += 1
             found += len(image.detections)
             if options.save_json or options.save_csv:  # else millions of images would fill the memory
-                files.add(image.detections, image.path, image.file_name, image.part)
+                files.add(image.detections, image.file_name, part=image.part)
     finally:  # what was found until then is not lost
         parts = [] if run.verdicts is None else run.verdicts.parts()
         seen = bool(images or parts)  # parts that cannot be read have a verdict too

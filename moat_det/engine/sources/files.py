@@ -34,10 +34,12 @@ class ImageFiles(LoadImagesAndVideos):
 
     Attributes:
         fps: Frames per second of the video that is being read.
+        passed: How many frames there were in each video that has ended, of those that were to be given.
         unseen: The videos that could not be read whole, until who looks at the frames has taken them from here.
 
     Raises:
         FileNotFoundError: There is no such file, or none of them is an image or a video.
+        UserError: The stride leaves none of the frames.
     """
 
     count: int
@@ -52,10 +54,15 @@ class ImageFiles(LoadImagesAndVideos):
         vid_stride: int,
         frames: bool = False,
     ) -> None:
-        images, videos = list_files(source)
-        images = frames_in_order(images, vid_stride) if frames else images
-        if not images and not videos:
+        found, videos = list_files(source)
+        images = frames_in_order(found, vid_stride) if frames else found
+        if not found and not videos:
             raise FileNotFoundError(f"no images or videos found in {source}")
+        if not images and not videos:
+            raise UserError(
+                f"--vid-stride {vid_stride}: is larger than the number of pictures in any folder of {source}; give a "
+                "smaller one"
+            )
         self._intensity, self._channels = intensity, channels
         self.root = source_root(source, [*images, *videos])
         self.source_type = SourceTypes()
@@ -64,7 +71,7 @@ class ImageFiles(LoadImagesAndVideos):
         self.video_flag = [False] * len(images) + [True] * len(videos)
         self.mode = "image" if images else "video"
         self.bs, self.vid_stride = batch, vid_stride
-        self.fps, self.unseen = 0.0, list[str]()
+        self.fps, self.unseen, self.passed = 0.0, list[str](), dict[str, int]()
         self._video: Video | None = None
 
     def keep(self, images: list[str]) -> None:
@@ -118,6 +125,7 @@ class ImageFiles(LoadImagesAndVideos):
 
     def _end(self, file: str) -> None:
         """Go on to the next file, and say how much of this video is missing."""
+        self.passed[file] = self._video.number if self._video else 0
         if self._video and (lack := self._video.lack()):
             logger.warning(f"{file}: {lack}; the file is damaged or cut off, so copy it anew")
             self.unseen.append(file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from moat_det.detection.output_names import OutputNames
 from moat_det.engine.results import Results
@@ -25,8 +25,8 @@ class Steps:
     def of_video(self, result: Results, number: int | None = None) -> None:
         """Take in what was found in a frame of a video, whose number is known, or of a camera."""
         file = self._names.relative(result.path)
-        for _ in range(self._tracks.frames[file] + 1, number or 0):
-            self._tracks.skip(file)
+        if number is not None:
+            self._pass_frames(file, number - 1)
         self._tracks.follow(result, file, file)
 
     def of_folder(self, result: Results, files: Sequence[str]) -> None:
@@ -41,8 +41,26 @@ class Steps:
         except ValueError:
             pass
         else:
-            for passed in files[self._next : place]:
-                self._tracks.skip(os.path.dirname(self._names.relative(passed)))
+            self._pass_pictures(files[self._next : place])
             self._next = place + 1
         file = self._names.relative(result.path)
         self._tracks.follow(result, os.path.dirname(file), file)
+
+    def end(self, pictures: Sequence[str], videos: Mapping[str, int]) -> None:
+        """Count what could not be read at the end of each source.
+
+        Args:
+            pictures: The files of the run that are pictures, in its order.
+            videos: How many frames passed of each video.
+        """
+        self._pass_pictures(pictures[self._next :])
+        for video, frames in videos.items():
+            self._pass_frames(self._names.relative(video), frames)
+
+    def _pass_pictures(self, files: Sequence[str]) -> None:
+        for file in files:
+            self._tracks.skip(os.path.dirname(self._names.relative(file)))
+
+    def _pass_frames(self, video: str, until: int) -> None:
+        for _ in range(self._tracks.frames[video], until):
+            self._tracks.skip(video)

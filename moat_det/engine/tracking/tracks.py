@@ -130,7 +130,7 @@ class Tracks:
             file: The frame's, or the video's.
         """
         self.frames[source] += 1
-        frame = self.frames[source] * self._stride
+        frame = result.frame = self.frames[source] * self._stride
         boxes = result.boxes.cpu().numpy()
         tracker = self._step(source, boxes, result.orig_img)
         rows, numbers = [], []
