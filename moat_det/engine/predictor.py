@@ -65,7 +65,7 @@ logger = logging.getLogger(__name__)
 # Arguments with which the engine writes into the run's folder.
 _WRITE = ("save", "save_txt", "save_crop", "visualize")
 
-_HEATMAPS, _MAPS = "heatmaps", "maps"  # folders below that of the run
+_CROPS, _HEATMAPS, _MAPS = "crops", "heatmaps", "maps"  # folders of pictures below that of the run
 
 # What all images of a shard have in common, of the engine's arguments.
 _OF_A_SHARD = (
@@ -184,6 +184,7 @@ class Predictor(DetectionPredictor):
         # Of a shard, which leaves videos out, those that are done are named first.
         files = getattr(self.dataset, "files", ()) if self._shard is None else ()
         self.names = OutputNames(getattr(self.dataset, "root", None), files)
+        self._check_folders()
         if self._shard is not None:
             self._take_shard(self._shard, source)
         # Cameras that are read together are one batch: where they have several shapes, each is padded to the square.
@@ -206,7 +207,7 @@ class Predictor(DetectionPredictor):
             check_apart(self.claim_folder(), [*getattr(self.dataset, "files", ()), *good_parts])
             self._keep_bank()
         self._cut_files: set[str] = set()
-        self._crops = CropFiles(self.save_dir / "crops")
+        self._crops = CropFiles(self.save_dir / _CROPS)
         self._pictures: dict[str, int] = {}
         self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
         if self.verdicts is not None:  # before hours of detecting, not after
@@ -241,6 +242,18 @@ class Predictor(DetectionPredictor):
             except NothingLeftError:
                 return
 
+    def _check_folders(self) -> None:
+        """Raise `UserError` where pictures of the source would be called as crops or heat maps of others."""
+        taken = {_CROPS: "crops"} if self.args.save_crop else {}
+        if self.heatmaps is not None:
+            taken |= dict.fromkeys((_HEATMAPS, _MAPS), "heat maps")
+        for file in getattr(self.dataset, "files", ()) if taken else ():
+            if what := taken.get(self.names.relative(file).split("/")[0].casefold()):
+                raise UserError(
+                    f"{file}: lies in a folder that is called as that of the {what}, which would take the place of its "
+                    "results; give another --source"
+                )
+
     def _check_one_pass(self) -> None:
         """Raise `UserError` for what makes of a pass several, or another one that has no inside, or writes nothing."""
         for name in ("augment", "compile"):
@@ -261,12 +274,6 @@ class Predictor(DetectionPredictor):
             self.dataset.keep(self.dataset.files[: self.dataset.ni])
         elif moving:
             raise UserError(f"--source {as_given(source)}: --heatmap is for images, and not for videos and cameras")
-        for file in getattr(self.dataset, "files", ()):
-            if self.names.relative(file).split("/")[0].casefold() in {_HEATMAPS, _MAPS}:
-                raise UserError(
-                    f"{file}: lies in a folder that is called as that of the heat maps, which would take the place of "
-                    "its results; give another --source"
-                )
         self._ending.enter_context(heatmaps.listening())
         settings = {
             "weights": self._weights,

@@ -121,6 +121,17 @@ def test_a_rerun_leaves_what_one_run_leaves(detect: Callable[..., Path], tmp_pat
     assert len((folder / "labels/p.txt").read_text().splitlines()) == 1
 
 
+def test_no_crop_takes_the_place_of_a_picture(detect: Callable[..., Path], weights: Path, tmp_path: Path) -> None:
+    source = [save(tmp_path / "in" / name) for name in ("a.png", "Crops/scratch/a-1.png")]
+    message = r"a-1\.png: lies in a folder that is called as that of the crops, .* give another --source"
+    with pytest.raises(UserError, match=message):
+        detect(tmp_path / "in", "--save-crop")
+    with pytest.raises(UserError, match=message):
+        MOAT(weights).predict(source, imgsz=64, save=True, save_crop=True, project=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+    assert (detect(tmp_path / "in") / "Crops/scratch/a-1.jpg").is_file()
+
+
 @pytest.mark.parametrize("name", ["../../../escaped", "/absolute", "..", "", "a/b", "con", "x" * 400])
 def test_names_of_classes_choose_no_place(
     detect: Callable[..., Path], weights: Path, tmp_path: Path, name: str

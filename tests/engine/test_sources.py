@@ -137,6 +137,7 @@ def test_what_looks_at_pictures_alone_names_videos(folder: Path, log: list[str])
 @pytest.mark.parametrize(
     ("item", "says"),
     [
+        ("https://127.0.0.1:9/a.png", r"image 1 .*: https://127.0.0.1:9/a.png is a file of another machine, .*save it"),
         (np.zeros((3, 96, 96), np.uint8), r"image 1 .* \(3, 96, 96\) is no image; .*the bands last"),
         (np.zeros((2, 9, 9, 3), np.uint8), r"\(2, 9, 9, 3\) is no image"),
         (np.zeros((9, 9, 5), np.uint8), r"\(9, 9, 5\) is no image"),

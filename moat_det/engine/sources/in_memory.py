@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
-from ultralytics.data.loaders import LoadPilAndNumpy, SourceTypes, autocast_list
+from ultralytics.data.loaders import LoadPilAndNumpy, SourceTypes
 
 from moat_det.cores import READING_THREADS
 from moat_det.data.images.header import large_images
@@ -25,6 +25,9 @@ from moat_det.messages import one_line
 
 logger = logging.getLogger(__name__)
 
+ELSEWHERE = "is a file of another machine, and nothing is downloaded here; save it first"
+"""Why what a URL leads to is refused."""
+
 
 class NoImageError(UserError):
     """None of the items can be read."""
@@ -36,7 +39,7 @@ class ImageItems(LoadPilAndNumpy):
     A file that cannot be read is said and left out, as one in a folder.
 
     Args:
-        items: Paths, URLs, arrays (H, W) or (H, W, C), BGR where C is 3, and pictures.
+        items: Paths, arrays (H, W) or (H, W, C), BGR where C is 3, and pictures.
         intensity: How more than 8 bits become 8.
         channels: Bands of the model's input.
         batch: Most images in a batch.
@@ -113,7 +116,7 @@ class ImageItems(LoadPilAndNumpy):
             raise UserError(f"image {index + 1} of the source: {one_line(error)}") from None
 
     def _in_8_bits(self, item: Any) -> Any:
-        """Bring an array, a picture, or what a URL leads to, to 8 bits."""
+        """Bring an array or a picture to 8 bits."""
         if isinstance(item, np.ndarray):
             return self._intensity.to_uint8(self._checked(item))
         if isinstance(item, Image.Image):
@@ -124,7 +127,7 @@ class ImageItems(LoadPilAndNumpy):
                 samples = samples.astype(np.uint16)
             return Image.fromarray(self._intensity.to_uint8(samples)[..., 0])
         if isinstance(item, str):
-            return autocast_list([item])[0]
+            raise ValueError(f"{item} {ELSEWHERE}")
         raise TypeError(f"{type(item).__name__} is no path, array or picture")
 
     def _checked(self, array: np.ndarray) -> np.ndarray:
@@ -141,7 +144,12 @@ class ImageItems(LoadPilAndNumpy):
 
 
 def _is_path(item: Any) -> bool:
-    return isinstance(item, Path) or (isinstance(item, str) and not item.lower().startswith(("http://", "https://")))
+    return isinstance(item, Path) or (isinstance(item, str) and not is_url(item))
+
+
+def is_url(text: str) -> bool:
+    """Whether it is the address of a file of another machine."""
+    return text.lower().startswith(("http://", "https://"))
 
 
 def _name(index: int, item: Any) -> str:

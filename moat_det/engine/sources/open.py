@@ -17,7 +17,7 @@ from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from moat_det.engine.sources.cameras import Cameras
 from moat_det.engine.sources.files import ImageFiles
-from moat_det.engine.sources.in_memory import ImageItems
+from moat_det.engine.sources.in_memory import ELSEWHERE, ImageItems, is_url
 
 
 def open_source(
@@ -60,8 +60,8 @@ def open_source(
         return Cameras(opened, vid_stride, buffer, channels) if camera else opened
     if not name.strip():
         raise FileNotFoundError("it is empty")
-    if name.lower().startswith(("http://", "https://")):
-        raise ValueError("is a file of another machine, and nothing is downloaded here; save it first")
+    if is_url(name):
+        raise ValueError(ELSEWHERE)
     return ImageFiles(name, intensity, channels, batch, vid_stride, frames)
 
 
@@ -79,7 +79,7 @@ def _is_live(source: str) -> bool:
         return True
     if os.path.exists(source):  # a folder may be called by a date
         return False
-    if text.startswith(("http://", "https://")):
+    if is_url(text):
         return urlsplit(text).path.rpartition(".")[-1] not in IMAGE_SUFFIXES | VIDEO_SUFFIXES
     if text.isnumeric() or text.startswith(("rtsp://", "rtmp://", "tcp://")):
         return True
