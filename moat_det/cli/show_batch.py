@@ -39,6 +39,7 @@ class PictureOptions:
 
 def _run(arguments: Arguments) -> None:
     options, model = arguments.take(PictureOptions), train.new_model(arguments)
+    arguments.take(train.Processes)  # how many train changes no picture
     epochs, pictures = sorted(map(int, options.epoch.split(","))), []
     drawn_epochs = first_batches(model, {**arguments.engine, **arguments.own}, epochs)
     for epoch, (batch, names) in zip(epochs, drawn_epochs, strict=True):

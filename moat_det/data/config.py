@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
@@ -56,6 +57,13 @@ class DatasetConfig(_Splits):
     channels: int
     intensity: Intensity
     yaml_file: str
+
+
+def check_split(data: Mapping[str, Any], split: str, file: str | Path) -> None:
+    """Raise `UserError` where what was read of a dataset YAML has no such split."""
+    if split not in data:
+        given = ", ".join(key for key in SPLITS if key in data)
+        raise UserError(f"{file}: no split {shown(split)} in it; add the key {shown(split)} or use one of {given}")
 
 
 def split_paths(data: DatasetConfig, split: str) -> list[str]:
@@ -119,9 +127,8 @@ def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:
     for key in SPLITS:
         if content.get(key) not in _EMPTY:
             data[key] = _resolve_split(content[key], key, root, file, must_exist=key in needed)
-    if split and split not in data:
-        given = ", ".join(key for key in SPLITS if key in data)
-        raise UserError(f"{file}: no split {shown(split)} in it; add the key {shown(split)} or use one of {given}")
+    if split:
+        check_split(data, split, file)
     if content.get("images") not in _EMPTY:
         data["image_roots"] = _resolve_image_roots(content["images"], data, root, file, needed)
     if names_in_json:

@@ -27,7 +27,7 @@ def choose_device(device: object = None) -> torch.device:
         UserError: This machine has no such device.
     """
     try:
-        chosen = select_device(parse_device(device), verbose=False)
+        chosen = select_device(parse_device((named_devices(device) or [""])[0]), verbose=False)
     except (ValueError, RuntimeError, AssertionError):
         available = ["cpu", *(str(i) for i in range(torch.cuda.device_count()))]
         raise UserError(f"--device {device}: this machine has no such device; it has {', '.join(available)}") from None

@@ -18,7 +18,7 @@ from ultralytics.utils import DEFAULT_CFG
 
 from moat_det.backbones.windows import read_window
 from moat_det.data.augment import load_preset
-from moat_det.data.config import load_dataset
+from moat_det.data.config import check_split, load_dataset
 from moat_det.data.loader.loader import killed_workers_explained
 from moat_det.data.sizes.imgsz import take_training_shape
 from moat_det.data.sizes.shape import NATIVE
@@ -178,6 +178,7 @@ class MOAT(Model):
             # A mistake in it shall not leave a run's folder behind.
             data = load_dataset(dataset_source(overrides["data"]))
             overrides["data"] = lasting_source(overrides["data"], data)
+            check_split(data, overrides.get("split", DEFAULT_CFG.split), data["yaml_file"])
             check_classes(overrides.get("classes"), data["names"])
             own["shape"] = take_training_shape(overrides, data, stride=max(int(self.model.stride.max()), 32))
             amp = overrides.get("amp", DEFAULT_CFG.amp)

@@ -48,7 +48,8 @@ def train(begin: Callable[..., None], device: str | None, processes: int) -> Non
         run = Path(notes, "run.txt")
 
         def note(trainer: Any) -> None:
-            if trainer.group.leads:
+            # Again where the batch was halved, but not where there is a checkpoint then.
+            if trainer.newest_checkpoint() is None and trainer.group.leads:
                 last = Path(trainer.last).resolve()
                 run.write_text(f"{_written(last)} {last}", encoding="utf-8")
 

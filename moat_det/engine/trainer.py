@@ -23,7 +23,7 @@ from ultralytics.utils.torch_utils import init_seeds, unwrap_model
 from moat_det.allocator import give_back_freed_memory, keep_freed_memory
 from moat_det.checks.quick import quick_check
 from moat_det.data.augment import Preset
-from moat_det.data.config import DatasetConfig, check_channels, load_dataset
+from moat_det.data.config import DatasetConfig, check_channels, check_split, load_dataset
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.index.labels import ONE_CLASS
 from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
@@ -210,10 +210,11 @@ class Trainer(DetectionTrainer):
 
     def _do_train(self) -> None:
         """Train; where a batch does not fit into the memory, go on with half of it."""
-        if self._checkpoint is not None and self._is_ended(self._checkpoint):
-            return self._finish()
         while True:
+            ended = self._checkpoint is not None and self._is_ended(self._checkpoint)
             try:
+                if ended:
+                    return self._finish()
                 return super()._do_train()
             except (RuntimeError, MemoryError) as error:
                 alone = self.group.size == 1  # the others would wait for this one
@@ -239,13 +240,17 @@ class Trainer(DetectionTrainer):
 
     def _halve_batch(self) -> None:
         """Go back to the last checkpoint with batches of half the size, as many more of which make a step."""
-        before = self.batch_size
+        self.position.leave_epoch()  # before a signal could have it written
+        images = self._images_of_epoch
+        before = min(self.batch_size, images)
         self.args.batch = self.batch_size = before // 2
-        for name in ("model", "optimizer", "scheduler", "ema", "loss"):
-            setattr(self, name, None)
-        self._batch_norms, self._given = [], set()
+        if self._options.nbs_follows_batch:
+            self.args.nbs = self._nominal_batch = min(self.args.nbs, images)
         for loader in (self.train_loader, self.test_loader):
             loader.close()
+        for name in ("model", "optimizer", "scheduler", "ema", "loss", "train_loader", "test_loader", "validator"):
+            setattr(self, name, None)
+        self._batch_norms, self._given = [], set()
         self._clear_memory()
         give_back_freed_memory()
         file = self.newest_checkpoint()
@@ -261,8 +266,7 @@ class Trainer(DetectionTrainer):
     def get_dataset(self) -> DatasetConfig:
         """Read the dataset's YAML; nothing is downloaded or run."""
         data = load_dataset(dataset_source(self.args.data))
-        if self.args.split not in data:
-            raise UserError(f"--split {self.args.split}: {self.args.data} has no such split to validate on")
+        check_split(data, self.args.split, data["yaml_file"])
         if self.args.single_cls:
             data["names"], data["nc"] = {0: ONE_CLASS}, 1
         if self._checkpoint is not None:
@@ -362,6 +366,8 @@ class Trainer(DetectionTrainer):
 
     def _build_train_pipeline(self) -> None:
         """Make the loaders and the optimizer; the batch may have been chosen, or halved, only now."""
+        if self.group.size == 1 and self.batch_size < 1:  # else the engine finds it, where nobody launched the process
+            self.args.batch = self.batch_size = self.auto_batch()
         fresh = self._checkpoint is None and self.optimizer is None
         if self._options.nbs_follows_batch and fresh:
             self.args.nbs = self._nominal_batch = self._nominal_batch or self.batch_size
@@ -407,20 +413,33 @@ class Trainer(DetectionTrainer):
         if self._checkpoint is not None or (weights is not None and is_checkpoint(weights)):
             return
         dataset = self.train_loader.dataset
-        chosen = dataset.good_parts
-        images, repeats = (len(dataset), None) if chosen is None else (len(chosen), chosen.repeats)
-        objects = expected_objects(dataset.labels, len(self.data["names"]), images, repeats)
+        repeats = None if dataset.good_parts is None else dataset.good_parts.repeats
+        objects = expected_objects(dataset.labels, len(self.data["names"]), self._images_of_epoch, repeats)
         unwrap_model(self.model).initialize_prior(self._shape, objects)
 
+    @property
+    def _images_of_epoch(self) -> int:
+        """How many images an epoch takes."""
+        dataset = self.train_loader.dataset
+        return len(dataset if dataset.good_parts is None else dataset.good_parts)
+
     def _choose_format(self) -> None:
-        """Go on in float32 where a CPU trains this model faster so; a resumed run keeps what was chosen."""
+        """Go on in float32 where a CPU trains this model faster so; a resumed run keeps what was chosen.
+
+        So do all processes where the CPU of one has no other format.
+        """
         model, images = unwrap_model(self.model), len(self.train_loader.dataset) * self.epochs
-        reduced = not model.engine_recipe and model.dtype != torch.float32
-        if not (reduced and self._options.choose_format) or self.device.type != "cpu" or images < WORTH_IT:
+        if not self._options.choose_format or self.device.type != "cpu":
             return
-        shape = (self.data["channels"], *self._shape)
-        # Each process measures, since norms that share their statistics wait for one another; the first one's counts.
-        keeps, words = self.group.share(trains_faster_reduced(model, shape, self.batch_size // self.group.size))
+        reduced = not model.engine_recipe and model.dtype != torch.float32
+        some, all_of_them = self.group.any(reduced), not self.group.any(not reduced)
+        if not some or (all_of_them and images < WORTH_IT):
+            return
+        keeps, words = False, "trains in float32, since the CPU of a process has no faster format"
+        if all_of_them:
+            shape = (self.data["channels"], *self._shape)
+            # Each measures, since norms that share their statistics wait for one another; the first one's counts.
+            keeps, words = self.group.share(trains_faster_reduced(model, shape, self.batch_size // self.group.size))
         logger.info(words)
         if not keeps:
             self._options = replace(self._options, mixed=False)
@@ -525,14 +544,19 @@ class Trainer(DetectionTrainer):
 
     def _end_batch(self) -> None:
         """Count a batch; write a checkpoint where it is time for one, and end where a signal asked for it."""
-        self.position.end_batch()
-        self._steps.keep_losses(self)
+        self._count_batch()
         self._signals.release(amid=True)
         if self.group.leads and self.position.is_due(self._options.save_minutes):
             save_position(self, self._options, longest_wait(self.group))
             self._note_saved()
 
+    def _count_batch(self) -> None:
+        self.position.end_batch()
+        self._steps.keep_losses(self)
+
     def _end_batches(self) -> None:
+        if self.position.amid_batch:  # the engine does not end the one after which `--time` has run out
+            self._count_batch()
         self.position.arrive(self)
         self._steps.end_epoch(self)
         self._signals.release()
@@ -612,6 +636,8 @@ class Trainer(DetectionTrainer):
         if ckpt is None:
             return
         restore(self, ckpt)
+        if ckpt.args.get("batch") != self.batch_size:
+            self.accumulation.start()  # what waits for its step was counted in batches of the other size
         assert ckpt.training is not None
         self.start_epoch = ckpt.training["epoch"] + 1
         if self.group.leads:

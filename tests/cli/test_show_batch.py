@@ -71,7 +71,7 @@ def test_the_picture(words: list[str], tmp_path: Path, monkeypatch: pytest.Monke
     assert "12 images of 64 x 64" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["batch.png"]  # no run's folder
     monkeypatch.setattr(pictures, "_LONGEST_JPEG", 3 * 70)
-    assert run("show-batch", [*words, "--out", "long.jpg", "--columns", "1"]) == 0
+    assert run("show-batch", [*words, "--out", "long.jpg", "--columns", "1", "--ray", "2"]) == 0
     assert "drawn in long.png" in capsys.readouterr().out
     assert cv2.imread("long.png").shape == (6 * 70 - 6, 64, 3)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from moat_det.engine import trainer
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.device import is_mixed
 from moat_det.engine.fastest_format import timed_images, trains_faster_reduced
+from moat_det.engine.train_options import TrainOptions
 
 
 class _Clock:
@@ -58,6 +61,29 @@ def test_float32_is_taken_only_where_it_is_clearly_faster(
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(random, torch.random.get_rng_state())
+
+
+def test_where_the_cpu_of_one_process_has_no_other_format_all_train_in_float32() -> None:
+    """The first of two processes has bfloat16, the other has not."""
+    prepared: list[bool] = []
+    model = _Timed(_Clock(), {})
+    model.engine_recipe, model.prepare = False, lambda device, mixed, training: prepared.append(mixed)  # type: ignore[assignment]
+    asked: list[bool] = []
+
+    def any_of_both(value: bool) -> bool:
+        asked.append(value)
+        return True
+
+    loader = SimpleNamespace(dataset=range(24))
+    group = SimpleNamespace(any=any_of_both, size=2)
+    options = replace(TrainOptions(config={}), choose_format=True)
+    first = SimpleNamespace(
+        model=model, train_loader=loader, epochs=2, group=group, _options=options, device=torch.device("cpu")
+    )
+    trainer.Trainer._choose_format(first)  # type: ignore[arg-type]
+    assert asked == [True, False]
+    assert prepared == [False]
+    assert first._options.mixed is False
 
 
 def test_a_training_takes_what_was_chosen_and_its_checkpoints_say_so(

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from moat_det.engine.recovery import disk
 from moat_det.engine.recovery import signals as signals_module
 from moat_det.engine.recovery.disk import longest_wait, when_there_is_room
 from moat_det.engine.recovery.memory import is_out_of_memory
+from moat_det.engine.recovery.random_states import random_states, set_random_states
 from moat_det.engine.recovery.signals import Signals
 from moat_det.engine.run_checkpoints import strip
 from moat_det.engine.trainer import Trainer
@@ -203,6 +205,117 @@ def test_where_the_memory_is_full_the_batch_halves_and_a_step_stays(
     assert load_checkpoint(tmp_path / "train/weights/last.pt").args["batch"] == 4
 
 
+def test_where_the_memory_is_full_a_step_has_no_more_images_than_an_epoch(
+    words: list[str], at_batch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(trainer: Trainer, number: int) -> None:
+        if number == 0:
+            raise RuntimeError(CUDA_FULL)
+
+    steps, step = [], Trainer.optimizer_step
+    monkeypatch.setattr(Trainer, "optimizer_step", lambda self: (steps.append(len(seen)), step(self)))
+    seen = at_batch(fill)
+    words[words.index("--batch") + 1] = "64"
+    cli.train([*words, "--debug"])
+    assert seen == [24, 12, 12, 12, 12]  # of which the first was too many
+    assert steps == [3, 5]
+
+
+def test_where_the_memory_is_full_what_waited_for_its_step_in_larger_batches_is_left(
+    words: list[str], at_batch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(trainer: Trainer, number: int) -> None:
+        if number == BATCHES:
+            raise RuntimeError(CUDA_FULL)
+
+    images, step = [0], Trainer.optimizer_step
+    monkeypatch.setattr(Trainer, "optimizer_step", lambda self: (images.append(sum(seen)), step(self)))
+    seen = at_batch(fill)
+    cli.train([*words, "--nbs", "16", "--warmup-epochs", "0", "--debug"])
+    # After the first epoch 8 images wait; of the 8 too many none is in a step.
+    assert [after - before for before, after in pairwise(images)] == [16, 16 + 8 + 8]
+
+
+def test_where_the_memory_is_full_after_the_last_epoch_there_is_none_more(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, final = [], Trainer.final_eval
+
+    def fill(self: Trainer) -> None:
+        calls.append(self.batch_size)
+        if len(calls) == 1:
+            raise RuntimeError(CUDA_FULL)
+        final(self)
+
+    monkeypatch.setattr(Trainer, "final_eval", fill)
+    cli.train([*words, "--debug"])
+    assert calls == [8, 4]
+    assert len(rows(tmp_path / "train")) == 1 + 2
+    assert load_checkpoint(tmp_path / "train/weights/last.pt").training is None
+
+
+def test_where_the_memory_is_full_and_a_signal_comes_then_there_is_nothing_to_save(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, held = Trainer._setup_train, []
+
+    def fill(self: Trainer) -> None:
+        raise RuntimeError(CUDA_FULL)
+
+    def stop(self: Trainer) -> None:
+        if held:
+            held.extend([self.train_loader, self.test_loader, self.validator])
+            raise SystemExit(143)
+        held.append(None)
+        setup(self)
+
+    monkeypatch.setattr(Trainer, "validate", fill)
+    monkeypatch.setattr(Trainer, "_setup_train", stop)
+    with pytest.raises(SystemExit):
+        cli.train([*words, "--debug"])
+    assert held == [None] * 4  # nor does what was loaded before stay in the memory
+    assert not (tmp_path / "train/weights/last.pt").exists()
+
+
+def test_the_batch_after_which_the_time_runs_out_counts(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, end = [], Trainer._end_batches
+
+    def note(self: Trainer) -> None:
+        end(self)
+        ended.append((self.position.batches, self.position.amid_batch))
+
+    monkeypatch.setattr(Trainer, "_end_batches", note)
+    cli.train([*words, "--time", "1e-6", "--debug"])
+    assert ended == [(1, False)]
+
+
+def test_a_batch_that_fills_the_memory_is_found_where_a_launcher_started_one_process_too(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = Trainer._setup_train
+
+    def launched(self: Trainer) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("ultralytics.engine.trainer.RANK", 0)
+            setup(self)
+
+    monkeypatch.setattr(Trainer, "_setup_train", launched)
+    monkeypatch.setattr(Trainer, "auto_batch", lambda self: 6)
+    words[words.index("--batch") + 1] = "-1"
+    cli.train([*words, "--debug"])
+    assert load_checkpoint(tmp_path / "train/weights/last.pt").args["batch"] == 6
+
+
+def test_a_process_goes_on_with_the_generator_of_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = torch.arange(16, dtype=torch.uint8)
+    taken: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: own)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", taken.append)
+    set_random_states(random_states())
+    assert taken == [own]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_where_the_memory_is_full_a_resumed_run_goes_back(words: list[str], at_batch: Any, tmp_path: Path) -> None:
     at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == 0 else None)
@@ -283,12 +396,30 @@ def test_the_first_row_is_whole_after_a_full_disk(
 @pytest.mark.parametrize(("code", "free"), [(errno.ENOSPC, 1000), (errno.EACCES, 0)])
 def test_what_waiting_does_not_help_ends(code: int, free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "_free", lambda folder: free)
+    monkeypatch.setattr(disk.time, "sleep", lambda seconds: None)
 
     def write() -> None:
         raise OSError(code, os.strerror(code))
 
     with pytest.raises(OSError, match=os.strerror(code)):
         when_there_is_room(write, tmp_path, 100)
+
+
+def test_room_that_another_took_and_gave_back_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "_free", lambda folder: 1000)
+    monkeypatch.setattr(disk.time, "sleep", lambda seconds: None)
+    tries: list[None] = []
+
+    def write() -> None:
+        tries.append(None)
+        if len(tries) < 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    when_there_is_room(write, tmp_path, 100)
+    tries.clear()
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        when_there_is_room(write, tmp_path, 100, longest=0)
+    assert len(tries) == 1
 
 
 def test_the_room_that_a_checkpoint_asks_for_is_enough(trained: Path, tmp_path: Path) -> None:

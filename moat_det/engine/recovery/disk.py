@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOOK = 5.0  # seconds between two looks at the disk
+_REFUSALS = 3  # of a disk that has room: as often others may have filled it and given the room back
 _SAY = 600.0  # seconds between two messages
 LONGEST = 24 * 3600.0
 """Seconds that a training waits for room."""
@@ -40,13 +41,20 @@ def when_there_is_room(write: Callable[[], None], folder: Path, size: int, longe
     Raises:
         OSError: It cannot be written: there is room, or there was none for too long.
     """
+    refused = 0
     while True:
         try:
             write()
             return
         except OSError as error:
-            # Where the system has room and refuses, such as for a quota, waiting is of no use.
-            if error.errno not in _FULL or _free(folder) >= size or not _wait(folder, size, longest):
+            has_room = _free(folder) >= size
+            refused += has_room
+            # Where the system has room and refuses all the same, such as for a quota, waiting is of no use.
+            if error.errno not in _FULL or not longest or refused > _REFUSALS:
+                raise
+            if has_room:
+                time.sleep(_LOOK)
+            elif not _wait(folder, size, longest):
                 raise
 
 

@@ -18,10 +18,15 @@ class Position:
     The engine's loop counts an epoch's batches in a variable of its own, from which warm-up and the means of the losses
     follow. So a resumed run passes through the batches that were trained on, without reading one and with a model that
     does nothing.
+
+    Attributes:
+        batches: How many of the epoch have ended.
+        amid_batch: Another one has begun.
     """
 
     def __init__(self) -> None:
         self.batches = 0
+        self.amid_batch = False
         self._passing = 0
         self._resumed: Mapping[str, Any] = {}
         self._model: nn.Module | None = None
@@ -29,9 +34,13 @@ class Position:
 
     def start_epoch(self, trainer: Any) -> None:
         """Begin an epoch, at its first batch or where the run was stopped."""
-        self.batches = 0
+        self.leave_epoch()
         self._passing = self._resumed.get("batches", 0)
         trainer.train_loader.skip = self._passing
+
+    def leave_epoch(self) -> None:
+        """Be at no batch: there is nothing for a checkpoint to keep."""
+        self.batches, self.amid_batch = 0, False
 
     def resume(self, state: Mapping[str, Any], batch: int) -> bool:
         """Go on from `state`; an empty one, or one of batches of another size, is the beginning of an epoch.
@@ -48,6 +57,7 @@ class Position:
 
     def is_passed(self, trainer: Any) -> bool:
         """Begin a batch: whether it was trained on before the run was stopped."""
+        self.amid_batch = True
         if self.batches < self._passing:
             if self._model is None:
                 self._model, trainer.model = trainer.model, _Nothing(self._resumed["losses"], trainer.device)
@@ -67,7 +77,7 @@ class Position:
 
     def end_batch(self) -> None:
         """Count a batch."""
-        self.batches += 1
+        self.batches, self.amid_batch = self.batches + 1, False
 
     @property
     def is_savable(self) -> bool:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from moat_det.cli import main as cli
+from moat_det.engine.device import choose_device
 from moat_det.engine.distributed.devices import named_devices
 from moat_det.engine.distributed.launch import launch
 from moat_det.engine.trainer import Trainer
@@ -128,3 +129,7 @@ def test_devices_that_cannot_be(devices: str) -> None:
 )
 def test_devices_are_named_in_many_ways(given: object, names: list[str]) -> None:
     assert named_devices(given) == names
+
+
+def test_what_computes_in_one_process_takes_the_first_device_of_several() -> None:
+    assert choose_device("cpu,cpu").type == "cpu"
