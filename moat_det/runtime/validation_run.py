@@ -95,13 +95,19 @@ class ValidationRun:
         """Detect in every image, and write what is due.
 
         Raises:
-            UserError: An image can no longer be read, or a pass would not fit into the memory.
+            UserError: An image can no longer be read, the file does not take its size, or a pass would not fit into
+                the memory.
             OSError: A file cannot be written.
         """
         options = self._options
         memory = MemoryCheck(self._detector.metadata, self._detector.sizes)
         for batch in self._batches:
-            memory.check(len(batch.images), batch.shape, self._labels[batch.images[0]]["im_file"])
+            first = self._labels[batch.images[0]]["im_file"]
+            try:
+                self._detector.metadata.check(*batch.shape)
+            except UserError as error:
+                raise UserError(f"{first}: {error}") from None
+            memory.check(len(batch.images), batch.shape, first)
         place = Path(options.project or PROJECT, options.name or "val").absolute()
         folder = claim_folder(place, options.exist_ok)
         root = common_folder(label["im_file"] for label in self._labels)
