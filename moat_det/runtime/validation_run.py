@@ -15,6 +15,7 @@ import numpy as np
 from moat_det.cores import READING_THREADS
 from moat_det.data.config import DatasetConfig, reading, split_paths
 from moat_det.data.images.header import large_images
+from moat_det.data.images.read import naming_unreadable
 from moat_det.data.index import open_index
 from moat_det.data.index.labels import ONE_CLASS, keep_classes, labelled_images
 from moat_det.data.of_model import load_for_model, settle_intensity
@@ -158,11 +159,8 @@ class ValidationRun:
         return batch, read, time.perf_counter() - started
 
     def _image(self, file: str) -> np.ndarray:
-        try:
+        with naming_unreadable(file):
             return self._detector.read(file)
-        except OSError as error:
-            reason = error.strerror or error
-            raise UserError(f"{file}: {reason}; replace the image, or take it out of the dataset") from error
 
     def _detect(
         self, batch: Batch, images: Sequence[tuple[np.ndarray, np.ndarray]]
