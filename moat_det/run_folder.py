@@ -93,9 +93,9 @@ def check_apart(folder: Path, files: Iterable[str]) -> None:
 def tell_results(project: str | Path | None, root: str | None, files: Iterable[str]) -> None:
     """Say where `files`, which lie below `root`, are in part those that earlier runs of a project have written."""
     project = Path(project or PROJECT).resolve()
-    if root is None or Path(root).resolve().is_relative_to(project):
+    if root is None or project in Path(root).resolve().parents:
         return
-    results = sum(Path(file).is_relative_to(project) for file in files)
+    results = sum(project in Path(file).parent.parents for file in files)  # in the folder of a run
     if results:
         logger.warning(
             f"{results} of the files lie below {project}, where results of runs go: if they are some, name a --project "

@@ -55,6 +55,8 @@ class DetectorCase:
         batch: Images in a pass.
         device: Where it runs: "cpu" or "cuda".
         format: Of `FORMATS`: the model in torch, or a file that was exported of it in its runtime.
+        classes: That it tells apart.
+        channels: Bands of the images.
     """
 
     model: str
@@ -68,6 +70,8 @@ class DetectorCase:
     batch: int
     device: str = "cpu"
     format: str = TORCH
+    classes: int = 10
+    channels: int = 3
 
     @property
     def amount(self) -> float:
@@ -195,9 +199,12 @@ def attention_cases(
     """Combine everything with everything.
 
     Raises:
-        UserError: A size or a device cannot be.
+        UserError: A size, a number format or a device cannot be.
     """
     _check_devices(devices)
+    for dtype in dtypes:
+        if dtype not in FORMATS[TORCH]:
+            raise UserError(f"--dtype {dtype}: attention alone is measured in {' or '.join(FORMATS[TORCH])}")
     for size in cells:
         parse_size(size)
     return [

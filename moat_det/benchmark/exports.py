@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from moat_det.benchmark.cases import DetectorCase, parse_size
+from moat_det.benchmark.cases import DetectorCase
 from moat_det.benchmark.passes import build, random_images
 from moat_det.export.calibration import Calibration
 from moat_det.export.formats import FORMATS, write
@@ -41,7 +41,7 @@ class Exports:
 
 def _write(case: DetectorCase, stem: Path, quantised: bool) -> Path:
     model = Predictions(build(replace(case, dtype="float32")), dynamic=False)
-    images = random_images(_CALIBRATION * case.batch, *parse_size(case.imgsz)).contiguous()
+    images = random_images(replace(case, batch=_CALIBRATION * case.batch)).contiguous()
     example = images[: case.batch]
     file = stem.with_suffix(FORMATS[case.format].suffix)
     calibration = Calibration(images.split(case.batch), torch.Tensor.numpy)

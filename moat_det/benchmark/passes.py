@@ -17,7 +17,6 @@ from moat_det.benchmark.cases import NONE, DetectorCase, config_name, parse_size
 from moat_det.detector.base import BaseDetector, as_numbers
 from moat_det.detector.build import build_model, find_config, with_window
 
-CLASSES = 10
 OBJECTS = 20
 """In each training image: what the loss costs depends on them."""
 
@@ -25,9 +24,9 @@ OBJECTS = 20
 def detector_pass(case: DetectorCase) -> Callable[[], object]:
     """Set up everything, and return a function that runs the pass."""
     model = build(case)
-    images = random_images(case.batch, *parse_size(case.imgsz)).to(case.device)
+    images = random_images(case).to(case.device)
     if case.mode == "train":
-        return _training_step(model, images)
+        return _training_step(model, images, case.classes)
 
     def forward() -> object:
         with torch.inference_mode():
@@ -44,7 +43,7 @@ def build(case: DetectorCase) -> BaseDetector:
         config = with_window(config, read_window(case.window))
     if case.recompute == "yes":
         config["backbone"]["checkpoint_attention"] = True
-    model = build_model(config, CLASSES)
+    model = build_model(config, case.classes, channels=case.channels)
     model.train(case.mode == "train")
     if case.norms == "folded":
         model.fuse(verbose=False)
@@ -52,15 +51,16 @@ def build(case: DetectorCase) -> BaseDetector:
     return model.to(case.device, memory_format=torch.channels_last)  # as the engine does, too
 
 
-def random_images(batch: int, height: int, width: int) -> Tensor:
-    """Make noise, uint8 (B, 3, H, W) in channels_last, as a decoded image lies in memory."""
-    return torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+def random_images(case: DetectorCase) -> Tensor:
+    """Make the noise of a pass, uint8 (B, C, H, W) in channels_last, as a decoded image lies in memory."""
+    shape = (case.batch, *parse_size(case.imgsz), case.channels)
+    return torch.randint(0, 256, shape, dtype=torch.uint8).permute(0, 3, 1, 2)
 
 
-def _training_step(model: BaseDetector, images: Tensor) -> Callable[[], object]:
+def _training_step(model: BaseDetector, images: Tensor, classes: int) -> Callable[[], object]:
     model.args = get_cfg()  # the gains of the losses
     optimizer = torch.optim.AdamW(model.parameters())
-    objects = {name: tensor.to(images.device) for name, tensor in _objects(len(images)).items()}
+    objects = {name: tensor.to(images.device) for name, tensor in _objects(len(images), classes).items()}
 
     def step() -> None:
         loss, _ = model({"img": as_numbers(images), **objects})
@@ -71,11 +71,11 @@ def _training_step(model: BaseDetector, images: Tensor) -> Callable[[], object]:
     return step
 
 
-def _objects(images: int) -> dict[str, Tensor]:
+def _objects(images: int, classes: int) -> dict[str, Tensor]:
     """Make boxes of a twentieth to a fifth of the image's side, in the form of the engine's loss."""
     count = images * OBJECTS
     return {
         "batch_idx": torch.arange(images).repeat_interleave(OBJECTS).float(),
-        "cls": torch.randint(0, CLASSES, (count, 1)).float(),
+        "cls": torch.randint(0, classes, (count, 1)).float(),
         "bboxes": torch.cat((torch.empty(count, 2).uniform_(0.2, 0.8), torch.empty(count, 2).uniform_(0.05, 0.2)), 1),
     }

@@ -24,7 +24,7 @@ from torch.utils.flop_counter import flop_registry
 from moat_det.backbones.moat.attention import Attention
 from moat_det.backbones.moat.backbone import MOATBackbone
 from moat_det.benchmark import tables
-from moat_det.benchmark.cases import DetectorCase, parse_size
+from moat_det.benchmark.cases import DetectorCase
 from moat_det.benchmark.passes import build, random_images
 from moat_det.detector.base import BaseDetector
 
@@ -87,7 +87,7 @@ def roofline(case: DetectorCase, threads: int, repeats: int) -> tuple[Limits, li
         repeats: Passes whose median counts.
     """
     torch.set_num_threads(threads)
-    model, images = build(case), random_images(case.batch, *parse_size(case.imgsz))
+    model, images = build(case), random_images(case)
     return measure_limits(model.dtype), measure_parts(model, images, repeats)
 
 

@@ -142,7 +142,7 @@ def _job(case: Case, repeats: int, threads: int, in_turn: bool) -> dict[str, Any
         **passes,
     }
     if isinstance(case, DetectorCase):
-        shape = (case.batch, 3, *parse_size(case.imgsz))
+        shape = (case.batch, case.channels, *parse_size(case.imgsz))
         job |= {"precision": _PRECISIONS[case.dtype], "shape": shape}
     return {**job, **passes, "threads": threads}
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from moat_det.benchmark.cases import DetectorCase, parse_size
+from moat_det.benchmark.cases import DetectorCase
 from moat_det.benchmark.passes import build, random_images
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.errors import UserError
@@ -34,7 +34,7 @@ def sliced_pass(case: DetectorCase) -> Callable[[], object]:
     """
     tile = int(case.tiles)
     model = build(case)
-    image = random_images(1, *parse_size(case.imgsz))[0].permute(1, 2, 0).numpy()
+    image = random_images(case)[0].permute(1, 2, 0).numpy()
 
     def detect(image: np.ndarray) -> list[list[float]]:
         across, down = image.shape[1] / tile, image.shape[0] / tile

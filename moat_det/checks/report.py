@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from moat_det.checks.faults import KINDS, Severity
 from moat_det.checks.recommend import command
 from moat_det.checks.run import Check
+from moat_det.errors import UserError
 
 _SHOWN = 3
+_OWN = {"report.json": '"recommendations"', "report.html": "<title>Check of "}  # the files, by what only ours have
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise `UserError` where a report that is not of a check, such as that of a validation, would be overwritten."""
+    for name, mark in _OWN.items():
+        file = folder / name
+        if file.exists() and mark not in file.read_text(encoding="utf-8", errors="replace"):
+            raise UserError(f"--out {folder}: its {name} is not that of a check, and is kept: choose another folder")
 
 
 def summary_rows(check: Check) -> list[tuple[str, int, int, int, int, int]]:

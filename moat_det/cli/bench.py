@@ -15,10 +15,13 @@ from moat_det.benchmark.accuracy.plot import plot
 from moat_det.benchmark.accuracy.report import entries, write
 from moat_det.benchmark.accuracy.runs import Run, plan
 from moat_det.benchmark.accuracy.sets import make_sets
+from moat_det.benchmark.accuracy.sliced import check_colour
 from moat_det.benchmark.cases import config_name
 from moat_det.benchmark.sliced import check_installed
 from moat_det.cli.command import Arguments, Command, EngineHelp
 from moat_det.cli.shared import Grouping
+from moat_det.data.config import load_dataset
+from moat_det.data.seeds import SEEDS
 from moat_det.detector.build import find_config
 from moat_det.detector.peers import is_peer
 from moat_det.engine.train_options import TrainOptions
@@ -57,8 +60,8 @@ class BenchOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if min([*self.seeds, self.split_seed]) < 0:
-            raise UserError("--seeds and --split-seed must be 0 or more")
+        if min([*self.seeds, self.split_seed]) < 0 or max(self.seeds) >= SEEDS:
+            raise UserError(f"--seeds and --split-seed must be 0 or more, and --seeds below {SEEDS}")
         if self.sliced is not None and (self.sliced < 32 or self.sliced % 32):
             raise UserError(f"--sliced {self.sliced}: must be a multiple of 32, the models' largest stride")
 
@@ -76,6 +79,9 @@ def _compare(options: BenchOptions, group: str | None, arguments: Arguments) -> 
     recipe = {**arguments.engine, **arguments.own}
     ways = [None] if options.sliced is None else [None, options.sliced]
     sets = make_sets(options.data, options.out / "sets", group, options.split_seed)
+    if options.sliced is not None:  # before hours of training, not after
+        for each in sets:
+            check_colour(load_dataset(each.yaml_file, "test"))
     runs = plan(options.models, sets, options.seeds, recipe, options.out / "runs")
     for number, run in enumerate(runs, 1):
         print(f"[{number}/{len(runs)}] {run.label}: {run.state}", file=sys.stderr, flush=True)

@@ -158,7 +158,9 @@ def _name(row: Row) -> str:
 
 
 def _settings(case: settings.Case) -> str:
-    return " ".join(str(value) for value in vars(case).values() if value not in {settings.NONE, settings.WHOLE})
+    same = {"classes", "channels"}  # in all that this command measures
+    values = [value for name, value in vars(case).items() if name not in same]
+    return " ".join(str(value) for value in values if value not in {settings.NONE, settings.WHOLE})
 
 
 def _cases(options: BenchmarkOptions) -> Sequence[settings.Case]:

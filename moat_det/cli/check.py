@@ -23,7 +23,7 @@ class CheckOptions:
 def _run(arguments: Arguments) -> int:
     from moat_det.checks.fix import write_fixed
     from moat_det.checks.html import html_report
-    from moat_det.checks.report import json_report, text_report
+    from moat_det.checks.report import check_replaceable, json_report, text_report
     from moat_det.checks.run import check_dataset
     from moat_det.data.convert import check_free
     from moat_det.files import atomic_write_json, atomic_write_text, check_writable, claim_folder
@@ -34,6 +34,7 @@ def _run(arguments: Arguments) -> int:
         check_free(options.fix)
     if options.out:
         check_writable(options.out)  # before the images are read
+        check_replaceable(options.out)
     check = check_dataset(data, group)
     print(text_report(check))
     out = options.out or claim_folder(Path("runs/check", _name(check.data["yaml_file"])))

@@ -14,6 +14,7 @@ from moat_det.cli.processes import DEVICE
 from moat_det.cli.shared import DATA, Grouping
 from moat_det.cli.train import ENGINE as TRAIN
 from moat_det.cli.train import ModelChoice, take_model
+from moat_det.data.seeds import SEEDS
 from moat_det.detector.build import find_config
 from moat_det.detector.peers import is_peer
 from moat_det.engine.arguments import engine_options
@@ -74,8 +75,8 @@ class TuneOptions:
             raise UserError(f"--trials {self.trials}: must be 1 or more")
         if not 0 < self.judge < 1:
             raise UserError(f"--judge {self.judge}: must be a share, above 0 and below 1")
-        if self.seed < 0:
-            raise UserError(f"--seed {self.seed}: must be 0 or more")
+        if not 0 <= self.seed < SEEDS:
+            raise UserError(f"--seed {self.seed}: must be 0 or more, below {SEEDS}")
 
     @property
     def seconds(self) -> float:

@@ -117,7 +117,7 @@ def load_dataset(source: str | Path, split: str | None = None) -> DatasetConfig:
             raise UserError(
                 f"{file}: the key '{key}' is missing or empty{suggest(key, content)}; add '{_EXAMPLES[key]}'"
             )
-    names = {} if names_in_json else _check_names(content["names"], file)
+    names = {} if names_in_json else check_names(content["names"], file)
     if content.get("download"):
         logger.info(f"{file}: the key 'download' is ignored, nothing is downloaded or run")
 
@@ -208,8 +208,12 @@ def _read_names(data: dict[str, Any], file: Path) -> dict[int, str]:
     return dict(enumerate(json_names(*dict.fromkeys(found))))
 
 
-def _check_names(names: Any, file: Path) -> dict[int, str]:
-    """Give {0: name, ...} from a list or a mapping of ids to names."""
+def check_names(names: Any, file: Path) -> dict[int, str]:
+    """Give {0: name, ...} from a list or a mapping of ids to names.
+
+    Raises:
+        UserError: It is neither, a name is no text or there twice, or the ids are not those from 0 on.
+    """
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict):

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
+SEEDS = 2**32
+"""Above every seed that NumPy's global generator takes."""
+
 
 def image_seed(seed: int, epoch: int, image: int) -> int:
     """Give the seed of an image's augmentation in an epoch, from 0 to 2**32 - 1."""

@@ -11,6 +11,7 @@ import yaml
 from ultralytics.cfg import check_cfg
 from ultralytics.utils import DEFAULT_CFG_DICT, DEFAULT_CFG_PATH
 
+from moat_det.data.seeds import SEEDS
 from moat_det.errors import UserError
 from moat_det.messages import as_given, one_line
 from moat_det.options import Option, hint, read_types
@@ -22,7 +23,6 @@ _FIXED = ("task", "mode")
 _TYPES = {"imgsz": "int | list[int] | native | auto", "resume": "bool | str"}
 # The least values that the engine does not check, and fails on later.
 _LEAST = {"line_width": 1, "workers": 0, "close_mosaic": 0, "warmup_epochs": 0, "time": 0}
-_SEEDS = 2**32  # of NumPy's generator
 # Numbers to the engine that may be texts or several numbers to us.
 _MORE = ("conf", "imgsz")
 # Keywords that the engine's Python API takes beside its configuration.
@@ -100,8 +100,8 @@ def settle(given: Mapping[str, Any]) -> dict[str, Any]:
         value = settled.get(name)
         if isinstance(value, (int, float)) and value < least:
             raise UserError(f"--{name.replace('_', '-')} {as_given(value)}: must be {least} or more")
-    if isinstance(settled.get("seed"), int) and settled["seed"] >= _SEEDS:
-        raise UserError(f"--seed {as_given(settled['seed'])}: must be below {_SEEDS}")
+    if isinstance(settled.get("seed"), int) and settled["seed"] >= SEEDS:
+        raise UserError(f"--seed {as_given(settled['seed'])}: must be below {SEEDS}")
     return settled
 
 

@@ -17,6 +17,7 @@ from moat_det.data.sizes.shape import Shape, round_up
 from moat_det.demo import DEMO, dataset_source
 from moat_det.detection.thresholds import CONF
 from moat_det.detector.base import BaseDetector
+from moat_det.detector.peers import TransformerPeer
 from moat_det.engine.trained import Trained
 from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
@@ -47,6 +48,11 @@ def export_checkpoint(model: BaseDetector, trained: Trained, weights: Path, opti
 
 
 def _subject(model: BaseDetector, trained: Trained, weights: Path, options: ExportOptions) -> Subject:
+    if isinstance(model, TransformerPeer):
+        raise UserError(
+            f"--weights {weights}: an RT-DETR cannot be exported, as its decoder gives no box for each cell; detect "
+            "with the checkpoint itself, or train another model"
+        )
     stride = max(int(model.stride.max()), 32)
     trained_size = trained.size or (640, 640)
     sides = options.imgsz or list(trained_size)

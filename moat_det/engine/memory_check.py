@@ -90,8 +90,8 @@ class MemoryCheck:
             if share:
                 yield f"--batch {_fewer(batch, share)}"
         share = _shrink(needed, free, lambda share: predict(batch, *self._reduced(height, width, share)))
-        if share:
-            yield sizes.smaller(height, width, share)
+        if share and (way := sizes.smaller(height, width, share)):
+            yield way
         for other in self._windows.others():
             needed = predict(batch, height, width, other)
             if needed <= free:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from moat_det.data.formats.labelled_image import LabelledImage
+from moat_det.data.images.read import naming_unreadable
 from moat_det.evaluation import LEAST_SCORE
 from moat_det.export.accuracy import average_precision
 from moat_det.progress import progress
@@ -49,16 +50,21 @@ def calibrate_on(images: Sequence[LabelledImage], facts: Metadata, control: bool
     reader = detector(_no_backend)
 
     def as_input(image: LabelledImage) -> np.ndarray:
-        return reader.prepare(reader.read(Path(image.path)))[None]
+        return reader.prepare(_read(reader, image))[None]
 
     def ap(model: Backend) -> float:
         runs, found = detector(model), []
         for image in progress(images, "measuring AP", unit="image", leave=False):
-            picture = runs.read(Path(image.path))
+            picture = _read(runs, image)
             found.append(runs.decode(runs.predict([picture])[0], picture.shape[:2], conf=LEAST_SCORE))
         return average_precision(images, dict(enumerate(facts.names)), found)
 
     return Calibration(images, as_input, ap if control else None)
+
+
+def _read(detector: RuntimeDetector, image: LabelledImage) -> np.ndarray:
+    with naming_unreadable(image.path):
+        return detector.read(Path(image.path))
 
 
 def _no_backend(images: np.ndarray) -> np.ndarray:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from moat_det.data.images.depth import intensity_of_run
-from moat_det.data.images.read import read_image
+from moat_det.data.images.read import naming_unreadable, read_image
 from moat_det.errors import UserError
 from moat_det.export import formats
 from moat_det.export.accuracy import Accuracy, Judge
@@ -56,8 +59,8 @@ def export_model(subject: Subject, options: ExportOptions, folder: Path, evidenc
         evidence: What it is compared on.
 
     Raises:
-        UserError: A package is missing, the folder holds something, or the file does not agree with the checkpoint;
-            then nothing is written.
+        UserError: A package is missing, the folder holds something, an image cannot be read, or the file does not agree
+            with the checkpoint; then nothing is written.
         OSError: The folder cannot be written.
     """
     export = _Export(subject, options, evidence)
@@ -128,12 +131,17 @@ class _Export:
 
     def compare(self, folder: Path) -> tuple[Parity, Accuracy | None]:
         """Run the file and the checkpoint over the images."""
-        evidence, channels = self._evidence, self._facts.channels
+        evidence, text = self._evidence, f"comparing {self._facts.file}"
         judge = Judge(evidence.images, self._subject.model.names) if evidence.judged else None
-        pictures = ((path, read_image(path, channels)) for path in evidence.paths)
-        shown = progress(pictures, f"comparing {self._facts.file}", len(evidence.images), unit="image", leave=False)
-        parity = compare(self._reference, load(folder), shown, judge)
+        pictures = progress(self._pictures(), text, len(evidence.images), unit="image", leave=False)
+        parity = compare(self._reference, load(folder), pictures, judge)
         return parity, None if judge is None else judge.result()
+
+    def _pictures(self) -> Iterator[tuple[Path, np.ndarray]]:
+        for path in self._evidence.paths:
+            with naming_unreadable(path):
+                image = read_image(path, self._facts.channels)
+            yield path, image
 
     def measure_speed(self, folder: Path) -> Speed:
         """Measure what an image takes in the file and in the checkpoint."""

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from moat_det.data.seeds import SEEDS
 from moat_det.errors import UserError
 from moat_det.options import option
 
@@ -65,8 +66,9 @@ class LoopOptions:
         check_range("layer_decay", self.layer_decay, 0, 1, above=True)
         for name in ("momentum", "ema"):
             check_range(name, getattr(self, name), 0, 1, below=True)
-        for name in ("weight_decay", "clip", "seed"):
+        for name in ("weight_decay", "clip"):
             check_range(name, getattr(self, name), 0, math.inf, below=True)
+        check_range("seed", self.seed, 0, SEEDS, below=True)
         if self.warmup_epochs is not None:
             check_range("warmup_epochs", self.warmup_epochs, 0, self.epochs)
 
@@ -85,5 +87,5 @@ def check_range(name: str, value: Any, least: float, most: float, above: bool = 
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not number or value < least or value > most or (above and value == least) or (below and value == most):
         low = f"above {least:g}" if above else f"{least:g} or more"
-        high = "" if most in (math.inf, 2**31) else f", {'below' if below else 'at most'} {most:g}"
+        high = "" if most in (math.inf, 2**31) else f", {'below' if below else 'at most'} {most:.10g}"
         raise UserError(f"--{name.replace('_', '-')} {value}: must be {low}{high}")

@@ -34,6 +34,7 @@ from moat_det.progress import progress
 from moat_det.run_folder import check_apart, tell_results
 from moat_det.runtime.detector import RuntimeDetector
 from moat_det.runtime.memory_check import MemoryCheck
+from moat_det.runtime.metadata import SizeNotTaken
 from moat_det.runtime.operating_points import least_scores
 from moat_det.runtime.options import RuntimeDetection
 from moat_det.runtime.side_by_side import ahead
@@ -100,6 +101,7 @@ class DetectionRun:
             self._conf = least_scores(point)
         self._files = _list(options.source)
         self._memory = MemoryCheck(detector.metadata, detector.sizes)
+        self._of_wrong_size: UserError | None = None  # the first image that is
         self.folder: Path | None = None
         root = source_root(options.source, self._files)
         tell_results(options.project, root, self._files)
@@ -114,7 +116,7 @@ class DetectionRun:
         """Give what was found in each image, in the order of the files.
 
         Raises:
-            UserError: A pass would not fit into the memory.
+            UserError: A pass would not fit into the memory, or the model takes the size of no image.
             OSError: A file cannot be written.
         """
         if self._options.save or self._options.save_txt:
@@ -146,7 +148,7 @@ class DetectionRun:
         try:
             with large_images(), progress(None, "detecting", len(self._files), unit="image", leave=False) as shown:
                 read = ahead(self._read, self._files, threads[0], _AHEAD)
-                for path, found in ahead(self._finish, self._look(self._said(read, shown)), threads[1], _AHEAD):
+                for path, found in ahead(self._finish, self._look(self._said(read)), threads[1], _AHEAD):
                     shown.update()
                     yield self._judged(path, found)
         finally:
@@ -166,27 +168,34 @@ class DetectionRun:
             check_apart(self.folder, self._files)
         return self.folder
 
-    def _read(self, path: str) -> _Read | tuple[str, str]:
+    def _read(self, path: str) -> _Read | tuple[str, UserError]:
         """Give an image, or its file and why there is none."""
         try:
             tell_pictures(path, self._detector.metadata.channels)
             image = self._detector.read(path)
             return _Read(path, image, self._detector.prepare(image))
         except OSError as error:
-            return path, error.strerror or str(error)
-        except UserError as error:  # samples of a kind, or a size, that the model cannot take
-            return path, str(error).removeprefix(f"{path}: ")
+            return path, UserError(f"{path}: {error.strerror or error}")
+        except SizeNotTaken as error:
+            return path, SizeNotTaken(f"{path}: {error}")
+        except UserError as error:  # samples of a kind that the model cannot take
+            return path, UserError(f"{path}: {str(error).removeprefix(f'{path}: ')}")
 
-    def _said(self, images: Iterable[_Read | tuple[str, str]], shown: object) -> Iterator[_Read]:
-        """Say which files cannot be read, and leave them out."""
+    def _said(self, images: Iterable[_Read | tuple[str, UserError]]) -> Iterator[_Read]:
+        """Say which files cannot be read or are of a wrong size, and leave them out."""
         for one in images:
             if isinstance(one, _Read):
                 self._tell_scaling(one)
                 self.names.base(one.path)  # in the order of the files, which its number follows from
                 yield one
             else:
-                logger.warning(f"{one[0]}: {one[1]}")
-                self.unreadable.append(one[0])
+                self._leave_out(*one)
+
+    def _leave_out(self, path: str, error: UserError) -> None:
+        logger.warning(str(error))
+        self.unreadable.append(path)
+        if self._of_wrong_size is None and isinstance(error, (SizeNotTaken, DoesNotFit)):
+            self._of_wrong_size = error
 
     def _tell_scaling(self, one: _Read) -> None:
         size = one.image.shape[:2]
@@ -198,7 +207,6 @@ class DetectionRun:
 
     def _look(self, images: Iterable[_Read]) -> Iterator[tuple[_Read, np.ndarray]]:
         """Run the model, over images of one shape together; at their own size one that is too large is left out."""
-        too_large: DoesNotFit | None = None
         fitted = False
         for batch in _batches(images, 1 if self._detector.metadata.shape else self._options.batch):
             try:
@@ -206,14 +214,12 @@ class DetectionRun:
             except DoesNotFit as error:
                 if len(batch) > 1 or self._options.sides != NATIVE:
                     raise
-                too_large = too_large or error
-                logger.warning(str(error))
-                self.unreadable.append(batch[0].path)
+                self._leave_out(batch[0].path, error)
                 continue
             fitted = True
             yield from zip(batch, self._detector.infer([one.input for one in batch]), strict=True)
-        if too_large is not None and not fitted:
-            raise too_large
+        if self._of_wrong_size is not None and not fitted:
+            raise self._of_wrong_size
 
     def _finish(self, seen: tuple[_Read, np.ndarray]) -> tuple[str, Detections]:
         """Find the boxes in what the model says of an image, and write what is due."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from moat_det.data.sizes.policy import SizePolicy
 from moat_det.data.sizes.shape import Shape
 from moat_det.memory import USABLE, DoesNotFit, free_memory, gigabytes
@@ -20,10 +18,10 @@ class MemoryCheck:
 
     def __init__(self, metadata: Metadata, sizes: SizePolicy) -> None:
         self._metadata, self._sizes = metadata, sizes
-        self._passed = 0
+        self._passed = 0.0
 
     def check(self, images: int, shape: Shape, file: str) -> None:
-        """Check a batch; one of no more pixels than one that fitted is taken to fit.
+        """Check a batch; one that needs no more than one that fitted is taken to fit.
 
         Args:
             images: In the batch.
@@ -33,20 +31,23 @@ class MemoryCheck:
         Raises:
             DoesNotFit: It does not fit.
         """
-        (height, width), pixels = shape, images * math.prod(shape)
-        if pixels <= self._passed:
+        height, width = shape
+        one = self._metadata.needed_memory(height * width)  # which a large image needs more of than many small ones
+        needed = images * one
+        if needed <= self._passed:
             return
         free = int(USABLE * free_memory())
-        one = self._metadata.needed_memory(height * width)
-        if images * one > free:
+        if needed > free:
             ways = []
             if images > 1 and one <= free:
                 ways.append(f"--batch {free // int(one)}")
-            if self._metadata.shape is None:
-                ways.append(self._sizes.smaller(height, width, min(0.9 * free / (images * one), 0.9)))
+            varies = self._metadata.shape is None
+            if varies and (way := self._sizes.smaller(height, width, min(0.9 * free / needed, 0.9))):
+                ways.append(way)
+            otherwise = "free some memory" if varies else "export it at a smaller --imgsz"
             raise DoesNotFit(
                 f"{file}: {width} x {height}{f', {images} images at once,' if images > 1 else ''} needs about "
-                f"{gigabytes(images * one)} of memory, {gigabytes(free)} can be used: "
-                + (f"{' or '.join(ways)} would fit" if ways else "export it at a smaller --imgsz")
+                f"{gigabytes(needed)} of memory, {gigabytes(free)} can be used: "
+                + (f"{' or '.join(ways)} would fit" if ways else otherwise)
             )
-        self._passed = pixels
+        self._passed = needed

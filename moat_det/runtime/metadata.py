@@ -21,6 +21,10 @@ LEAST_SIDE = 64
 """Of an input, in pixels: the coarsest map has two cells a side then, and OpenVINO's pooling wants as many."""
 
 
+class SizeNotTaken(UserError):
+    """A file takes no input of the size that an image has; the message says which would do."""
+
+
 @dataclass(frozen=True)
 class Metadata:
     """The facts that go with an exported model.
@@ -139,14 +143,14 @@ class Metadata:
         return size_policy(imgsz or self.imgsz, self.stride, rect=True, max_pixels=max_pixels)
 
     def check(self, height: int, width: int) -> None:
-        """Raise UserError where the file takes no input of that size, or attends otherwise than its checkpoint."""
+        """Raise SizeNotTaken where the file takes no such input, or attends otherwise than its checkpoint."""
         if self.shape is None and min(height, width) < LEAST_SIDE:
-            raise UserError(
+            raise SizeNotTaken(
                 f"an input of {height} x {width} is narrower than the {LEAST_SIDE} pixels that {self.file} takes: "
                 "give a larger --imgsz"
             )
         if self.largest is not None and (height > self.largest[0] or width > self.largest[1]):
-            raise UserError(
+            raise SizeNotTaken(
                 f"an input of {height} x {width} is larger than {self.largest[0]} x {self.largest[1]}, up to which "
                 f"{self.file} attends as its checkpoint does: give a smaller --imgsz, or export with --window"
             )

@@ -10,6 +10,7 @@ import numpy as np
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
 from moat_det.runtime.load import identify
+from moat_det.runtime.metadata import Metadata
 from moat_det.runtime.options import RuntimeDetection
 
 _DECIDED = {
@@ -23,12 +24,15 @@ def with_settings(options: RuntimeDetection, point: OperatingPoint) -> RuntimeDe
     """Give the options of a detection with the settings that an operating point was found with.
 
     Raises:
-        UserError: The user gave another value.
+        UserError: The point is of other weights, or the user gave another value.
     """
+    metadata = _check_weights(point, options)  # first, as other weights have other settings
     taken: dict[str, Any] = {}
     for name, argument in _DECIDED.items():
         wanted, own = getattr(point.settings, name), getattr(options, argument)
-        if own is not None and own != wanted:
+        # A size can be said in several ways: 640, or 640 640 to a file of that shape alone.
+        same = metadata.sizes(options.size) == metadata.sizes(wanted) if name == "imgsz" else own == wanted
+        if own is not None and not same:
             flag = "--" + argument.replace("_", "-")
             raise UserError(
                 f"{flag} {own}: the thresholds of {options.operating_point} hold for {wanted}; leave {flag} out, or "
@@ -38,14 +42,15 @@ def with_settings(options: RuntimeDetection, point: OperatingPoint) -> RuntimeDe
     return replace(options, **taken)
 
 
-def check_point(point: OperatingPoint, options: RuntimeDetection) -> None:
-    """Raise UserError where an operating point is of other weights than a file."""
+def _check_weights(point: OperatingPoint, options: RuntimeDetection) -> Metadata:
+    """Give the facts of a file; raise UserError where an operating point is of other weights."""
     _, metadata, digest = identify(options.weights)
     if point.settings.weights != digest or point.settings.classes != metadata.names:
         raise UserError(
             f"--operating-point {options.operating_point}: is of other weights ({point.settings.weights_file}); detect "
             f"with those, or find the point of these: moat val --weights {options.weights}"
         )
+    return metadata
 
 
 def least_scores(point: OperatingPoint) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from moat_det.cores import READING_THREADS
 from moat_det.data.config import DatasetConfig, reading, split_paths
 from moat_det.data.images.header import large_images
+from moat_det.data.images.read import naming_unreadable
 from moat_det.data.index import open_index
 from moat_det.data.index.labels import ONE_CLASS, keep_classes, labelled_images
 from moat_det.data.of_model import load_for_model, settle_intensity
@@ -95,13 +96,19 @@ class ValidationRun:
         """Detect in every image, and write what is due.
 
         Raises:
-            UserError: An image can no longer be read, or a pass would not fit into the memory.
+            UserError: An image can no longer be read, the file does not take its size, or a pass would not fit into
+                the memory.
             OSError: A file cannot be written.
         """
         options = self._options
         memory = MemoryCheck(self._detector.metadata, self._detector.sizes)
         for batch in self._batches:
-            memory.check(len(batch.images), batch.shape, self._labels[batch.images[0]]["im_file"])
+            first = self._labels[batch.images[0]]["im_file"]
+            try:
+                self._detector.metadata.check(*batch.shape)
+            except UserError as error:
+                raise UserError(f"{first}: {error}") from None
+            memory.check(len(batch.images), batch.shape, first)
         place = Path(options.project or PROJECT, options.name or "val").absolute()
         folder = claim_folder(place, options.exist_ok)
         files = [label["im_file"] for label in self._labels]
@@ -153,11 +160,8 @@ class ValidationRun:
         return batch, read, time.perf_counter() - started
 
     def _image(self, file: str) -> np.ndarray:
-        try:
+        with naming_unreadable(file):
             return self._detector.read(file)
-        except OSError as error:
-            reason = error.strerror or error
-            raise UserError(f"{file}: {reason}; replace the image, or take it out of the dataset") from error
 
     def _detect(
         self, batch: Batch, images: Sequence[tuple[np.ndarray, np.ndarray]]

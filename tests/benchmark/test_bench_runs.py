@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,12 @@ from moat_det.benchmark.accuracy.runs import Run, plan
 from moat_det.benchmark.accuracy.sets import BenchSet
 from moat_det.benchmark.accuracy.sliced import measure_sliced
 from moat_det.benchmark.flops import count_flops
+from moat_det.benchmark.passes import build
 from moat_det.benchmark.runner import Row
 from moat_det.cli.command import load_command
 from moat_det.cli.parser import parse
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
+from moat_det.engine.trained import Trained
 from moat_det.evaluation import LEAST_SCORE
 from moat_det.files import atomic_write_json
 
@@ -189,6 +193,8 @@ def test_a_cost_is_measured_once_unless_the_machine_was_busy(tmp_path: Path, mon
     assert (first.seconds, first.memory_mib, first.busy) == (0.2, 7.0, True)
     assert (first.parameters, first.flops) == (untimed.parameters, untimed.flops)
     assert (cases[0].imgsz, cases[0].tiles, cases[0].batch) == ("64x96", "whole", 1)
+    assert (cases[0].classes, cases[0].channels) == (len(MOAT(run.best).model.names), 3)
+    assert sum(parameter.numel() for parameter in build(cases[0]).parameters()) <= untimed.parameters, "folded norms"
     busy[0] = False
     assert not cost_of(run, None, 1, tmp_path / "costs", timed=True).busy
     cost_of(run, None, 1, tmp_path / "costs", timed=True)
@@ -212,6 +218,29 @@ def test_in_tiles_the_work_is_that_of_all_tiles(tmp_path: Path) -> None:
 def test_flops_are_two_for_each_multiply_add() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()).eval()
     assert count_flops(model, 16, 10) == 2 * 16 * 10 * 8 * 3 * 9
+
+
+def test_what_tiles_cannot_be_measured_on_ends_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_set: Callable[[dict[str, str | None]], Path]
+) -> None:
+    data = make_set({"a.png": None})
+    content = data.read_text()
+    job = {"weights": "tiny_moat0", "data": str(data), "tile": 64, "folder": str(tmp_path / "tiled"), "split": "val"}
+    atomic_write_json(tmp_path / "job.json", job)
+    data.write_text(f"{content}channels: 1\n")
+    with pytest.raises(SystemExit, match=r"sliced: --sliced: .*data\.yaml has 1 channels"):
+        sliced.main(str(tmp_path / "job.json"))
+    pytest.importorskip("sahi")
+    data.write_text(content)
+
+    def vanish(*_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(sliced, "read_input", vanish)
+    model = SimpleNamespace(model=SimpleNamespace(names={0: "scratch", 1: "pit", 2: "stain"}), trained=Trained())
+    monkeypatch.setattr(sliced, "MOAT", lambda _: model)
+    with pytest.raises(SystemExit, match=r"sliced: .*a\.png: No such file or directory; replace the image"):
+        sliced.main(str(tmp_path / "job.json"))
 
 
 def test_boxes_of_tiles_are_measured_in_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ import yaml
 
 from helpers.annotation_files import write_coco, write_images, write_voc, write_yolo
 from helpers.dataset_files import noise
-from moat_det.benchmark.accuracy.sets import BenchSet, make_sets, split_training, take_shares
+from moat_det.benchmark.accuracy.sets import BenchSet, _write, make_sets, split_training, take_shares
 from moat_det.data.config import load_dataset, reading, split_paths
 from moat_det.data.index import open_index
 from moat_det.errors import UserError
@@ -91,6 +94,25 @@ def test_every_format_is_split_alike(tmp_path: Path, kind: str) -> None:
     assert other.images == {"train": 2, "val": 1, "test": 3}
     assert other.identity == yolo.identity
     assert yaml.safe_load(other.yaml_file.read_text())["intensity"] == [10, 200]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are texts there")
+def test_images_whose_names_are_no_utf8_are_written_as_json_has_them(
+    make_set: Callable[[dict[str, str | None]], Path], tmp_path: Path
+) -> None:
+    train = make_set(boards(4, 1)).parent / "images/train"
+    folder = train / os.fsdecode(b"f\xfcnf")
+    folder.mkdir()
+    for image in train.glob("*.png"):
+        image.rename(folder / image.name)
+    data = load_dataset(train.parents[1])
+    index = open_index(split_paths(data, "train"), data["names"], **reading(data))
+    with suppress(UserError):
+        _write("set", data, tmp_path / "out", index, {"train": [True] * 4}, ["val", "test"])
+    written = json.loads((tmp_path / "out/train.json").read_text())
+    names = [image["file_name"] for image in written["images"]]
+    assert [train / name for name in names] == [Path(path) for path in index.paths]
+    assert yaml.safe_load((tmp_path / "out/data.yaml").read_text())["images"]["train"] == str(train)
 
 
 def test_one_group_cannot_be_split(make_set: Callable[[dict[str, str | None]], Path], tmp_path: Path) -> None:

@@ -89,6 +89,21 @@ def test_a_run_that_fails_leaves_the_others(
     assert "Not trained or not tested yet, model (seed): yolo11s (0)." in capsys.readouterr().out
 
 
+def test_tiles_of_other_bands_are_refused_before_a_training(
+    make_set: Callable[[dict[str, str | None]], Path],
+    tmp_path: Path,
+    done: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("sahi")
+    data = make_set({f"{number}.png": "0 0.5 0.5 0.5 0.5\n" for number in range(4)})
+    data.write_text(data.read_text() + "channels: 1\n")
+    words = ["--data", str(data), "--models", "tiny_moat0", "--out", str(tmp_path / "out"), "--sliced", "64"]
+    assert run("bench", words) == 2
+    assert "has 1 channels, and tiles are measured on images of 3" in capsys.readouterr().err
+    assert not done
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
@@ -96,6 +111,7 @@ def test_a_run_that_fails_leaves_the_others(
         ("--weights best.pt", "--weights"),
         ("--sliced 100", "--sliced 100: must be a multiple of 32"),
         ("--seeds -1", "--seeds"),
+        ("--seeds 4294967296", "--seeds below 4294967296"),
         ("--models yolo11n tiny_moat0 --window 7", "--window: yolo11n has no such thing"),
         ("--models tiny_moat0 tiny_moat9", "no model is named 'tiny_moat9'"),
     ],

@@ -112,6 +112,7 @@ def test_stopping_keeps_what_was_measured(
         ("--peers yolo99x", "yolo99x"),
         ("--attention 8x8 --models tiny_moat0", "--attention"),
         ("--attention 8xx8", "8xx8"),
+        ("--attention 8x8 --dtype float32 int8", "--dtype int8: attention alone is measured in float32 or bfloat16"),
         ("", "nothing to measure"),
     ],
 )
@@ -128,6 +129,14 @@ def test_what_cannot_be_is_said_in_one_line(
     assert named in message
     assert message.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_the_users_own_classes_and_bands_is_measured() -> None:
+    case = replace(CASE, classes=3, channels=5)
+    assert random_images(case).shape == (1, 5, 64, 64)
+    predictions, *_ = detector_pass(case)()
+    assert predictions.shape[1] == 4 + 3
+    assert run_cases([case], 1, 1)[0].growth is not None
 
 
 def test_windows_are_spelt_as_for_validation() -> None:
@@ -284,7 +293,7 @@ def test_rows_are_compared_with_their_counterparts() -> None:
 
 def test_the_parts_of_a_model_add_up() -> None:
     model = build(CASE)
-    parts = measure_parts(model, random_images(1, 64, 64), repeats=1)
+    parts = measure_parts(model, random_images(CASE), repeats=1)
     assert [part.name for part in parts if part.name != "rest"] == [
         "stem",
         "stage 2",

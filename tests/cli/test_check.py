@@ -60,6 +60,22 @@ def test_a_folder_that_holds_something_is_kept(tmp_path: Path, capsys: pytest.Ca
     assert "not empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["report.html", "report.json"])
+def test_a_report_of_something_else_is_kept(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_clean(tmp_path / "parts")
+    assert run("check", ["--data", str(file), "--out", "report"]) == 0
+    assert run("check", ["--data", str(file), "--out", "report"]) == 0, "a check's own is written anew"
+    (tmp_path / "report" / name).write_text("<title>Validation of best.pt</title>")
+    capsys.readouterr()
+    assert run("check", ["--data", str(file), "--out", "report"]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.strip() == (
+        f"check: --out report: its {name} is not that of a check, and is kept: choose another folder"
+    )
+    assert not printed.out, "no image was read"
+    assert (tmp_path / "report" / name).read_text() == "<title>Validation of best.pt</title>"
+
+
 def test_a_yaml_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", ["--data", "absent/data.yaml"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

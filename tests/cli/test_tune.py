@@ -95,6 +95,7 @@ def test_a_search_leaves_settings_that_train_takes(
         ("--minutes 1 --trials 0", "--trials 0"),
         ("--minutes 1 --judge 1", "--judge 1: must be"),
         ("--minutes 1 --seed -1", "--seed -1"),
+        ("--minutes 1 --seed 4294967296", "--seed 4294967296: must be 0 or more, below 4294967296"),
         ("--minutes 1 --resume", "--resume True: leave it out; a search goes on by itself"),
         ("--minutes 1 --cfg a.yaml", "--cfg"),
         ("--minutes 1 --model yolo11n.yaml", "moat tune is for models on a backbone"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from ultralytics.nn.tasks import DetectionModel
@@ -10,7 +12,10 @@ from moat_det.detector.base import BaseDetector
 from moat_det.detector.build import build_model, find_config, with_window
 from moat_det.detector.nms import read_output
 from moat_det.detector.peers import Peer
+from moat_det.engine.exporting import export_checkpoint
+from moat_det.engine.trained import Trained
 from moat_det.errors import UserError
+from moat_det.export import ExportOptions
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +94,9 @@ def test_a_transformer_has_losses_of_its_own_in_training_and_validation(transfor
     with torch.no_grad():
         raw = transformer(batch["img"])
         assert set(transformer.loss(batch, raw)[1]) == set(losses)
+
+
+def test_a_transformer_is_not_exported(transformer: BaseDetector, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--weights .*best\.pt: an RT-DETR cannot be exported"):
+        export_checkpoint(transformer, Trained(), tmp_path / "best.pt", ExportOptions())
+    assert not list(tmp_path.iterdir())

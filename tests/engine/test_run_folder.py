@@ -175,3 +175,12 @@ def test_pictures_of_an_earlier_run_within_the_source_are_said(trained: Path, ph
     named = MOAT(trained / "weights" / "best.pt")
     named.predict(photos / "images" / "runs" / "predict", **options)  # asked for by name
     assert len([line for line in log if "results of runs" in line]) == 1
+
+
+def test_a_source_that_is_the_project_itself_holds_results(tmp_path: Path, log: list[str]) -> None:
+    files = [str(tmp_path / name) for name in ("part.jpg", "predict/part.jpg")]
+    run_folder.tell_results(tmp_path, str(tmp_path), files)
+    (line,) = log
+    assert f"1 of the files lie below {tmp_path}, where results of runs go" in line
+    run_folder.tell_results(tmp_path, str(tmp_path / "predict"), files[1:])  # asked for by name
+    assert len(log) == 1

@@ -21,9 +21,11 @@ import yaml
 
 from moat_det import MOAT
 from moat_det.cli.main import run
+from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.demo import NAMES
 from moat_det.detector.build import build_model
 from moat_det.errors import UserError
+from moat_det.export.calibration import calibrate_on
 from moat_det.export.graph import Predictions, trace
 from moat_det.runtime import RuntimeDetector, load
 from moat_det.runtime.metadata import Metadata
@@ -190,6 +192,34 @@ def test_mistakes_end_in_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_an_image_that_cannot_be_decoded_is_named(
+    checkpoint: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "bands.npy"
+    np.save(broken, np.zeros((60, 60, 4), np.uint8))  # which its header does not say
+    (tmp_path / "val.txt").write_text(f"{broken}\n")
+    data = tmp_path / "data.yaml"
+    data.write_text(images.read_text().replace("val: images/val", f"val: {tmp_path / 'val.txt'}"))
+    words = ["--weights", str(checkpoint), "--data", str(data), "--out", str(tmp_path / "out")]
+    assert run("export", words) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{broken}: " in line
+    assert "replace the image, or take it out of the dataset" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_calibration_names_an_image_that_cannot_be_decoded(exported: Export, tmp_path: Path) -> None:
+    file = tmp_path / "bands.npy"
+    np.save(file, np.zeros((60, 60, 4), np.uint8))
+    image = LabelledImage(str(file), 60, 60, np.zeros(0, int), np.zeros((0, 4)))
+    calibration = calibrate_on([image], Metadata.read(exported()), control=True)
+    with pytest.raises(UserError, match=r"bands\.npy: .*; replace the image"):
+        calibration.input(image)
+    assert calibration.ap is not None
+    with pytest.raises(UserError, match=r"bands\.npy: .*; replace the image"):
+        calibration.ap(lambda images: images)
 
 
 def test_a_package_that_is_missing_is_named_with_its_extra(

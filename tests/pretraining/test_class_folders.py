@@ -42,6 +42,11 @@ def test_a_yaml_orders_the_classes(pictures: Path) -> None:
     assert data.intensity.kind == "full"
     measured, _ = find_measured(file, ["bright", "dark"], data.intensity)
     assert measured == sorted((path, 1 - label) for path, label in data.val)
+    file.write_text("path: pictures\ntrain: train\nval: val\nnames: {1: bright, 0: dark}\n")
+    assert find_classes(file).train == data.train, "by their numbers, in whatever order they stand"
+    file.write_text("path: pictures\ntrain: train\nval: val\nnames: {1: bright, 2: dark}\n")
+    with pytest.raises(UserError, match=r"data.yaml: 'names' has 2 classes but no id 0"):
+        find_classes(file)
 
 
 def test_the_range_of_deep_pictures_is_chosen(tmp_path: Path) -> None:

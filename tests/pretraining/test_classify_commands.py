@@ -164,7 +164,10 @@ def test_a_resumed_run_needs_its_pictures(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(ClassificationTask, "measure", lambda *_: signal.raise_signal(signal.SIGINT))
-        assert train(*usual) == 130
+        patch.chdir(tmp_path)
+        assert train(*[word.name if word == pictures else word for word in usual]) == 130
+    options = json.loads((tmp_path / "runs" / "classification" / "options.json").read_text())
+    assert options["classifier"]["data"] == str(pictures), "a run may go on from another working folder"
     (pictures / "train" / "dark" / "00.png").unlink()
     assert train("--resume", tmp_path / "runs" / "classification" / "weights" / "last.pt") == 2
     assert "its pictures are others" in capsys.readouterr().err

@@ -97,7 +97,11 @@ def test_a_resumed_run_is_the_uncut_one_bit_for_bit(
     noise(80, 80).save(tmp_path / "parts" / "new.png")
     with pytest.raises(UserError, match="holds 8 readable pictures, and held 7"):
         resume_pretraining(last, place)
+    (tmp_path / "parts" / "0.png").rename(tmp_path / "parts" / "other.png")
     (tmp_path / "parts" / "new.png").unlink()
+    with pytest.raises(UserError, match="holds other pictures than when the run began"):
+        resume_pretraining(last, place)
+    (tmp_path / "parts" / "other.png").rename(tmp_path / "parts" / "0.png")
     torch.use_deterministic_algorithms(False)
     flags = set()
 
@@ -150,6 +154,7 @@ def test_a_finished_run_is_not_resumed_but_another_starts_from_it(arguments: Any
         (["--source", ".", "--imgsz", "100"], "--imgsz 100: must be a multiple of 32"),
         (["--source", ".", "--mask-ratio", "1"], "--mask-ratio 1: must be above 0, below 1"),
         (["--source", ".", "--intensity", "5"], "--intensity"),
+        (["--source", ".", "--seed", "4294967296"], "--seed 4294967296: must be 0 or more, below 4294967296"),
         (["--source", ".", "--backbone", "moat9"], "no model is named 'moat9'"),
         (["--source", ".", "--backbone", "yolo11n.yaml"], "one of the engine's models"),
         (["--resume", "last.pt", "--batch", "3"], "--batch: a run that is resumed keeps its own"),

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from scipy.optimize import linear_sum_assignment
 
 from moat_det import demo
 from moat_det.cli.main import run
+from moat_det.memory import DoesNotFit
 from moat_det.runtime import load, memory_check
 from moat_det.runtime.detection_run import DetectionRun
 from moat_det.runtime.digests import REPORT, digests
+from moat_det.runtime.memory_check import MemoryCheck
+from moat_det.runtime.metadata import Metadata
 
 Export = Callable[..., Path]
 Read = Callable[[Path], Any]
@@ -97,6 +101,22 @@ def test_an_image_that_the_file_does_not_take_is_left_out_and_named(
     assert "strip.png: an input of 32 x 128 is narrower than the 64 pixels" in said
     assert "1 unreadable file(s) were skipped" in said
     assert (tmp_path / "runs" / "detect" / "whole.jpg").exists()
+
+
+@pytest.mark.parametrize("command", ["detect", "val"])
+def test_where_the_file_takes_no_image_at_a_size_it_says_which_would_do(
+    command: str, varying: Path, source: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(varying / "metadata.json", lambda content: content.update(largest=[128, 128]))
+    settle(varying)
+    given = ["--source", str(source)] if command == "detect" else ["--data", str(images)]
+    words = ["--weights", str(varying), *given, "--project", str(tmp_path / "runs")]
+    for size, fault in (("256", "is larger than 128 x 128, up to which"), ("32", "is narrower than the 64 pixels")):
+        assert run(command, [*words, "--imgsz", size]) == 2
+        line = capsys.readouterr().err.strip().splitlines()[-1]
+        assert ".jpg: an input of" in line or ".png: an input of" in line
+        assert fault in line
+    assert command == "detect" or not (tmp_path / "runs").exists()
 
 
 def files(folder: Path) -> list[str]:
@@ -325,6 +345,10 @@ def test_an_operating_point_holds_for_its_file(
     assert detect(artefact, source, tmp_path, "--operating-point", str(point), "--agnostic-nms", "true") == 2
     assert detect(artefact, source, tmp_path, "--operating-point", str(point), "--iou", "0") == 2
     assert "--max-det 7: the thresholds of" in capsys.readouterr().err
+    given = ["--operating-point", str(point), "--imgsz"]
+    assert detect(artefact, source, tmp_path, *given, "90", "128") == code, "which is rounded up to the file's own"
+    assert detect(artefact, source, tmp_path, *given, "96") == 2
+    assert "takes 96 x 128 alone" in line_of(capsys)
 
 
 # What it refuses
@@ -486,6 +510,20 @@ def test_what_does_not_fit_into_the_memory(
     assert "128 x 96, 4 images at once, needs about" in line
     assert "--batch 2 or --imgsz" in line
     assert run(command, [*words, "--batch", "2"]) == 0
+
+
+def test_a_large_image_needs_more_than_small_ones_of_as_many_pixels(
+    artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = replace(Metadata.read(artefact), shape=None, memory=[0.0, 1.0])
+    check = MemoryCheck(facts, facts.sizes("native"))
+    monkeypatch.setattr(memory_check, "free_memory", lambda: 20 * (64 * 64) ** 2)
+    check.check(16, (64, 64), "small.png")
+    with pytest.raises(DoesNotFit, match=r"large.png: 256 x 256 needs about .*: --max-pixels .* would fit"):
+        check.check(1, (256, 256), "large.png")
+    monkeypatch.setattr(memory_check, "free_memory", lambda: 0)
+    with pytest.raises(DoesNotFit, match=r"0 GB can be used: free some memory"):
+        check.check(1, (256, 256), "large.png")
 
 
 def test_at_their_own_size_what_does_not_fit_is_left_out(

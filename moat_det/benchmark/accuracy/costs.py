@@ -15,7 +15,7 @@ from moat_det.benchmark.flops import count_flops
 from moat_det.benchmark.runner import run_case
 from moat_det.benchmark.sliced import count_passes
 from moat_det.data.sizes.shape import Shape
-from moat_det.engine.checkpoint import load_checkpoint
+from moat_det.engine.checkpoint import Checkpoint, load_checkpoint
 from moat_det.engine.device import choose_device
 from moat_det.files import atomic_write_json
 
@@ -66,8 +66,8 @@ def cost_of(run: Run, tiles: int | None, threads: int, folder: Path, timed: bool
     checkpoint = load_checkpoint(run.best)
     shape = checkpoint.trained.size if tiles is None else (tiles, tiles)
     assert shape is not None, "a trained checkpoint knows its size"
-    case = _case(run, shape, tiles, checkpoint.args["amp"])
-    key = {"config": run.settings["config"], "classes": len(checkpoint.names), "case": asdict(case), "threads": threads}
+    case = _case(run, shape, tiles, checkpoint)
+    key = {"config": run.settings["config"], "case": asdict(case), "threads": threads}
     file = folder / f"{short_name(run.model)}-{digest(key)}.json"
     known = Cost(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
     if known is not None and (not timed or (known.seconds is not None and not known.busy)):
@@ -98,9 +98,9 @@ def _machine_is_busy() -> bool:
     return psutil.cpu_percent(1.0) > BUSY
 
 
-def _case(run: Run, shape: Shape, tiles: int | None, amp: bool | str) -> DetectorCase:
+def _case(run: Run, shape: Shape, tiles: int | None, checkpoint: Checkpoint) -> DetectorCase:
     """Say what is measured: the model on one image, in the number format that it is used in."""
-    dtype = run.dtype_with(amp, training=False)
+    dtype = run.dtype_with(checkpoint.args["amp"], training=False)
     height, width = shape if tiles is None else run.set.size
     return DetectorCase(
         model=run.model,
@@ -113,4 +113,6 @@ def _case(run: Run, shape: Shape, tiles: int | None, amp: bool | str) -> Detecto
         recompute=NONE,
         batch=1,
         device=choose_device(run.arguments.get("device")).type,
+        classes=len(checkpoint.names),
+        channels=checkpoint.channels,
     )

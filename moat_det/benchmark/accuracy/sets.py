@@ -161,7 +161,8 @@ def _write(
     """Write lists of what is chosen of `train` for each part, and a YAML; the splits in `own` are the data's `val`."""
     images = list(train.images())
     parts = {part: list(compress(images, which)) for part, which in chosen.items()}
-    content = _lists(folder, parts) if train.formats == ["yolo"] else _jsons(folder, parts, data["names"])
+    listed = train.formats == ["yolo"] and all(map(_is_utf8, train.paths))  # as a list of images is
+    content = _lists(folder, parts) if listed else _jsons(folder, parts, data["names"])
     paths = split_paths(data, "val")
     content |= {split: list(paths) for split in own}
     if roots := [root for path in paths if (root := data.get("image_roots", {}).get(path))]:
@@ -181,11 +182,20 @@ def _lists(folder: Path, parts: Mapping[str, Sequence[LabelledImage]]) -> dict[s
 
 def _jsons(folder: Path, parts: Mapping[str, Sequence[LabelledImage]], names: Mapping[int, str]) -> dict[str, Any]:
     """Write a COCO JSON for each part; gives what the YAML says of them."""
-    root = os.path.commonpath([os.path.dirname(image.path) for images in parts.values() for image in images])
+    common = Path(os.path.commonpath([os.path.dirname(image.path) for images in parts.values() for image in images]))
+    root = next(folder for folder in (common, *common.parents) if _is_utf8(str(folder)))  # which the YAML can name
     for part, images in parts.items():
         files = [Path(os.path.relpath(image.path, root)).as_posix() for image in images]
         atomic_write_json(folder / f"{part}.json", coco_dictionary(images, files, names))
-    return {**{part: f"{part}.json" for part in parts}, "images": dict.fromkeys(parts, root)}
+    return {**{part: f"{part}.json" for part in parts}, "images": dict.fromkeys(parts, str(root))}
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _describe(name: str, data: DatasetConfig, test_from: str) -> BenchSet:

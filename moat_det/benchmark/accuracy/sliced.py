@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from moat_det.benchmark.sliced import SlicedDetector
-from moat_det.data.config import load_dataset, reading, split_paths
-from moat_det.data.images.read import read_input
+from moat_det.data.config import DatasetConfig, load_dataset, reading, split_paths
+from moat_det.data.images.read import naming_unreadable, read_input
 from moat_det.data.index import open_index
 from moat_det.engine import MOAT
 from moat_det.errors import UserError
@@ -26,7 +26,17 @@ from moat_det.evaluation import (
     number_images,
     write_results,
 )
+from moat_det.messages import one_line
 from moat_det.progress import progress
+
+
+def check_colour(data: DatasetConfig) -> None:
+    """Raise `UserError` where the images of a dataset are of other than 3 bands, which tiles are measured on alone."""
+    if data["channels"] != 3:
+        raise UserError(
+            f"--sliced: {data['yaml_file']} has {data['channels']} channels, and tiles are measured on images of 3: "
+            "leave the option out"
+        )
 
 
 def measure_sliced(
@@ -46,8 +56,7 @@ def measure_sliced(
         UserError: The checkpoint or the data is not in order, or SAHI is missing, or images are of other than 3 bands.
     """
     dataset = load_dataset(data, split)
-    if dataset["channels"] != 3:
-        raise UserError(f"{data}: has {dataset['channels']} channels; tiles are measured on images of 3")
+    check_colour(dataset)
     model = MOAT(weights)
     images = list(open_index(split_paths(dataset, split), dataset["names"], **reading(dataset)).images())
     paths, names = [Path(image.path) for image in images], model.model.names
@@ -61,7 +70,8 @@ def measure_sliced(
     detector = SlicedDetector(detect, names, tile, LEAST_SCORE, postprocess_type="NMS", postprocess_match_metric="IOU")
     seconds = 0.0
     for path in progress(paths, f"tiles of {tile} px", unit="image"):
-        image = read_input(path, model.trained.intensity)
+        with naming_unreadable(path):
+            image = read_input(path, model.trained.intensity)
         started = time.perf_counter()
         found = detector(image).object_prediction_list
         seconds += time.perf_counter() - started
@@ -77,6 +87,14 @@ def measure_sliced(
     return metrics
 
 
+def main(job_file: str) -> None:
+    """Measure what a job says; what goes wrong by the data or the disk ends in a line."""
+    job = json.loads(Path(job_file).read_text(encoding="utf-8"))
+    try:
+        measure_sliced(**{**job, "folder": Path(job["folder"])})
+    except (UserError, OSError) as error:
+        sys.exit(f"sliced: {one_line(error)}")
+
+
 if __name__ == "__main__":
-    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    measure_sliced(**{**job, "folder": Path(job["folder"])})
+    main(sys.argv[1])

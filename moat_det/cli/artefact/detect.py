@@ -15,7 +15,7 @@ from moat_det.errors import UserError
 from moat_det.evaluation.inspection.operating_point import read_thresholds
 from moat_det.runtime.detection_run import DetectionRun
 from moat_det.runtime.load import load
-from moat_det.runtime.operating_points import check_point, with_settings
+from moat_det.runtime.operating_points import with_settings
 from moat_det.runtime.options import REFUSED_IN_DETECTION, RuntimeDetection
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,6 @@ def _run(arguments: Arguments) -> int:
     options = arguments.take(RuntimeDetection)
     point = None if options.operating_point is None else read_thresholds(options.operating_point)
     if point is not None:
-        check_point(point, options)  # first, as other weights have other settings
         options = with_settings(options, point)
     detector = load(options.weights, imgsz=options.size, max_pixels=options.max_pixels, threads=computing_threads())
     run = DetectionRun(detector, options, point)

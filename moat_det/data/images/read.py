@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -49,6 +51,17 @@ def read_image(path: str | Path, channels: int = 3, factor: int = 1) -> np.ndarr
     except cv2.error as error:  # its text spans lines
         raise OSError(str(error).strip().splitlines()[-1]) from error
     return image[..., None] if image.ndim == 2 else image
+
+
+@contextmanager
+def naming_unreadable(path: str | Path) -> Iterator[None]:
+    """Let an `OSError` of the block, which reads an image of a dataset, be a `UserError` that names its file."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path}: {error.strerror or error}; replace the image, or take it out of the dataset"
+        ) from error
 
 
 def read_input(

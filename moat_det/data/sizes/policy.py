@@ -50,8 +50,8 @@ class SizePolicy(ABC):
         """Give the height and width of an image after scaling and padding, from those in its file."""
 
     @abstractmethod
-    def smaller(self, height: int, width: int, share: float) -> str:
-        """Give the option that a user gives for an input of a share of that many pixels."""
+    def smaller(self, height: int, width: int, share: float) -> str | None:
+        """Give the option that a user gives for an input of a share of that many pixels; None if no stride is left."""
 
     def batches(self, sizes: Sequence[Shape], batch: int) -> list[Batch]:
         """Divide a split into batches of one padded shape.
@@ -101,12 +101,13 @@ class FixedSize(SizePolicy):
         """Give the one shape."""
         return self.shape
 
-    def smaller(self, height: int, width: int, share: float) -> str:
+    def smaller(self, height: int, width: int, share: float) -> str | None:
         """Give `--imgsz` with two numbers; a square has one."""
         if height == width:
             return _longer_side(height, width, share, self.stride)
-        rows, columns = round_up([side * math.sqrt(share) for side in (height, width)], self.stride)
-        return f"--imgsz {rows} {columns}"
+        sides = [side * math.sqrt(share) for side in (height, width)]
+        rows, columns = round_up(sides, self.stride)
+        return None if max(sides) < self.stride else f"--imgsz {rows} {columns}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Rectangles(SizePolicy):
         """Give the smallest rectangle around the scaled image."""
         return round_up(self.scaled(height, width), self.stride)
 
-    def smaller(self, height: int, width: int, share: float) -> str:
+    def smaller(self, height: int, width: int, share: float) -> str | None:
         """Give `--imgsz` with one number."""
         return _longer_side(height, width, share, self.stride)
 
@@ -178,9 +179,11 @@ class NativeSize(SizePolicy):
         """Give the smallest multiples of the stride around the scaled image."""
         return round_up(self.scaled(height, width), self.stride)
 
-    def smaller(self, height: int, width: int, share: float) -> str:
+    def smaller(self, height: int, width: int, share: float) -> str | None:
         """Give `--max-pixels`, rounded down to two digits."""
         rows, columns = (round(side * math.sqrt(share)) for side in (height, width))
+        if rows * columns < self.stride**2:
+            return None
         unit = 10 ** max(int(math.log10(rows * columns)) - 1, 0)
         return f"--max-pixels {rows * columns // unit * unit} (about {columns} x {rows})"
 
@@ -211,6 +214,6 @@ def _parts(images: Sequence[int], batch: int) -> list[Sequence[int]]:
     return [images[i : i + batch] for i in range(0, len(images), batch)]
 
 
-def _longer_side(height: int, width: int, share: float, stride: int) -> str:
-    longest = round(max(height, width) * math.sqrt(share))
-    return f"--imgsz {longest // stride * stride}"
+def _longer_side(height: int, width: int, share: float, stride: int) -> str | None:
+    longest = round(max(height, width) * math.sqrt(share)) // stride * stride
+    return f"--imgsz {longest}" if longest else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from moat_det.data.config import check_names
 from moat_det.data.images.choose_intensity import check_intensity, choose_intensity
 from moat_det.data.images.find import count_suffixes, is_image, walk
 from moat_det.data.images.header import ImageHeader, large_images, read_header
@@ -20,6 +20,7 @@ from moat_det.data.of_model import settle_intensity
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
 from moat_det.messages import some
+from moat_det.pretraining.identity import identity
 from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -51,10 +52,7 @@ class ClassData:
 
     def identity(self) -> dict[str, Any]:
         """Give what tells the pictures of the training from others: their number, their names, their classes."""
-        digest = hashlib.blake2b(digest_size=16)
-        for file, label in self.train:
-            digest.update(f"{Path(file).name}\0{label}\n".encode("utf-8", "surrogatepass"))
-        return {"pictures": len(self.train), "digest": digest.hexdigest()}
+        return identity(f"{Path(file).name}\0{label}" for file, label in self.train)
 
 
 def find_classes(data: str | Path, share: float | None = None, seed: int = 0) -> ClassData:
@@ -152,15 +150,12 @@ def _of_yaml(file: Path) -> tuple[Path, Path, Path | None, list[str] | None, Int
         raise UserError(f"{file}: unknown key '{unknown[0]}'; there are {', '.join(sorted(_KEYS))}")
     root = file.resolve().parent / str(content.get("path") or "")
     names = content.get("names")
-    names = list(names.values()) if isinstance(names, Mapping) else names
-    if names is not None and (not isinstance(names, list) or len(set(map(str, names))) != len(names)):
-        raise UserError(f"{file}: 'names' must be a list of the classes, each once")
     val = root / str(content["val"]) if content.get("val") else None
     return (
         file,
         root / str(content["train"]),
         val,
-        None if names is None else [str(name) for name in names],
+        None if names is None else list(check_names(names, file).values()),
         Intensity.parse(content.get("intensity"), file),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def train_classifier(training: ClassifierTraining, place: RunPlace) -> Path:
     options, device = training.classifier, choose_one_device(place.device)
     data = find_classes(options.data, options.split, training.loop.seed)
     task = ClassificationTask(data, options, training.augmentation, training.loop, place)
-    task.training = {**asdict(training), "data": data.identity()}
+    task.training = {**asdict(training), "classifier": _kept(options), "data": data.identity()}
     run = Loop(task, training.loop, place, device)
     atomic_write_json(run.folder / "options.json", task.training, indent=2)
     return _run(run)
@@ -70,8 +71,13 @@ def resume_classifier(last: Path, place: RunPlace, data: str | None = None) -> P
     found = find_classes(options.data, options.split, loop.seed)
     _check_same(found, kept["data"], checkpoint, options.data)
     task = ClassificationTask(found, options, AugmentationOptions(**kept["augmentation"]), loop, place, starts=False)
-    task.training = kept
+    task.training = {**kept, "classifier": _kept(options)}
     return _run(Loop(task, loop, place, device, (last, checkpoint)))
+
+
+def _kept(options: ClassifierOptions) -> dict[str, Any]:
+    """Give the options for a run that goes on, which may be from another working folder."""
+    return {**asdict(options), "data": os.path.abspath(options.data)}
 
 
 def _check_same(data: ClassData, identity: dict[str, Any], checkpoint: BackboneCheckpoint, source: str) -> None:

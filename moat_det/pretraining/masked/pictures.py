@@ -13,7 +13,8 @@ from moat_det.cores import READING_THREADS
 from moat_det.data.images.choose_intensity import check_intensity, choose_intensity
 from moat_det.data.images.header import ImageHeader, large_images, read_header
 from moat_det.data.images.intensity import Intensity
-from moat_det.detection.source_files import list_pictures
+from moat_det.detection.output_names import OutputNames
+from moat_det.detection.source_files import list_pictures, source_root
 from moat_det.errors import UserError
 from moat_det.messages import some
 from moat_det.progress import progress
@@ -30,12 +31,14 @@ class Pictures:
 
     Attributes:
         paths: Absolute, sorted.
+        names: The same below the source.
         shapes: Height and width of each, (N, 2).
         channels: Bands that they are read as.
         intensity: How more than 8 bits become 8.
     """
 
     paths: list[str]
+    names: list[str]
     shapes: np.ndarray
     channels: int
     intensity: Intensity
@@ -75,7 +78,8 @@ def find_pictures(source: str, channels: int, intensity: Intensity, size: int = 
     shapes = np.array([(each.height, each.width) for _, each in found])
     small = int((shapes.min(1) < size).sum())
     logger.info(f"{len(paths)} pictures" + (f", {small} smaller than {size} px: they go on mirrored" if small else ""))
-    return Pictures(paths, shapes, channels, intensity)
+    names = OutputNames(source_root(source, paths))
+    return Pictures(paths, [names.relative(path) for path in paths], shapes, channels, intensity)
 
 
 def _read(file: str) -> ImageHeader | str:

@@ -9,6 +9,7 @@ from moat_det.engine.device import choose_one_device
 from moat_det.errors import UserError
 from moat_det.pretraining.backbone import backbone_arguments
 from moat_det.pretraining.checkpoint import load_unfinished
+from moat_det.pretraining.identity import identity
 from moat_det.pretraining.loop import Loop, seed_all
 from moat_det.pretraining.masked.options import MaskedOptions
 from moat_det.pretraining.masked.pictures import find_pictures
@@ -61,10 +62,16 @@ def resume_pretraining(last: Path, place: RunPlace, source: str | None = None) -
     loop = LoopOptions(**kept["loop"])
     intensity = Intensity.from_dict(checkpoint.intensity)
     pictures = find_pictures(str(options.source), options.channels, intensity, options.imgsz)
-    if len(pictures.paths) != kept["pictures"]:
+    found = identity(pictures.names)
+    if found["pictures"] != kept["pictures"]:
         raise UserError(
-            f"--resume {last}: {options.source} holds {len(pictures.paths)} readable pictures, and held "
+            f"--resume {last}: {options.source} holds {found['pictures']} readable pictures, and held "
             f"{kept['pictures']} when the run began: bring them back, or start a new run with --weights {last}"
+        )
+    if found["digest"] != kept.get("digest", found["digest"]):
+        raise UserError(
+            f"--resume {last}: {options.source} holds other pictures than when the run began: bring those back, or "
+            f"start a new run with --weights {last}"
         )
     seed_all(loop.seed)
     task = MaskedTask(checkpoint.backbone, pictures, options, loop, place, starts=False)

@@ -25,6 +25,7 @@ from moat_det.pretraining.batches import (
     shuffled_batches,
     worker_count,
 )
+from moat_det.pretraining.identity import identity
 from moat_det.pretraining.masked.crops import Crops
 from moat_det.pretraining.masked.model import STRIDES, MaskedModel, losses, targets
 from moat_det.pretraining.masked.options import MaskedOptions
@@ -79,7 +80,7 @@ class MaskedTask:
         self.training = {
             "masked": {**asdict(options), "source": os.path.abspath(str(options.source))},
             "loop": asdict(loop),
-            "pictures": len(pictures.paths),
+            **identity(pictures.names),
         }
         self.folder: Path | None = None
         network = create_backbone(**self._backbone, in_channels=pictures.channels)

@@ -197,6 +197,8 @@ def test_a_box_lies_on_what_is_drawn_in_a_long_strip(shape: tuple[int, int], tur
 def test_the_option_for_half_of_the_pixels(policy: SizePolicy, option: str) -> None:
     height, width = (640, 640) if policy == FixedSize((640, 640)) else (256, 1024)
     assert policy.smaller(height, width, 0.5) == option
+    assert policy.smaller(height, width, 1e-4) is None, "less than a stride is left"
+    assert policy.smaller(height, width, 0) is None
 
 
 def test_sizes_need_neither_torch_nor_the_engine() -> None:
