@@ -81,8 +81,9 @@ def last(trained: Path, tmp_path: Path) -> Path:
 
 def saved(last: Path, note: Callable[[Any], None]) -> None:
     """Do what a training does until it has written a checkpoint, in the place of an older one."""
-    note(SimpleNamespace(group=Group(), last=last))
+    note(SimpleNamespace(group=Group(), last=last, newest_checkpoint=lambda: None))
     os.utime(last, ns=(1, last.stat().st_mtime_ns + 1))
+    note(SimpleNamespace(group=Group(), last=last, newest_checkpoint=lambda: last))  # as after a batch was halved
 
 
 def test_it_goes_on_as_long_as_there_is_a_newer_checkpoint(
@@ -113,7 +114,8 @@ def test_it_goes_on_as_long_as_there_is_a_newer_checkpoint(
 
 def test_without_a_new_checkpoint_it_ends_with_the_reason(ray: None, last: Path) -> None:
     def begin(on_train_start: Callable[[Any], None]) -> None:
-        on_train_start(SimpleNamespace(group=Group(), last=last))  # where an older run's checkpoint lies
+        # Where an older run's checkpoint lies.
+        on_train_start(SimpleNamespace(group=Group(), last=last, newest_checkpoint=lambda: None))
         raise UserError("none.yaml: no such dataset YAML")
 
     with pytest.raises(UserError, match=r"^none\.yaml: no such dataset YAML$"):
