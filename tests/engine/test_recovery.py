@@ -317,6 +317,20 @@ def test_a_process_goes_on_with_the_generator_of_its_own_gpu(monkeypatch: pytest
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_signal_that_another_process_got_before_is_the_same_one() -> None:
+    class Agreed(Group):
+        def any(self, value: bool) -> bool:
+            return True
+
+    signals = Signals(Agreed(0, 2))
+    with signals.taken():
+        signals.hold()
+        with pytest.raises(KeyboardInterrupt):
+            signals.release(amid=True)
+        os.kill(os.getpid(), signal.SIGTERM)  # while the checkpoint is written
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_where_the_memory_is_full_a_resumed_run_goes_back(words: list[str], at_batch: Any, tmp_path: Path) -> None:
     at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == 0 else None)
     with pytest.raises(SystemExit):

@@ -68,6 +68,8 @@ class Signals:
         together = self._group.size > 1
         agreed = self._group.any(self.waiting)
         self.held = not agreed and together and (amid or not self._group.leads)
+        if agreed:  # what another process has got may come to this one in a moment, amid its checkpoint
+            self._came = time.monotonic()
         if agreed or not self.held:
             self._end()
         if agreed and together:
