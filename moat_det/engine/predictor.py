@@ -416,7 +416,8 @@ class Predictor(DetectionPredictor):
             for result, heatmap in zip(results, self.heatmaps.maps(list(self._places), sizes), strict=True):
                 result.heatmap = heatmap
         for lost in self._seen.take_unseen():
-            if self.tracks is not None:
+            # Frames of files have numbers, and what is missing at the end of one may be known before the last are here.
+            if self.tracks is not None and self.source_type.stream:
                 self.tracks.lose(self.names.relative(lost))
         if self.verdicts is not None:
             for result in results:

@@ -339,6 +339,23 @@ def test_a_frame_of_a_video_that_cannot_be_decoded_is_a_frame(
 
 
 @pytest.mark.usefixtures("seeing")
+def test_a_video_whose_cut_end_is_known_before_its_last_frames_keeps_its_tracks(
+    belt: Belt, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(belt, tmp_path / "belt.avi")
+    read = ImageFiles.__next__
+
+    def ahead(self: ImageFiles) -> Any:
+        batch = read(self)
+        self.unseen.append(batch[0][0])
+        return batch
+
+    monkeypatch.setattr(ImageFiles, "__next__", ahead)
+    found = track(trained, tmp_path / "belt.avi", tmp_path, "--save", "false")
+    assert frames_of(found["tracks"]) == truth(belt)
+
+
+@pytest.mark.usefixtures("seeing")
 def test_one_frame_in_two(belt: Belt, trained: Path, tmp_path: Path) -> None:
     write_frames(belt, tmp_path / "in/frames")
     write_video(belt, tmp_path / "in/belt.avi")
