@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import shutil
 import signal
@@ -639,6 +640,65 @@ def test_a_signal_waits_for_the_batch_and_a_second_one_does_not(monkeypatch: pyt
         assert signal.getsignal(signal.SIGINT) is ask
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def with_a_worker(words: list[str]) -> list[str]:
+    at = words.index("--workers") + 1
+    return [*words[:at], "1", *words[at + 1 :]]
+
+
+def kill_workers() -> None:
+    workers = multiprocessing.active_children()
+    assert workers
+    for worker in workers:
+        worker.kill()
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # torch is to find it
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_signal_that_ends_the_workers_too_amid_a_batch_leaves_a_checkpoint(
+    words: list[str], at_batch: Any, tmp_path: Path
+) -> None:
+    def end_all(trainer: Trainer, number: int) -> None:
+        if number == 0:
+            kill_workers()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    at_batch(end_all)
+    with pytest.raises(SystemExit) as stopped:
+        cli.train(with_a_worker(words))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    position = load_checkpoint(tmp_path / "train/weights/last.pt").training["position"]  # type: ignore[index]
+    assert position["batches"] == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_workers_that_die_while_the_checkpoint_of_a_stop_is_written_do_no_harm(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = Trainer._save_at_stop
+    monkeypatch.setattr(Trainer, "validate", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(Trainer, "_save_at_stop", lambda self: (kill_workers(), save(self)))
+    with pytest.raises(SystemExit) as stopped:
+        cli.train(with_a_worker(words))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    position = load_checkpoint(tmp_path / "train/weights/last.pt").training["position"]  # type: ignore[index]
+    assert position["batches"] == BATCHES
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_worker_that_dies_amid_a_batch_is_told_of_after_it(
+    words: list[str], at_batch: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    at_batch(lambda trainer, number: kill_workers() if number == 0 else None)
+    step = Trainer.optimizer_step
+    monkeypatch.setattr(Trainer, "optimizer_step", lambda self: (step(self), steps.append(0)))
+    with pytest.raises(SystemExit) as failed:
+        cli.train(with_a_worker(words))
+    assert failed.value.code == 2
+    assert "a process that reads images ended" in capsys.readouterr().err
+    assert steps == [0]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")

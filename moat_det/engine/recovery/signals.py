@@ -1,4 +1,4 @@
-"""Signals to end that come amid a step of the optimizer: they wait until the model is whole."""
+"""Signals to end, and of dead workers, that come amid a step of the optimizer: they wait until the model is whole."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ STOPPED = (KeyboardInterrupt, SystemExit)
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """The signals that ask a process to end."""
 
+_CHILD = getattr(signal, "SIGCHLD", None)  # which Windows lacks, and torch's way of telling by it
+
 TOGETHER = 1.0
 """Seconds within which signals are one: a closed terminal sends two, and of a service that ends each process gets one,
 which whoever started the others passes on to them too."""
@@ -29,6 +31,9 @@ which whoever started the others passes on to them too."""
 
 class Signals:
     """Holds a signal to end back while a batch is trained on; a second one ends at once.
+
+    So it does with the death of a process that reads images, from which torch raises wherever we are. One signal may
+    end both: then the training is stopped, not failed.
 
     Of several processes none leaves alone between the batches of an epoch, and at other times the first one may. Where
     another left, the first would wait for it and could not write its checkpoint.
@@ -45,10 +50,15 @@ class Signals:
         self._group = group
         self._waiting: Callable[[], Any] | None = None
         self._came = -math.inf
+        self._of_children: Callable[[int, FrameType | None], Any] | None = None
+        self._takes = self._died = self._ends = False
 
     def hold(self) -> None:
-        """Begin a batch."""
+        """Begin a batch; the processes that read it have been started."""
         self.held = True
+        if _CHILD and self._takes and self._of_children is None and callable(handler := signal.getsignal(_CHILD)):
+            self._of_children = handler
+            signal.signal(_CHILD, self._child)
 
     @property
     def waiting(self) -> bool:
@@ -73,7 +83,11 @@ class Signals:
         if agreed or not self.held:
             self._end()
         if agreed and together:
+            self._ends = True
             raise KeyboardInterrupt
+        if _CHILD and self._died and self._of_children is not None:
+            self._died = False
+            self._of_children(_CHILD, None)
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -85,7 +99,9 @@ class Signals:
             SystemExit: The same, where the signal would have ended the process at once.
         """
         before = {}
-        if threading.current_thread() is threading.main_thread():  # no other may
+        self._died = self._ends = False
+        self._takes = threading.current_thread() is threading.main_thread()  # no other may
+        if self._takes:
             handlers = {number: signal.getsignal(number) for number in ENDING}
             before = {
                 number: handler
@@ -103,7 +119,9 @@ class Signals:
         else:
             self._end()
         finally:
-            self.held = False
+            self.held = self._takes = False
+            if _CHILD and self._of_children is not None:
+                before[_CHILD], self._of_children = self._of_children, None
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -111,7 +129,14 @@ class Signals:
         """Do what the signal that waits would have done, where there is one."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
+            self._ends = True
             waiting()
+
+    def _child(self, number: int, frame: FrameType | None) -> None:
+        if self.held:
+            self._died = True
+        elif self._of_children is not None and not self._ends:
+            self._of_children(number, frame)
 
     def _handler(self, before: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
         def handle(number: int, frame: FrameType | None) -> None:
@@ -121,6 +146,7 @@ class Signals:
             self._came = now
             if not self.held or self._waiting is not None:
                 self._waiting = None
+                self._ends = True
                 before(number, frame)
                 return
             self._waiting = lambda: before(number, None)
