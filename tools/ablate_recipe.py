@@ -82,15 +82,19 @@ class Factor:
         return config
 
 
-def read_factor(text: str) -> Factor:
+def read_factor(text: str, shared: Mapping[str, Any]) -> Factor:
     """Read a factor.
+
+    Args:
+        text: What the user wrote.
+        shared: Arguments of all trainings, which are the default here.
 
     Raises:
         UserError: It is no NAME=VALUE, or names no argument, or gives it a value that it does not take or has.
     """
     arguments: dict[str, Any] = {}
     config: dict[str, Any] = {}
-    defaults = default_values({})
+    defaults = {**default_values({}), **shared}
     for part in text.split("+"):
         name, equals, value = part.partition("=")
         place = f"--factors {text}"
@@ -216,7 +220,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("imgsz", "epochs", "batch"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} {getattr(args, name)}: must be 1 or more")
-    factors = [read_factor(text) for text in args.factors]
+    shared = {"imgsz": args.imgsz, "epochs": args.epochs, "batch": args.batch, **_LAST_EPOCH}
+    factors = [read_factor(text, shared) for text in args.factors]
     for factor in factors:
         factor.config_of(args.model)  # a mistake in the last one shall not wait for the others
     out = args.out.resolve()
@@ -224,7 +229,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with locked(out / "ablation.lock", f"another ablation is at work in {out}: waiting for its end"):
             sets = take_shares(args.data, out / "sets", args.share, args.group)
-            shared = {"imgsz": args.imgsz, "epochs": args.epochs, "batch": args.batch, **_LAST_EPOCH}
             _check_class(args.of, sets)
             ablation = Ablation(args.model, sets, args.seeds, shared, out, args.of)
             ended_well = ablate(ablation, factors)

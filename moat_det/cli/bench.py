@@ -113,6 +113,9 @@ def _check(given: Mapping[str, Any]) -> None:
     for name, why in _DECIDED.items():
         if name in given:
             raise UserError(f"--{name.replace('_', '-')} {given[name]}: leave it out; {why}")
+    for name in process.JUDGING:
+        if name in given and given.get("sliced") is not None:
+            raise UserError(f"--{name.replace('_', '-')}: tiles are tested without it; leave it or --sliced out")
     peers = [model for model in given.get("models", ()) if is_peer(find_config(config_name(model)))]
     for name in _OF_BACKBONES:
         if name in given and peers:

@@ -43,6 +43,7 @@ _DECIDED = {
 _NOT_SEARCHED = {
     **_DECIDED,
     **dict.fromkeys(WHERE_IT_RUNS, "it changes no result"),
+    "amp": "give --amp; all trials have one number format",
     "data": "give --data",
     "epochs": "trials are compared epoch by epoch",
     "imgsz": "AP of images of different sizes is no measure of the settings; search for each size",
@@ -123,12 +124,14 @@ def _search(study: Any, recipe: Recipe, options: TuneOptions, out: Path) -> int:
     from moat_det.tuning.search import Search, describe, longest
 
     budget = Budget(options.seconds, study.spent)
-    Search(study, recipe, budget, options.trials).run()
-    tried = study.tried()
-    default = next((each for each in tried if each.state == "trained" and study.is_default(each.values)), None)
-    if tried:
-        write_trials(out / "trials.csv", tried, recipe)
-        plot(out / "tune.png", tried, default, study.importances())
+    try:
+        Search(study, recipe, budget, options.trials).run()
+    finally:  # also where five trainings failed, or of Ctrl-C
+        tried = study.tried()
+        default = next((each for each in tried if each.state == "trained" and study.is_default(each.values)), None)
+        if tried:
+            write_trials(out / "trials.csv", tried, recipe)
+            plot(out / "tune.png", tried, default, study.importances())
     trained = [each for each in tried if each.state == "trained"]
     if default is None:
         raise UserError(

@@ -93,11 +93,11 @@ def read_space(file: Path, given: Mapping[str, Any], refused: Mapping[str, str])
 
 
 def default_values(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what each argument of a training is where the user says nothing of it."""
+    """Give what each argument of a training is where the user says nothing of it; None: as another one is."""
     own = {name: option.default for name, option in options_of(TrainOptions).items()}
     engine = {name: option.default for name, option in engine_options().items()}
     preset = load_preset(given["augmentation"]).engine if given.get("augmentation") else {}
-    return {**engine, **own, **training_defaults(), **preset}
+    return {**engine, **own, **training_defaults(), **preset, "nbs": None}  # it follows the batch
 
 
 def _parameter(file: Path, name: str, content: Any, default: Any) -> Parameter:

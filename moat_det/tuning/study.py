@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,13 @@ from optuna.trial import TrialState
 from moat_det.errors import UserError
 from moat_det.tuning.space import Parameter
 
+logger = logging.getLogger(__name__)
+
 FILE = "study.db"
 """In the folder of a search: SQLite, which a killed process leaves whole; Optuna's own tools open it."""
 
+_REPEATED = "repeated"  # an attribute of a trial
+_REPEATS = 100  # proposals in a row that were tried before, after which nothing else is looked for
 _RANDOM_TRIALS = 10  # before the sampler goes by what was found
 _TRIALS_BEFORE_PRUNING = 4
 _SHARE_BEFORE_PRUNING = 0.25  # of a training's epochs
@@ -79,6 +85,11 @@ class Trial:
         """Note that it took so much longer."""
         self._seconds += seconds
         self._trial.set_user_attr("seconds", round(self._seconds, 3))
+
+    def leave_out(self) -> None:
+        """End it untried, as its values have been tried; it counts for nothing."""
+        self._trial.set_user_attr(_REPEATED, True)
+        self._study.tell(self._trial, state=TrialState.FAIL)
 
     def end(self, state: str, ap: float | None = None) -> None:
         """End it: "trained" with its AP, "pruned" or "failed"."""
@@ -157,20 +168,32 @@ class Study:
         self._study.set_user_attr("seconds", round(seconds, 3))
 
     def next(self, most: int | None) -> Trial | None:
-        """Give the trial that was cut, or a new one; None where there are `most` already."""
+        """Give the trial that was cut, or a new one; None where there are `most` already, or nothing else to try."""
+        tried = self.tried()
+        known = [each.values for each in tried if each.state in {"trained", "pruned"}]
+        if most is not None and len(tried) >= most and not any(each.state == "cut" for each in tried):
+            return None
+        for repeats in range(_REPEATS):
+            trial = self._propose(at_random=repeats > 0)  # what was good is proposed again and again
+            if trial.values not in known:
+                return trial
+            trial.leave_out()
+        logger.info(f"{_REPEATS} proposals in a row were tried before: no other settings are left to try")
+        return None
+
+    def _propose(self, at_random: bool) -> Trial:
         trials = self._study.get_trials(deepcopy=False)
         cut = [each for each in trials if each.state is TrialState.RUNNING]
         begun = [each for each in trials if each.state is not TrialState.WAITING]
-        if not cut and most is not None and len(begun) >= most:
-            return None
         # By the trial, so that a search which was stopped tries what it would have tried.
         drawn = np.random.SeedSequence([self._seed, cut[0].number if cut else len(begun)]).generate_state(1)
-        self._study.sampler = optuna.samplers.TPESampler(n_startup_trials=_RANDOM_TRIALS, seed=int(drawn[0]))
+        first = sys.maxsize if at_random else _RANDOM_TRIALS
+        self._study.sampler = optuna.samplers.TPESampler(n_startup_trials=first, seed=int(drawn[0]))
         trial = optuna.Trial(self._study, cut[0]._trial_id) if cut else self._study.ask()
         return Trial(self._study, trial, self._parameters)
 
     def tried(self) -> list[Tried]:
-        """Give all trials so far, in their order."""
+        """Give all trials so far, in their order; proposals that were tried before are none."""
         return [
             Tried(
                 each.number,
@@ -181,7 +204,7 @@ class Study:
                 each.user_attrs.get("values", each.params),
             )
             for each in self._study.get_trials(deepcopy=False)
-            if each.state is not TrialState.WAITING
+            if each.state is not TrialState.WAITING and _REPEATED not in each.user_attrs
         ]
 
     def importances(self) -> dict[str, float]:

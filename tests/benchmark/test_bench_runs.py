@@ -140,6 +140,11 @@ def test_a_run_is_begun_then_goes_on_and_is_tested(tmp_path: Path, words: list[t
         run.test_folder(None),
     )
 
+    judged = replace(run, arguments={**run.arguments, "classes": [0, 2], "max_det": 10})
+    assert process.test(judged, None)
+    given = parse(load_command("val"), words[-1][3:])
+    assert (given.engine["classes"], given.engine["max_det"]) == ([0, 2], 10)
+
     assert process.test(run, 64)
     assert words[-1][:2] == ("-m", sliced.__name__)
     assert json.loads(Path(words[-1][2]).read_text()) == {

@@ -109,6 +109,7 @@ def test_tiles_of_other_bands_are_refused_before_a_training(
     [
         ("--seed 3", "--seed 3: leave it out; give --seeds"),
         ("--weights best.pt", "--weights"),
+        ("--sliced 64 --max-det 10", "--max-det: tiles are tested without it"),
         ("--sliced 100", "--sliced 100: must be a multiple of 32"),
         ("--seeds -1", "--seeds"),
         ("--seeds 4294967296", "--seeds below 4294967296"),

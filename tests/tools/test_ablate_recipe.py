@@ -17,6 +17,7 @@ from moat_det.cli.command import load_command
 from moat_det.cli.parser import parse
 from moat_det.errors import UserError
 
+SHARED = {"imgsz": 320, "batch": 8}  # of all trainings
 FACTORS = ["lr0=0.002", "neck.depth=2+mosaic=0"]
 APS = {
     ("default", 0): 0.30,
@@ -147,7 +148,9 @@ def test_a_training_that_fails_is_said_and_the_others_go_on(
 
 def test_every_factor_that_is_tried_unless_others_are_named_is_a_change(tool: ModuleType) -> None:
     for text in tool.FACTORS:
-        tool.read_factor(text).config_of("tiny_moat0")
+        tool.read_factor(text, SHARED).config_of("tiny_moat0")
+    for text in ("batch=16", "imgsz=640", "nbs=64"):  # the engine's or ours, but not that of these trainings
+        assert tool.read_factor(text, SHARED).arguments
 
 
 @pytest.mark.parametrize(
@@ -156,6 +159,7 @@ def test_every_factor_that_is_tried_unless_others_are_named_is_a_change(tool: Mo
         ("lr0", "write NAME=VALUE"),
         ("lr=0.1", "lr is no argument of moat train"),
         ("lr0=0.001", "that is the default"),
+        ("batch=8", "that is the default"),
         ("layer_decay=2", "--layer-decay 2: must be over 0"),
         ("window=[7", "cannot be read as a value of YAML"),
         ("neck.depth=1", "that is the default of tiny_moat0"),
@@ -165,7 +169,7 @@ def test_every_factor_that_is_tried_unless_others_are_named_is_a_change(tool: Mo
 )
 def test_what_is_no_change_is_refused(tool: ModuleType, text: str, message: str) -> None:
     with pytest.raises(UserError, match="--factors") as caught:
-        tool.read_factor(text).config_of("tiny_moat0")
+        tool.read_factor(text, SHARED).config_of("tiny_moat0")
     assert message in str(caught.value)
 
 

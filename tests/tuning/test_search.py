@@ -10,6 +10,7 @@ import pytest
 
 from moat_det.benchmark.accuracy.runs import Run
 from moat_det.benchmark.accuracy.sets import BenchSet
+from moat_det.cli.tune import TuneOptions, _search
 from moat_det.errors import UserError
 from moat_det.tuning import study as study_module
 from moat_det.tuning import training
@@ -169,6 +170,31 @@ def test_the_default_must_train_and_others_may_fail(tmp_path: Path, recipe: Reci
         *[("trained", True), ("trained", False)],
     ]
     assert len(search(open_study(tmp_path / "b"), recipe, 4)) == 4
+
+
+def test_a_space_of_few_settings_ends(
+    tmp_path: Path, recipe: Recipe, fake: Fake, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_module, "_REPEATS", 20)
+    few = [Parameter("lr0", 0.001, choices=(0.001, 0.01)), Parameter("augmentation", None, choices=(None, "light"))]
+    (tmp_path / "a").mkdir()
+    study = Study(tmp_path / "a", {}, few, 0, EPOCHS, False)
+    tried = search(study, recipe, 50)
+    assert len({tuple(each.values.items()) for each in tried}) == len(tried) == len(fake.begun) == 4
+    assert {each.state for each in tried} == {"trained"}
+    assert any("no other settings are left to try" in line for line in log)
+
+
+def test_where_trainings_fail_in_the_end_the_table_of_the_others_is_there(
+    tmp_path: Path, recipe: Recipe, fake: Fake
+) -> None:
+    fake.fails = lambda run: run.arguments["lr0"] != 0.001
+    study = open_study(tmp_path / "a")
+    with pytest.raises(UserError, match="5 trainings failed"):
+        _search(study, recipe, TuneOptions("steel.yaml", tmp_path, hours=1), tmp_path)
+    rows = list(csv.DictReader((tmp_path / "trials.csv").read_text().splitlines()))
+    assert [row["state"] for row in rows] == ["trained", *["failed"] * 5]
+    assert (tmp_path / "tune.png").is_file()
 
 
 def test_a_folder_of_another_search_is_refused(tmp_path: Path) -> None:

@@ -50,6 +50,13 @@ def test_what_is_given_is_not_searched(tmp_path: Path) -> None:
         read_space(file, {"lr0": 0.01, "mosaic": 0.5}, {})
 
 
+def test_what_follows_another_argument_is_left_out_by_default(tmp_path: Path) -> None:
+    (nominal,) = read_space(write(tmp_path, "nbs: {choices: [null, 64]}\n"), {}, {})
+    assert nominal.default is None
+    with pytest.raises(UserError, match="must hold the default, null"):
+        read_space(write(tmp_path, "nbs: {choices: [16, 64]}\n"), {}, {})
+
+
 def test_values_have_three_digits_and_stay_in_their_range() -> None:
     rate = Parameter("lr0", 0.001, 0.00012345, 0.0098765)
     assert rate.suggest(Drawn(0.5)) == 0.005

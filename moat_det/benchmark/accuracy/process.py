@@ -15,6 +15,9 @@ from moat_det.files import atomic_write_json
 
 logger = logging.getLogger(__name__)
 
+JUDGING = ("agnostic_nms", "classes", "conf", "iou", "max_det")
+"""Arguments of a training by which its validation finds and judges; the test has them too."""
+
 _LOOK_EVERY = 1.0  # seconds
 _TO_END = 120.0  # seconds that a training gets to finish its batch and write `last.pt`
 
@@ -49,14 +52,14 @@ def test(run: Run, tiles: int | None) -> bool:
 
 
 def _test_whole(run: Run) -> bool:
-    place = {name: value for name, value in run.arguments.items() if name in {"device", "workers", "verbose"}}
+    given = {name: value for name, value in run.arguments.items() if name in {*JUDGING, "device", "workers", "verbose"}}
     folder = run.test_folder(None)
     words = {
         "weights": run.best,
         "data": run.set.yaml_file,
         "split": "test",
         "plots": False,
-        **place,
+        **given,
         "project": folder.parent,
         "name": folder.name,
         "exist_ok": True,
