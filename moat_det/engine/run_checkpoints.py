@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,6 +98,7 @@ def _checkpoint(
             "epoch": epoch,
             "position": position,
             "ended": ended,
+            "seconds": time.time() - trainer.train_time_start,
             "processes": trainer.group.size,
             "options": options.to_resume(),
             "data": trainer.data_identity,

@@ -290,6 +290,29 @@ def test_the_batch_after_which_the_time_runs_out_counts(words: list[str], monkey
     assert ended == [(1, False)]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_the_time_of_a_resumed_run_is_that_of_all_its_epochs(words: list[str], at_batch: Any, tmp_path: Path) -> None:
+    at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == BATCHES else None)
+    with pytest.raises(SystemExit):
+        cli.train([*words, "--time", "1"])
+    last = tmp_path / "train/weights/last.pt"
+    kept = {name: getattr(load_checkpoint(last), name) for name in Checkpoint.__dataclass_fields__}
+    assert 0 < kept["training"]["seconds"] < 600
+    Checkpoint(**{**kept, "training": {**kept["training"], "seconds": 2700.0}}).save(last)
+    epochs: list[int] = []
+
+    def note(trainer: Trainer, number: int) -> None:
+        if trainer.epoch == 2:  # the second took 45 minutes with the first: the hour has room for a third
+            epochs.append(trainer.epochs)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    at_batch(note)
+    with pytest.raises(SystemExit):
+        cli.train(["--resume", str(last)])
+    assert epochs == [3]
+    assert load_checkpoint(last).training["seconds"] > 2700  # type: ignore[index]
+
+
 def test_a_batch_that_fills_the_memory_is_found_where_a_launcher_started_one_process_too(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
