@@ -110,31 +110,41 @@ class Intensity:
             limits = np.iinfo(image.dtype)
             return ((limits.min, limits.max),)
         pixels = image.reshape(-1, image.shape[2])
-        return ranges(pixels[:: math.ceil(len(pixels) / _PIXELS_PER_IMAGE)])
+        return ranges(pixels[:: math.ceil(len(pixels) / _PIXELS_PER_IMAGE)], pixels)
 
 
-def ranges(pixels: np.ndarray) -> tuple[Window, ...]:
+def ranges(pixels: np.ndarray, whole: np.ndarray) -> tuple[Window, ...]:
     """Give the values between which all but a few samples lie; (0, 0) where none is finite.
 
+    Where that is a single value, as of defects on a background without noise, it is all samples between which they lie.
+
     Args:
-        pixels: (N, C).
+        pixels: (N, C), which count.
+        whole: (M, C), of which they are a part; at least its lowest and its highest samples.
 
     Returns:
         One pair for gray and colour, which would lose its balance otherwise; one for each band of any other number.
     """
-    bands = [pixels] if pixels.shape[1] in {1, 3} else list(pixels.T)
-    return tuple(_range(band) for band in bands)
+    if pixels.shape[1] in {1, 3}:
+        return (_range(pixels, whole),)
+    return tuple(_range(band, all_of_it) for band, all_of_it in zip(pixels.T, whole.T, strict=True))
 
 
-def _range(values: np.ndarray) -> Window:
-    if values.dtype.kind == "f":
-        values = values[np.isfinite(values)]
+def _range(values: np.ndarray, whole: np.ndarray) -> Window:
+    values = _finite(values)
     if not values.size:
         return 0.0, 0.0
     # Nothing is interpolated: the ends are values that occur.
     lo = np.percentile(values, PERCENTILES[0], method="lower")
     hi = np.percentile(values, PERCENTILES[1], method="higher")
+    if lo == hi:
+        whole = _finite(whole)
+        lo, hi = whole.min(), whole.max()
     return float(lo), float(hi)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)] if values.dtype.kind == "f" else values
 
 
 def _is_window(pair: Any) -> bool:
