@@ -46,14 +46,15 @@ def choose_intensity(given: Intensity, files: Sequence[Path], channels: int = 3,
     parts = list(_sample(files, channels, prefix))
     if not parts:
         return given
-    if len({part.dtype.kind == "f" for part, _ in parts}) > 1:
+    floating = {part.dtype.kind == "f" for part, _ in parts}
+    if len(floating) > 1:
         raise UserError(
             "some images have floating samples and others integers of more than 8 bits: write 'intensity: image' "
             "into the dataset YAML, or bring the files to one form"
         )
     pixels, ends = (_join(tables) for tables in zip(*parts, strict=True))
     if given.kind == "auto":
-        chosen = Intensity("auto", ranges(pixels, ends))
+        chosen = Intensity("auto", ranges(pixels, ends), *floating)
         logger.info(f"{prefix}intensity: {chosen}, the range of the training images, becomes 0 to 255")
         _warn_of_far_samples(chosen, ends, prefix)
         return chosen

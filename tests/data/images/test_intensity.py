@@ -278,6 +278,23 @@ def test_samples_that_cannot_be_mapped_are_refused_before_work_begins(tmp_path: 
     check_intensity(Intensity("image"), files, deep=3)
 
 
+@pytest.mark.parametrize(("trained", "other"), [(np.uint16, np.float32), (np.float32, np.uint16)])
+def test_the_range_of_integers_is_not_that_of_floating_samples(tmp_path: Path, trained: type, other: type) -> None:
+    learnt, measured = write(tmp_path / "a", 1, dtype=trained), write(tmp_path / "b", 1, dtype=other)
+    chosen = choose_intensity(Intensity(), learnt)
+    kept = Intensity.from_dict(chosen.to_dict())
+    assert kept == chosen
+    check_intensity(kept, [str(file) for file in learnt], deep=1)
+    has = "floating samples" if trained is np.uint16 else "integers"
+    with pytest.raises(
+        UserError, match=rf"b/0\.tif: it has {has}, where the training images had .* 'intensity: image'"
+    ):
+        check_intensity(kept, [str(file) for file in measured], deep=1)
+    older = {key: value for key, value in chosen.to_dict().items() if key != "floating"}
+    assert Intensity.from_dict(older).to_dict() == older
+    check_intensity(Intensity.from_dict(older), [str(file) for file in measured], deep=1)
+
+
 @pytest.mark.parametrize(
     ("given", "warned"),
     [
