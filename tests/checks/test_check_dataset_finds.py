@@ -125,6 +125,15 @@ def test_nothing_is_written_where_a_split_would_be_empty(tmp_path: Path) -> None
     assert not (tmp_path / "fixed").exists()
 
 
+def test_no_copy_is_written_without_val(tmp_path: Path) -> None:
+    file = write_clean(tmp_path / "set")
+    (tmp_path / "set/empty").mkdir()
+    file.write_text(file.read_text().replace("[images/val, voc]", "empty"))
+    with pytest.raises(UserError, match=rf"^{file}: 'val' cannot be read: {tmp_path}/set/empty: "):
+        write_fixed(check_dataset(file), tmp_path / "fixed")
+    assert not (tmp_path / "fixed").exists()
+
+
 def test_crowds_stay_in_a_corrected_copy(tmp_path: Path) -> None:
     file = write_clean(tmp_path / "set")
     json_file = tmp_path / "set/coco/set.json"
