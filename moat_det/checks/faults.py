@@ -90,8 +90,8 @@ KINDS = {
     "unreadable_image": _error("images that cannot be decoded", "training leaves them out: replace or remove them"),
     "truncated_image": _error("images that are cut off", "training leaves them out: copy them anew from the source"),
     "mixed_sample_types": _error(
-        "integer and floating images of more than 8 bits in one split",
-        "training stops: write 'intensity: image' into the dataset YAML",
+        "floating images of more than 8 bits where most of train are integers, or the reverse",
+        "training or validation stops: bring them to one form, or write 'intensity: image' into the dataset YAML",
     ),
     "duplicates_disagree": _error(
         "the same picture with different labels", "one of them teaches or measures wrongly: keep the right one"
@@ -120,7 +120,7 @@ KINDS = {
     "label_without_image": _warning("label files without image", "they are not used: restore the image"),
     "shared_label_file": _warning("images that share a label file", "both get its boxes: rename one"),
     "mixed_depths": _warning(
-        "images of another depth than most of their split",
+        "images of another depth than most of train",
         "8 bits stay as they are, more are mapped by 'intensity': the same part may look different",
     ),
     "class_absent_from_train": _warning("classes to be found that train has no box of", "split the data anew"),

@@ -20,6 +20,7 @@ from moat_det.errors import UserError
 
 # What a copy by `cleaned` boxes mends, and how.
 _MENDED = {
+    "split_unusable": "split left out",
     "malformed_label": "label left out",
     "unknown_class": "label left out",
     "absent_category": "annotation left out",
@@ -45,8 +46,9 @@ def write_fixed(check: Check, out: str | Path) -> list[str]:
 
     Of pictures that are there twice to the pixel one stays: that of validation or test, and the one of train is left
     out, since measured data that shrinks would not compare with what was measured before; within a split the first by
-    path. Images whose labels were all unreadable are left out: without boxes they would train as good parts. COCO is
-    written where there are crowd regions or two images with one stem.
+    path. Images whose labels were all unreadable are left out: without boxes they would train as good parts. A 'test'
+    that cannot be read, such as one that is not on this machine, is left out too; no dataset goes without the other
+    splits. COCO is written where there are crowd regions or two images with one stem.
 
     Args:
         check: What was found.
@@ -56,15 +58,21 @@ def write_fixed(check: Check, out: str | Path) -> list[str]:
         What was changed, a line each; `changes.txt` in `out` has them too.
 
     Raises:
-        UserError: `out` holds something, lies within the images or cannot be written; or a split would be left empty.
+        UserError: `out` holds something, lies within the images or cannot be written; or `train` or `val` cannot be
+            read, or a split would be left empty.
     """
     place = Path(os.path.abspath(os.path.expanduser(out)))
     left_out = _left_out(check)
     changes = [f"{split}: {image}: left out, {reason}" for (split, image), reason in left_out.items()]
     changes += [f"{f.split}: {f.place}: {_MENDED[f.kind]}" for f in check.faults if f.kind in _MENDED]
+    unusable = {fault.split: fault for fault in check.faults if fault.kind == "split_unusable"}
+    for split, fault in unusable.items():
+        if split != "test":
+            raise UserError(f"{check.data['yaml_file']}: '{split}' cannot be read: {fault.place}")
     splits = {
         split: [image for s in samples if (split, s.image) not in left_out and (image := s.labelled)]
         for split, samples in check.samples.items()
+        if split not in unusable
     }
     for split, images in splits.items():
         if not images:

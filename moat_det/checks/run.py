@@ -13,7 +13,7 @@ from moat_det.checks.collect import collect
 from moat_det.checks.decode import inspect_images
 from moat_det.checks.duplicates import duplicate_faults
 from moat_det.checks.faults import KINDS, Fault, Severity
-from moat_det.checks.images import image_faults
+from moat_det.checks.images import depth_faults, image_faults
 from moat_det.checks.recommend import Recommendation, recommend
 from moat_det.checks.samples import Sample
 from moat_det.data.config import DatasetConfig, load_dataset
@@ -75,8 +75,9 @@ def check_dataset(source: str | Path, group: str | None = None) -> Check:
     for sample in samples:
         sample.facts = facts[sample.image]
     for split, members in found.samples.items():
-        faults += image_faults(members, data["intensity"].kind, data["channels"])
+        faults += image_faults(members, data["channels"])
         faults += good_part_faults(split, members, data["yaml_file"])
+    faults += depth_faults(found.samples, data["intensity"].kind)
     for sample in progress(samples, "Checking boxes", unit="image"):
         faults += box_faults(sample)
     faults += duplicate_faults(samples)

@@ -26,24 +26,32 @@ def _run(arguments: Arguments) -> int:
     from moat_det.checks.report import check_replaceable, json_report, text_report
     from moat_det.checks.run import check_dataset
     from moat_det.data.convert import check_free
+    from moat_det.errors import UserError
     from moat_det.files import atomic_write_json, atomic_write_text, check_writable, claim_folder
 
     data, group = arguments.take(Dataset).data, arguments.take(Grouping).group
     options = arguments.take(CheckOptions)
+    reports = options.out or Path("runs/check")
     if options.fix:
         check_free(options.fix)
+        if reports.resolve().is_relative_to(options.fix.resolve()):
+            raise UserError(
+                f"--fix {options.fix}: the report is written there first ({reports}); name a folder for the copy alone"
+            )
     if options.out:
         check_writable(options.out)  # before the images are read
         check_replaceable(options.out)
     check = check_dataset(data, group)
     print(text_report(check))
-    out = options.out or claim_folder(Path("runs/check", _name(check.data["yaml_file"])))
+    out = options.out or claim_folder(reports / _name(check.data["yaml_file"]))
     atomic_write_json(out / "report.json", json_report(check), indent=1)
     atomic_write_text(out / "report.html", html_report(check))
     print(f"\n{out / 'report.html'}")
     if options.fix:
         changes = write_fixed(check, options.fix)
         listing = options.fix / "changes.txt"
+        for fault in check.by_kind().get("split_unusable", []):
+            print(f"{options.fix}: without '{fault.split}', which cannot be read: {fault.place}")
         print(f"{options.fix}: a corrected copy with {len(changes)} changes, listed in {listing}")
     return int(check.severity)
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -124,6 +125,15 @@ def test_nothing_is_written_where_a_split_would_be_empty(tmp_path: Path) -> None
     assert not (tmp_path / "fixed").exists()
 
 
+def test_no_copy_is_written_without_val(tmp_path: Path) -> None:
+    file = write_clean(tmp_path / "set")
+    (tmp_path / "set/empty").mkdir()
+    file.write_text(file.read_text().replace("[images/val, voc]", "empty"))
+    with pytest.raises(UserError, match=rf"^{file}: 'val' cannot be read: {tmp_path}/set/empty: "):
+        write_fixed(check_dataset(file), tmp_path / "fixed")
+    assert not (tmp_path / "fixed").exists()
+
+
 def test_crowds_stay_in_a_corrected_copy(tmp_path: Path) -> None:
     file = write_clean(tmp_path / "set")
     json_file = tmp_path / "set/coco/set.json"
@@ -131,6 +141,32 @@ def test_crowds_stay_in_a_corrected_copy(tmp_path: Path) -> None:
     write_fixed(check_dataset(file), tmp_path / "fixed")
     data = load_dataset(tmp_path / "fixed")
     assert open_index(data["test"], data["names"], data["image_roots"]).ignored.sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "intensity", "kinds"),
+    [
+        (np.uint16, np.float32, "auto", {"mixed_sample_types"}),
+        (np.float32, np.uint16, "auto", {"mixed_sample_types"}),
+        (np.uint8, np.float32, "auto", {"mixed_sample_types", "mixed_depths"}),  # whose full range is not known
+        (np.uint8, np.uint16, "auto", {"mixed_depths"}),
+        (np.uint16, np.uint16, "auto", set()),
+        (np.uint16, np.float32, "image", set()),
+        (np.uint16, np.float32, "[0, 255]", set()),
+    ],
+)
+def test_splits_are_of_the_depth_of_train(
+    train: type, val: type, intensity: str, kinds: set[str], tmp_path: Path
+) -> None:
+    file = boxes_of_size(tmp_path, 40)
+    file.write_text(file.read_text() + f"intensity: {intensity}\n")
+    for split, dtype in (("train", train), ("val", val)):
+        (image,) = (tmp_path / "images" / split).iterdir()
+        cv2.imwrite(str(image.with_suffix(".tif")), cv2.imread(str(image), cv2.IMREAD_GRAYSCALE).astype(dtype))
+        image.unlink()
+    found = check_dataset(file).by_kind()
+    assert {kind for kind in found if kind.startswith("mixed_")} == kinds
+    assert {fault.split for kind in kinds for fault in found[kind]} <= {"val"}
 
 
 def test_a_wrong_group_is_refused(tmp_path: Path) -> None:

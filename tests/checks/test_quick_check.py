@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from helpers.dirt import NAMES, write_clean
 from moat_det.checks.quick import quick_check
@@ -41,6 +42,20 @@ def test_each_thing_is_told_in_a_line(tmp_path: Path) -> None:
     # Half the size, more of them are small; squares in a strip are scaled to its height.
     for shape in ((64, 64), (64, 512)):
         assert any("2 boxes have a side under 2 px" in line for line in quick_check(indices(file), CLASSES, shape))
+
+
+def test_files_of_one_name_and_size_are_one_picture_where_their_bytes_are(tmp_path: Path) -> None:
+    file = write_clean(tmp_path)
+    names = [f"{number:04d}.bmp" for number in range(50)]
+    for split, value in (("train", 40), ("val", 60)):
+        for name in names:
+            Image.fromarray(np.full((8, 8), value, np.uint8)).save(tmp_path / "images" / split / name)
+            (tmp_path / "labels" / split / name).with_suffix(".txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    assert not [line for line in quick_check(indices(file), CLASSES, (128, 128)) if "two splits" in line]
+    for name in names:
+        (tmp_path / "images/val" / name).write_bytes((tmp_path / "images/train" / name).read_bytes())
+    (line,) = [line for line in quick_check(indices(file), CLASSES, (128, 128)) if "two splits" in line]
+    assert line.startswith("25 of 25 images compared are in two splits")
 
 
 def test_forgotten_labels_are_told(tmp_path: Path) -> None:

@@ -60,6 +60,32 @@ def test_a_folder_that_holds_something_is_kept(tmp_path: Path, capsys: pytest.Ca
     assert "not empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("out", "fix"), [("made", "made"), ("made/report", "made"), (None, "runs")])
+def test_a_report_within_the_copy_is_refused_before_images_are_read(
+    out: str | None, fix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_clean(tmp_path / "parts")
+    assert run("check", ["--data", str(file), "--fix", fix, *(["--out", out] if out else [])]) == 2
+    printed = capsys.readouterr()
+    assert f"--fix {fix}: the report is written there first ({out or 'runs/check'})" in printed.err
+    assert not printed.out
+    assert not (tmp_path / fix).exists()
+
+
+def test_a_split_that_is_not_on_this_machine_is_left_out_of_the_copy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_clean(tmp_path / "parts")
+    file.write_text(file.read_text().replace("coco/set.json", "images/test"))
+    assert run("check", ["--data", str(file), "--fix", "fixed"]) == 2
+    assert f"fixed: without 'test', which cannot be read: {tmp_path}/parts/images/test" in capsys.readouterr().out
+    (line,) = (tmp_path / "fixed/changes.txt").read_text().splitlines()
+    assert line.startswith(f"test: {tmp_path}/parts/images/test")
+    assert line.endswith("split left out")
+    assert sorted(path.name for path in (tmp_path / "fixed/images").iterdir()) == ["train", "val"]
+    assert run("check", ["--data", "fixed"]) == 0
+
+
 @pytest.mark.parametrize("name", ["report.html", "report.json"])
 def test_a_report_of_something_else_is_kept(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_clean(tmp_path / "parts")

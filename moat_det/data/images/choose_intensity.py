@@ -25,7 +25,7 @@ _LARGE_SHARE = 0.01
 
 
 def choose_intensity(given: Intensity, files: Sequence[Path], channels: int = 3, prefix: str = "") -> Intensity:
-    """Give "auto" its windows, from pixels of the training split, and warn where another choice loses much.
+    """Give "auto" its windows, from pixels of the training split, and warn where they or another choice lose much.
 
     Of up to `SAMPLED_IMAGES` images up to `SAMPLED_PIXELS` pixels count, the same ones each time.
 
@@ -46,17 +46,17 @@ def choose_intensity(given: Intensity, files: Sequence[Path], channels: int = 3,
     parts = list(_sample(files, channels, prefix))
     if not parts:
         return given
-    if len({part.dtype.kind == "f" for part in parts}) > 1:
+    floating = {part.dtype.kind == "f" for part, _ in parts}
+    if len(floating) > 1:
         raise UserError(
             "some images have floating samples and others integers of more than 8 bits: write 'intensity: image' "
             "into the dataset YAML, or bring the files to one form"
         )
-    # Gray images among colour ones count once.
-    width = max(part.shape[1] for part in parts)
-    pixels = np.concatenate([np.broadcast_to(part, (len(part), width)) for part in parts])
+    pixels, ends = (_join(tables) for tables in zip(*parts, strict=True))
     if given.kind == "auto":
-        chosen = Intensity("auto", ranges(pixels))
+        chosen = Intensity("auto", ranges(pixels, ends), *floating)
         logger.info(f"{prefix}intensity: {chosen}, the range of the training images, becomes 0 to 255")
+        _warn_of_far_samples(chosen, ends, prefix)
         return chosen
     _warn_of_loss(given, pixels, prefix)
     return given
@@ -87,8 +87,8 @@ def check_intensity(intensity: Intensity, files: Sequence[str], deep: int, chann
                 return
 
 
-def _sample(files: Sequence[Path], channels: int, prefix: str) -> Iterator[np.ndarray]:
-    """Give pixels (N, C) of images of more than 8 bits."""
+def _sample(files: Sequence[Path], channels: int, prefix: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give pixels (N, C) of images of more than 8 bits, and the lowest and highest samples (2, C) of each image."""
     random = np.random.default_rng(0)
     found = 0
     wanted = min(len(files), SAMPLED_IMAGES)
@@ -101,11 +101,38 @@ def _sample(files: Sequence[Path], channels: int, prefix: str) -> Iterator[np.nd
             except OSError:
                 continue  # the scan has said so
             pixels = image.reshape(-1, image.shape[2])
-            yield pixels[random.integers(0, len(pixels), SAMPLED_PIXELS)] if len(pixels) > SAMPLED_PIXELS else pixels
+            few = len(pixels) <= SAMPLED_PIXELS
+            yield pixels if few else pixels[random.integers(0, len(pixels), SAMPLED_PIXELS)], _ends(pixels)
             bar.update()
             found += 1
             if found == wanted:
                 break
+
+
+def _ends(pixels: np.ndarray) -> np.ndarray:
+    """Give the lowest and the highest samples (2, C) of pixels (N, C); NaN where none is finite."""
+    if pixels.dtype.kind == "f":
+        pixels = np.where(np.isfinite(pixels), pixels, np.nan)
+    return np.stack([np.fmin.reduce(pixels), np.fmax.reduce(pixels)])
+
+
+def _join(tables: Sequence[np.ndarray]) -> np.ndarray:
+    """Put tables (N, C) under one another; gray images among colour ones count once."""
+    width = max(table.shape[1] for table in tables)
+    return np.concatenate([np.broadcast_to(table, (len(table), width)) for table in tables])
+
+
+def _warn_of_far_samples(chosen: Intensity, ends: np.ndarray, prefix: str) -> None:
+    """Tell of samples further outside of a window than it is wide: too few to count, they may be the defects."""
+    low, high = np.array(chosen.windows).T
+    lowest, highest = np.fmin.reduce(ends), np.fmax.reduce(ends)
+    if (lowest < 2 * low - high).any() or (highest > 2 * high - low).any():
+        lo, hi = np.nanmin(lowest), np.nanmax(highest)
+        logger.warning(
+            f"{prefix}intensity: a few samples of the training images lie far outside of {chosen}: they reach from "
+            f"{lo:g} to {hi:g}; where those are defects and no dead or hot pixels, write 'intensity: [{lo:g}, {hi:g}]' "
+            "into the dataset YAML"
+        )
 
 
 def _warn_of_loss(given: Intensity, pixels: np.ndarray, prefix: str) -> None:

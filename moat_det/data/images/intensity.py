@@ -34,10 +34,13 @@ class Intensity:
             range of each image; "full", the range of the sample type. "auto" without windows, of a split that had no
             more than 8 bits, works as "image" where nothing was trained, and is `settled` where a model is used.
         windows: What becomes 0 and 255: one pair, or one for each band.
+        floating: Whether the windows of "auto" are those of floating samples, which are no measure for integers, or the
+            reverse; None where that is not known.
     """
 
     kind: str = "auto"
     windows: tuple[Window, ...] = ()
+    floating: bool | None = None
 
     @classmethod
     def parse(cls, value: Any, source: str | Path) -> Intensity:
@@ -63,11 +66,12 @@ class Intensity:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Intensity:
         """Read back what `to_dict` gave."""
-        return cls(content["kind"], tuple((lo, hi) for lo, hi in content["windows"]))
+        return cls(content["kind"], tuple((lo, hi) for lo, hi in content["windows"]), content.get("floating"))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for a checkpoint."""
-        return {"kind": self.kind, "windows": [list(window) for window in self.windows]}
+        known = {} if self.floating is None else {"floating": self.floating}
+        return {"kind": self.kind, "windows": [list(window) for window in self.windows], **known}
 
     @property
     def settled(self) -> Intensity:
@@ -86,7 +90,8 @@ class Intensity:
         """Map an image (H, W, C) of any sample type; NaN becomes 0, infinities 0 and 255.
 
         Raises:
-            UserError: "full" for floating samples, which have no range; or windows for another number of bands.
+            UserError: "full" for floating samples, which have no range; windows that are those of floating samples for
+                integers, or the reverse; or windows for another number of bands.
         """
         if image.dtype == np.uint8:
             return image
@@ -99,10 +104,17 @@ class Intensity:
 
     def windows_of(self, image: np.ndarray) -> tuple[Window, ...]:
         """Give what becomes 0 and 255 in an image (H, W, C) of more than 8 bits; raises `UserError` as `to_uint8`."""
+        floating = image.dtype.kind == "f"
         if self.windows:
+            if self.floating not in {None, floating}:
+                has, had = ("floating samples", "integers") if floating else ("integers", "floating samples")
+                raise UserError(
+                    f"it has {has}, where the training images had {had} and the range {self}; bring all images to one "
+                    "form, or train with 'intensity: image'"
+                )
             return self.windows
         if self.kind == "full":
-            if image.dtype.kind == "f":
+            if floating:
                 raise UserError(
                     "intensity: full has no meaning for floating samples; train with auto, image or [lo, hi], or bring "
                     "them to 8 or 16 bits"
@@ -110,31 +122,41 @@ class Intensity:
             limits = np.iinfo(image.dtype)
             return ((limits.min, limits.max),)
         pixels = image.reshape(-1, image.shape[2])
-        return ranges(pixels[:: math.ceil(len(pixels) / _PIXELS_PER_IMAGE)])
+        return ranges(pixels[:: math.ceil(len(pixels) / _PIXELS_PER_IMAGE)], pixels)
 
 
-def ranges(pixels: np.ndarray) -> tuple[Window, ...]:
+def ranges(pixels: np.ndarray, whole: np.ndarray) -> tuple[Window, ...]:
     """Give the values between which all but a few samples lie; (0, 0) where none is finite.
 
+    Where that is a single value, as of defects on a background without noise, it is all samples between which they lie.
+
     Args:
-        pixels: (N, C).
+        pixels: (N, C), which count.
+        whole: (M, C), of which they are a part; at least its lowest and its highest samples.
 
     Returns:
         One pair for gray and colour, which would lose its balance otherwise; one for each band of any other number.
     """
-    bands = [pixels] if pixels.shape[1] in {1, 3} else list(pixels.T)
-    return tuple(_range(band) for band in bands)
+    if pixels.shape[1] in {1, 3}:
+        return (_range(pixels, whole),)
+    return tuple(_range(band, all_of_it) for band, all_of_it in zip(pixels.T, whole.T, strict=True))
 
 
-def _range(values: np.ndarray) -> Window:
-    if values.dtype.kind == "f":
-        values = values[np.isfinite(values)]
+def _range(values: np.ndarray, whole: np.ndarray) -> Window:
+    values = _finite(values)
     if not values.size:
         return 0.0, 0.0
     # Nothing is interpolated: the ends are values that occur.
     lo = np.percentile(values, PERCENTILES[0], method="lower")
     hi = np.percentile(values, PERCENTILES[1], method="higher")
+    if lo == hi:
+        whole = _finite(whole)
+        lo, hi = whole.min(), whole.max()
     return float(lo), float(hi)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)] if values.dtype.kind == "f" else values
 
 
 def _is_window(pair: Any) -> bool:

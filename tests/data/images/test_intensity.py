@@ -117,6 +117,15 @@ def test_a_hot_pixel_does_not_darken_the_image() -> None:
     assert len(np.unique(Intensity("image").to_uint8(image))) == 256
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_small_defect_on_a_background_without_noise_is_seen(dtype: type) -> None:
+    image = np.full((1000, 1200, 1), 5).astype(dtype)
+    image[500, 601:603] = 3000  # every second column counts
+    mapped = Intensity("image").to_uint8(image)
+    assert mapped[500, 601:603].tolist() == [[255], [255]]
+    assert mapped.sum(dtype=int) == 2 * 255
+
+
 def test_full_takes_the_range_of_the_type() -> None:
     ends = np.array([-32768, 32767], np.int16)[:, None, None]
     assert Intensity("full").to_uint8(ends).reshape(-1).tolist() == [0, 255]
@@ -126,8 +135,9 @@ def test_full_takes_the_range_of_the_type() -> None:
 
 def test_colours_share_a_window_and_bands_do_not() -> None:
     low = np.random.default_rng(0).integers(0, 100, (1000, 1))
-    assert ranges(np.hstack([low, low + 900, low])) == ((0, 999),)
-    assert ranges(np.hstack([low, low + 900])) == ((0, 99), (900, 999))
+    colours, bands = np.hstack([low, low + 900, low]), np.hstack([low, low + 900])
+    assert ranges(colours, colours) == ((0, 999),)
+    assert ranges(bands, bands) == ((0, 99), (900, 999))
     image = np.hstack([low, low + 900]).reshape(10, 100, 2).astype(np.uint16)
     mapped = Intensity("image").to_uint8(image)
     assert np.array_equal(mapped[..., 0], mapped[..., 1])
@@ -188,6 +198,36 @@ def test_auto_takes_the_range_of_the_training_images(tmp_path: Path, log: list[s
     assert choose_intensity(chosen, write(tmp_path / "others", 2)) == chosen
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_auto_of_backgrounds_without_noise_takes_in_the_defects(tmp_path: Path, dtype: type, log: list[str]) -> None:
+    files = [tmp_path / f"{number}.tif" for number in range(3)]
+    for file in files:
+        image = np.zeros((600, 800), dtype)
+        image[10, 10] = 50000  # one of the pixels that are hardly ever among those that count
+        cv2.imwrite(str(file), image)
+    assert choose_intensity(Intensity(), files).windows == ((0, 50000),)
+    assert not any("far outside" in line for line in log)
+
+
+@pytest.mark.parametrize(("defect", "far"), [(60000, True), (0, True), (1250, False)])
+def test_auto_tells_of_defects_far_outside_of_the_window(
+    tmp_path: Path, defect: int, far: bool, log: list[str]
+) -> None:
+    files = write(tmp_path, 3, 1000, 1200)
+    for file in files:
+        image = np.tile(cv2.imread(str(file), cv2.IMREAD_UNCHANGED), (20, 20))
+        image[10, 10] = defect
+        cv2.imwrite(str(file), image)
+    ((lo, hi),) = choose_intensity(Intensity(), files, prefix="train: ").windows
+    assert 1000 <= lo < hi < 1200
+    low, high = min(defect, 1000), max(defect, 1199)
+    warned = [line for line in log if "far outside" in line]
+    assert len(warned) == far
+    if far:
+        assert "train: intensity: a few samples of the training images lie far outside of auto [" in warned[0]
+        assert f"'intensity: [{low}, {high}]'" in warned[0]
+
+
 def test_images_of_8_bits_and_broken_ones_say_nothing(tmp_path: Path) -> None:
     files = write(tmp_path / "deep", 2, 500, 3500)
     alone = choose_intensity(Intensity(), files)
@@ -236,6 +276,23 @@ def test_samples_that_cannot_be_mapped_are_refused_before_work_begins(tmp_path: 
     with pytest.raises(UserError, match=r"b/0\.tif: intensity: full has no meaning for floating samples"):
         check_intensity(Intensity("full"), files, deep=3)
     check_intensity(Intensity("image"), files, deep=3)
+
+
+@pytest.mark.parametrize(("trained", "other"), [(np.uint16, np.float32), (np.float32, np.uint16)])
+def test_the_range_of_integers_is_not_that_of_floating_samples(tmp_path: Path, trained: type, other: type) -> None:
+    learnt, measured = write(tmp_path / "a", 1, dtype=trained), write(tmp_path / "b", 1, dtype=other)
+    chosen = choose_intensity(Intensity(), learnt)
+    kept = Intensity.from_dict(chosen.to_dict())
+    assert kept == chosen
+    check_intensity(kept, [str(file) for file in learnt], deep=1)
+    has = "floating samples" if trained is np.uint16 else "integers"
+    with pytest.raises(
+        UserError, match=rf"b/0\.tif: it has {has}, where the training images had .* 'intensity: image'"
+    ):
+        check_intensity(kept, [str(file) for file in measured], deep=1)
+    older = {key: value for key, value in chosen.to_dict().items() if key != "floating"}
+    assert Intensity.from_dict(older).to_dict() == older
+    check_intensity(Intensity.from_dict(older), [str(file) for file in measured], deep=1)
 
 
 @pytest.mark.parametrize(
