@@ -56,6 +56,14 @@ def test_from_pictures_to_names(
     again = json.loads((tmp_path / "runs" / "classify-val" / "metrics.json").read_text())
     assert again == figures
 
+    content["weights"] |= {name: tensor * torch.nan for name, tensor in content["weights"].items() if "head" in name}
+    torch.save(content, failed := tmp_path / "failed.pt")
+    assert run("classify val", [str(failed if word == best else word) for word in val]) == 0
+    assert "the scores of 8 of 8 pictures are no numbers, which count as wrong" in "\n".join(log)
+    assert json.loads((tmp_path / "runs" / "classify-val-2" / "metrics.json").read_text())["top1"] == 0
+    assert run("classify predict", ["--weights", str(failed), "--source", str(pictures / "val")]) == 2
+    assert "00.png: the classifier's scores are no numbers" in capsys.readouterr().err
+
     source = pictures / "val" / "dark"
     found = tmp_path / "found.json"
     words = ["--weights", best, "--source", source, "--save-json", found, "--device", "cpu"]
