@@ -168,7 +168,9 @@ def compare(
         raise UserError("moat compare needs two or more folders of moat val")
     truth, models = join_runs(runs)
     if len(models) < len(runs):
-        raise UserError(f"{runs[1].folder}: has other images than {runs[0].folder}; validate both on the same split")
+        files = [{image["file_name"] for image in run.ground_truth["images"]} for run in runs]
+        other = next(run for run, own in zip(runs, files, strict=True) if own != files[0])
+        raise UserError(f"{other.folder}: has other images than {runs[0].folder}; validate both on the same split")
     facts = [_facts(run) for run in runs]
     group = facts[0].get("group") if group is None else group
     rules = [Rule.of_inspection(fact) if threshold is None else Rule(threshold) for fact in facts]
