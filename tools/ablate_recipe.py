@@ -24,7 +24,8 @@ import yaml
 from moat_det.benchmark.accuracy.runs import Run, short_name
 from moat_det.benchmark.accuracy.sets import BenchSet, take_shares
 from moat_det.benchmark.tables import write_csv
-from moat_det.data.config import load_dataset
+from moat_det.data.config import load_dataset, reading, split_paths
+from moat_det.data.index import open_index
 from moat_det.detector.build import find_config
 from moat_det.detector.config import parse_config
 from moat_det.errors import UserError
@@ -240,10 +241,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check_class(name: str | None, sets: Sequence[BenchSet]) -> None:
+    if name is None:
+        return
     for each in sets:
-        names = load_dataset(each.yaml_file)["names"].values()
-        if name is not None and name not in names:
-            raise UserError(f"--of {name}: {each.name} has no such class{suggest(name, names)}")
+        data = load_dataset(each.yaml_file)
+        names = data["names"]
+        if name not in names.values():
+            raise UserError(f"--of {name}: {each.name} has no such class{suggest(name, names.values())}")
+        index = open_index(split_paths(data, "val"), names, **reading(data))
+        if name not in {names[number] for number in index.classes[~index.ignored].tolist()}:
+            raise UserError(
+                f"--of {name}: no label in val of {each.name} is of it, so it has no AP; name another class"
+            )
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -23,7 +23,11 @@ class AgreementOptions:
         metavar="NAME=PATH ...",
     )
     reference: str | None = option(None, "the truth about the parts, in the same forms", metavar="PATH")
-    threshold: float = option(THRESHOLD, "from this score on a detection rejects its part")
+    threshold: float | None = option(
+        None,
+        "from this score on a detection rejects its part (default: the rule of the validation, the verdicts of the "
+        f"detection, else {THRESHOLD})",
+    )
     split: str = option("val", "of a dataset YAML")
     out: Path | None = option(
         None, "where agreement.json and .png go (default: runs/agreement, numbered)", metavar="FOLDER"
@@ -58,9 +62,13 @@ def _run(arguments: Arguments) -> None:
     reference = judged.pop() if options.reference is not None else None
     content = agreement(judged, reference)
     print(agreement_table(content))
+    for each in read:
+        if each.by is not None:
+            print(f"{each.rater}: judged {each.by}")
     out = options.out or claim_folder(Path("runs/agreement"))
     check_writable(out)
-    sources = {"raters": options.raters, "reference_source": options.reference, "threshold": options.threshold}
+    judged_by = [each.by for each in read]
+    sources = {"raters": options.raters, "reference_source": options.reference, "judged": judged_by}
     atomic_write_json(out / "agreement.json", {**content, "sources": sources}, indent=1)
     plot_agreement(out / "agreement.png", content)
     print(f"\nResults in {out}")
@@ -71,9 +79,9 @@ COMMAND = Command(
     run=_run,
     options=(AgreementOptions, Grouping),
     about="Attribute agreement, as in gauge studies: within, between, and against the reference. A part is rejected "
-    "where it has a label, or a detection from the threshold on.",
+    "where it has a label, or a detection from the threshold on; what goes to review is not passed.",
     examples=(
-        "agreement --raters anna=anna.csv ben=ben.csv model=runs/val --reference truth.json --threshold 0.4",
+        "agreement --raters anna=anna.csv ben=ben.csv model=runs/val --reference truth.json",
         "agreement --raters anna=first.csv anna=second.csv ben=ben.csv --reference truth.csv",
     ),
 )

@@ -135,8 +135,8 @@ def _read_source(
     else:
         if images and source_format == "yolo":
             raise UserError(f"--images {images}: with --from yolo the images are those of --source; leave it out")
-        stripped = [name.strip() for name in names or ()]
-        if repeated := [name for name in stripped if stripped.count(name) > 1]:
+        names = [name.strip() for name in names or ()]
+        if repeated := [name for name in names if names.count(name) > 1]:
             raise UserError(f"--names: '{repeated[0]}' is there twice; name each class once")
         if not os.path.exists(place):
             raise UserError(f"{source}: does not exist; give a dataset YAML, a COCO JSON, or a folder")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from moat_det.evaluation.errors.join_runs import join_runs
 from moat_det.evaluation.inspection.average_precision import average_precision, mean_ap
 from moat_det.evaluation.inspection.box_matches import AP_IOUS, Entry, match_boxes
 from moat_det.evaluation.inspection.froc import gather
-from moat_det.evaluation.inspection.inspection import INSPECTION, IOU
+from moat_det.evaluation.inspection.inspection import IOU, read_inspection
 from moat_det.evaluation.inspection.intervals import (
     CONFIDENCE,
     RESAMPLES,
@@ -26,7 +25,7 @@ from moat_det.evaluation.inspection.intervals import (
 )
 from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.inspection.rule import Rule
-from moat_det.evaluation.validation_folder import Validation, read_json
+from moat_det.evaluation.validation_folder import Validation
 from moat_det.progress import progress
 
 HIGHER_IS_BETTER = {
@@ -168,8 +167,10 @@ def compare(
         raise UserError("moat compare needs two or more folders of moat val")
     truth, models = join_runs(runs)
     if len(models) < len(runs):
-        raise UserError(f"{runs[1].folder}: has other images than {runs[0].folder}; validate both on the same split")
-    facts = [_facts(run) for run in runs]
+        files = [{image["file_name"] for image in run.ground_truth["images"]} for run in runs]
+        other = next(run for run, own in zip(runs, files, strict=True) if own != files[0])
+        raise UserError(f"{other.folder}: has other images than {runs[0].folder}; validate both on the same split")
+    facts = [read_inspection(run.folder) for run in runs]
     group = facts[0].get("group") if group is None else group
     rules = [Rule.of_inspection(fact) if threshold is None else Rule(threshold) for fact in facts]
     measured = [_Run(truth, found, group, rule) for found, rule in zip(models, rules, strict=True)]
@@ -249,14 +250,6 @@ def comparison_table(comparison: Comparison) -> str:
             figures = "".join(f"{each.figures[name]:>9.4f}" for each in (first, run))
             lines.append(f"{name:<24}{figures}{found.value:>+12.4f}{ends:>20}  {found.verdict}")
     return "\n".join(lines)
-
-
-def _facts(run: Validation) -> dict[str, Any]:
-    file = Path(run.folder, INSPECTION)
-    found = read_json(file, run.folder) if file.exists() else {}
-    if not isinstance(found, dict):
-        raise UserError(f"{file}: no figures of an inspection; run moat val again")
-    return found
 
 
 def _mcnemar(first: _Run, run: _Run, name: str, confidence: float) -> tuple[float, float] | None:

@@ -27,7 +27,8 @@ class BackboneCheckpoint:
         mean: That of each band which the images were normalised by, in [0, 1].
         std: Likewise.
         intensity: How images of more than 8 bits became the input, as `Intensity.to_dict` gives it.
-        settings: What else the task needs to use the model; of a classifier `names`, the classes in order, and `view`.
+        settings: What else the task needs to use the model; of a classifier `names`, the classes in order, `view`, and
+            `learnt`, what it learnt from.
         weights: The averaged (EMA) weights by name, float32; those of the backbone begin with "backbone.".
         metrics: The figures of the last validation, of which `best.pt` has the best.
         training: What resuming needs; None once the training has ended.

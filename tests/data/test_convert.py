@@ -154,6 +154,12 @@ def test_labels_lie_where_they_are_read_whatever_folders_are_called(tmp_path: Pa
         assert not index.report.unused
 
 
+def test_spaces_around_names_are_none_of_theirs(sources: dict[str, Path], tmp_path: Path) -> None:
+    convert(sources["yolo"], "yolo", "coco", tmp_path / "new", names=[f" {name} " for name in NAMES.values()])
+    written = json.loads((tmp_path / "new" / "annotations" / "instances_train.json").read_text())
+    assert [category["name"] for category in written["categories"]] == list(NAMES.values())
+
+
 def test_names_of_xml_are_those_that_occur(sources: dict[str, Path], tmp_path: Path) -> None:
     file = convert(sources["voc"], "voc", "coco", tmp_path / "new")
     assert "0: pit\n  1: scratch\n  2: stain\n" in file.read_text()

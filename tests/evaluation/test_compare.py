@@ -127,6 +127,8 @@ def test_other_labels_are_refused(tmp_path: Path) -> None:
     for image in truth["images"]:
         image["file_name"] = f"new/{image['file_name']}"
     (other / "ground_truth.json").write_text(json.dumps(truth))
+    with pytest.raises(UserError, match=r"b: has other images than .*a; validate both"):
+        compare([read_validation(folder) for folder in (first, first, other)], resamples=2)
     with pytest.raises(UserError, match="other images"):
         differences(first, other)
 

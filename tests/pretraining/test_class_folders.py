@@ -33,6 +33,35 @@ def test_a_share_of_each_class_is_kept(tmp_path: Path) -> None:
     assert find_classes(folder, share=0.3, seed=2).val != data.val
 
 
+def test_what_was_kept_from_training_is_measured(tmp_path: Path, log: list[str]) -> None:
+    folder = write_pictures(tmp_path / "all", 10)
+    data = find_classes(folder, share=0.3, seed=1)
+    learnt = {"split": 0.3, "seed": 1, **data.identity()}
+
+    def measured(names: list[str]) -> list[tuple[str, str]]:
+        log.clear()
+        found, _ = find_measured(folder, names, data.intensity, learnt)
+        return sorted((file, names[label]) for file, label in found)
+
+    assert measured(data.names) == sorted((file, data.names[label]) for file, label in data.val)
+    assert log[-1].endswith("measured on the 6 pictures that --split 0.3 kept from training")
+
+    learnt = {"split": None, "seed": 1, **find_classes(write_pairs(tmp_path, folder)).identity()}
+    assert len(measured(data.names)) == 20
+    assert "these are the pictures that the classifier learnt" in log[-1]
+
+    learnt = {"split": 0.3, "seed": 1, **data.identity()}
+    (folder / "dark" / "00.png").unlink()
+    assert len(measured(data.names)) == 19
+    assert "these are others than the pictures that --split 0.3 divided" in log[-1]
+
+
+def write_pairs(place: Path, folder: Path) -> Path:
+    """Write a YAML that learns from a folder, and is measured on it too."""
+    (place / "pairs.yaml").write_text(f"train: {folder}\nval: {folder}\n")
+    return place / "pairs.yaml"
+
+
 def test_a_yaml_orders_the_classes(pictures: Path) -> None:
     file = pictures.parent / "data.yaml"
     file.write_text("path: pictures\ntrain: train\nval: val\nnames: [dark, bright]\nintensity: full\n")

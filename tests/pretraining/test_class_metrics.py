@@ -28,3 +28,12 @@ def test_what_has_no_whole_has_no_share() -> None:
 def test_top_5_of_many_classes() -> None:
     scores = np.tile(np.arange(8.0), (8, 1))
     assert measure(scores, np.arange(8)).top5 == pytest.approx(5 / 8)
+
+
+def test_scores_that_are_no_numbers_are_wrong() -> None:
+    scores = np.array([[0.5, 0.3, 0.2], [np.nan] * 3, [0.1, np.nan, 0.2]])
+    found = measure(scores, np.array([0, 0, 2]))
+    assert (found.images, found.unscored) == (3, 2)
+    assert (found.top1, found.top5) == (1 / 3, 1 / 3)
+    assert found.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert found.per_class(["a", "b", "c"])["a"] == {"images": 2, "recall": 0.5, "precision": 1.0}

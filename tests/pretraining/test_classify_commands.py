@@ -18,6 +18,7 @@ from moat_det.cli.main import main, run
 from moat_det.detector.build import build_model, find_config
 from moat_det.engine.fine_tuning import load_weights
 from moat_det.pretraining.backbone import backbone_arguments
+from moat_det.pretraining.classification.folders import find_classes
 from moat_det.pretraining.classification.task import ClassificationTask
 from moat_det.pretraining.loop import Loop
 
@@ -46,7 +47,8 @@ def test_from_pictures_to_names(
     assert (folder / "confusion_matrix.png").stat().st_size > 1000
     assert "top-1 1.0000" in capsys.readouterr().out
     content = torch.load(best, weights_only=True)
-    assert content["settings"] == {"names": ["bright", "dark"], "view": None}
+    learnt = {"split": None, "seed": 0, **find_classes(pictures).identity()}
+    assert content["settings"] == {"names": ["bright", "dark"], "view": None, "learnt": learnt}
     assert content["backbone"]["name"] == "small"
     assert len(content["mean"]) == 3
     assert content["training"] is None
@@ -55,6 +57,14 @@ def test_from_pictures_to_names(
     assert run("classify val", [str(word) for word in val]) == 0
     again = json.loads((tmp_path / "runs" / "classify-val" / "metrics.json").read_text())
     assert again == figures
+
+    content["weights"] |= {name: tensor * torch.nan for name, tensor in content["weights"].items() if "head" in name}
+    torch.save(content, failed := tmp_path / "failed.pt")
+    assert run("classify val", [str(failed if word == best else word) for word in val]) == 0
+    assert "the scores of 8 of 8 pictures are no numbers, which count as wrong" in "\n".join(log)
+    assert json.loads((tmp_path / "runs" / "classify-val-2" / "metrics.json").read_text())["top1"] == 0
+    assert run("classify predict", ["--weights", str(failed), "--source", str(pictures / "val")]) == 2
+    assert "00.png: the classifier's scores are no numbers" in capsys.readouterr().err
 
     source = pictures / "val" / "dark"
     found = tmp_path / "found.json"
@@ -115,6 +125,21 @@ def test_a_picture_that_breaks_is_told_once_in_a_run(
     assert train(*usual) == 0
     for file in broken:
         assert sum(f"{file}: left out" in line for line in log) == 1
+
+
+def test_what_training_measures_of_divided_folders_the_other_command_measures(
+    usual: list[object], pictures: Path, tmp_path: Path
+) -> None:
+    words = [pictures / "train" if word == pictures else word for word in usual]
+    words[words.index("--epochs") + 1] = 1
+    assert train(*words, "--split", 0.25, "--seed", 3) == 0
+    runs = tmp_path / "runs"
+    best = runs / "classification" / "weights" / "best.pt"
+    val = ["--weights", best, "--data", pictures / "train", "--device", "cpu", "--project", runs]
+    assert run("classify val", [str(word) for word in val]) == 0
+    figures = [json.loads((runs / name / "metrics.json").read_text()) for name in ("classification", "classify-val")]
+    assert figures[0] == figures[1]
+    assert figures[0]["images"] == 6
 
 
 def test_a_classifier_of_timms(usual: list[object], tmp_path: Path) -> None:

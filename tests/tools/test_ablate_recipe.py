@@ -99,6 +99,8 @@ def test_one_class_is_compared_where_it_is_named(
 ) -> None:
     assert tool.main([*words, "--of", "scrach"]) == 2
     assert "--of scrach: set has no such class (did you mean 'scratch'?)" in capsys.readouterr().err
+    assert tool.main([*words, "--of", "pit"]) == 2
+    assert "--of pit: no label in val of set is of it, so it has no AP" in capsys.readouterr().err
     assert not trained
     tool.main(words)
     for run in trained:

@@ -19,7 +19,10 @@ from moat_det.data.text import NotTextError, read_text
 from moat_det.errors import UserError
 from moat_det.evaluation.annotations import check_entries, check_references
 from moat_det.evaluation.ground_truth import coco_ground_truth
+from moat_det.evaluation.inspection.inspection import read_inspection
 from moat_det.evaluation.inspection.parts import read_parts
+from moat_det.evaluation.inspection.rule import Rule
+from moat_det.evaluation.inspection.verdicts import Verdict
 from moat_det.evaluation.validation_folder import read_validation
 from moat_det.messages import shown, some
 
@@ -40,14 +43,16 @@ class Judgements:
         rater: The name; several trials of one rater share it.
         rejected: By the part's name, whether it was rejected.
         only_rejected: Parts that it does not name were passed: detections without a list of images.
+        by: What made verdicts of detections, after "judged"; None where somebody gave them.
     """
 
     rater: str
     rejected: Mapping[str, bool]
     only_rejected: bool = False
+    by: str | None = None
 
 
-def read_judgements(rater: str, path: Path, threshold: float, group: str | None, split: str) -> Judgements:
+def read_judgements(rater: str, path: Path, threshold: float | None, group: str | None, split: str) -> Judgements:
     """Read what a rater said of each part.
 
     Args:
@@ -55,7 +60,8 @@ def read_judgements(rater: str, path: Path, threshold: float, group: str | None,
         path: A dataset YAML or a COCO JSON with labels: a part with a label that is not ignored was rejected. A folder
             of `moat val`, or the `predictions.json` of `moat detect`: a part with a detection from the threshold on
             was. Or a CSV with the columns `part` and `verdict`.
-        threshold: Of the detections.
+        threshold: Of the detections. None: the rule of the validation, and the verdicts of `moat detect`, where what
+            goes to review is rejected too; where it has none, `THRESHOLD`.
         group: A regular expression; images of one group are one part (see `read_parts`).
         split: Of a dataset YAML.
 
@@ -64,8 +70,11 @@ def read_judgements(rater: str, path: Path, threshold: float, group: str | None,
     """
     if path.is_dir() and (path / "predictions.json").exists():
         run = read_validation(path)
-        parts = read_parts(run.ground_truth, run.predictions, group)
-        return Judgements(rater, dict(zip(parts.names, (parts.scores >= threshold).tolist(), strict=True)))
+        rule = Rule.of_inspection(read_inspection(path)) if threshold is None else Rule(threshold)
+        parts = read_parts(run.ground_truth, rule.counted(run.ground_truth, run.predictions), group)
+        return Judgements(
+            rater, dict(zip(parts.names, (parts.scores >= rule.least).tolist(), strict=True)), by=f"at {rule}"
+        )
     suffix = path.suffix.lower()
     if suffix == ".csv":
         return Judgements(rater, _read_table(path))
@@ -83,9 +92,14 @@ def read_judgements(rater: str, path: Path, threshold: float, group: str | None,
         return Judgements(rater, _labelled(_read_labels(path), group))
     if not all("file_name" in entry for entry in found):
         raise UserError(f"{path}: its detections do not name their files; give the folder of the moat val it is from")
-    rejected = [str(entry["file_name"]) for entry in found if entry["score"] >= threshold]
+    if threshold is None and found and all({"part", "verdict"} <= entry.keys() for entry in found):
+        by, part = "by its verdicts", "part" if group is None else "file_name"
+        rejected = [str(entry[part]) for entry in found if entry["verdict"] != Verdict.PASS]
+    else:
+        rule = Rule() if threshold is None else Rule(threshold)
+        by, rejected = f"at {rule}", [str(entry["file_name"]) for entry in found if entry["score"] >= rule.threshold]
     names = [name if group is None else group_of(PurePosixPath(name).name, group) for name in rejected]
-    return Judgements(rater, dict.fromkeys(names, True), only_rejected=True)
+    return Judgements(rater, dict.fromkeys(names, True), only_rejected=True, by=by)
 
 
 def _read_labels(path: Path) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from moat_det.errors import UserError
 from moat_det.evaluation.inspection.average_precision import ap_interval
 from moat_det.evaluation.inspection.box_matches import Entry, match_boxes
 from moat_det.evaluation.inspection.calibration import Bin, Calibration, calibrate
@@ -26,6 +28,7 @@ from moat_det.evaluation.inspection.intervals import CONFIDENCE, RESAMPLES, Inte
 from moat_det.evaluation.inspection.parts import Parts, read_parts
 from moat_det.evaluation.inspection.recall import Recall, SizeRecall, class_labels, recall_by_class, recall_by_size
 from moat_det.evaluation.inspection.rule import Rule
+from moat_det.evaluation.validation_folder import read_json
 
 INSPECTION = "inspection.json"
 """What a validation calls its file of them."""
@@ -182,6 +185,19 @@ def inspect(
         calibration=calibrate(matches, parts, confidence),
         ap=ap,
     )
+
+
+def read_inspection(folder: Path) -> dict[str, Any]:
+    """Read the figures that a validation left in its folder; empty where it left none.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    file = folder / INSPECTION
+    found = read_json(file, folder) if file.exists() else {}
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: no figures of an inspection; run moat val again")
+    return found
 
 
 def _interval(interval: Interval | None) -> dict[str, float] | None:

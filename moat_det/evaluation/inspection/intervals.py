@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.stats import beta, chi2, norm, t
+from scipy.stats import beta, chi2, t
 
 from moat_det.evaluation.inspection.targets import CONFIDENCE
 
@@ -85,8 +85,7 @@ def clustered_interval(events: np.ndarray, trials: np.ndarray, confidence: float
     effective = alone
     if clusters > 1 and 0 < rate < 1 and variance > 0:
         tail = (1 + confidence) / 2
-        few = (t.ppf(tail, total - 1) / t.ppf(tail, clusters - 1)) ** 2
-        effective = min(total, float(few) * rate * (1 - rate) / variance)
+        effective = min(total, rate * (1 - rate) / (variance * _raised(tail, clusters, total)))
     found = exact_interval(rate * effective, effective, confidence)
     assert found is not None
     return Interval(rate, found.low, found.high)
@@ -112,12 +111,18 @@ def count_interval(counts: np.ndarray, exposure: np.ndarray, confidence: float =
     dispersion = 1.0
     if events > 0 and clusters > 1:
         variance = float(((counts - events / units * exposure) ** 2).sum()) * clusters / (clusters - 1)
-        few = float(t.ppf(tail, clusters - 1) / norm.ppf(tail)) ** 2
-        dispersion = max(1.0, few * variance / events)
+        dispersion = max(1.0, _raised(tail, clusters, np.inf) * variance / events)
     effective = events / dispersion
     low = chi2.ppf(1 - tail, 2 * effective) / 2 if effective > 0 else 0.0
     high = chi2.ppf(tail, 2 * effective + 2) / 2
     return Interval(events / units, float(low) * dispersion / units, float(high) * dispersion / units)
+
+
+def _raised(tail: float, few: float, many: float) -> float:
+    """Give how much larger a variance counts that is of few things, by Student's t."""
+    if tail == 0.5:  # both quantiles are 0, and their ratio goes to this
+        return float(t.pdf(0, many - 1) / t.pdf(0, few - 1)) ** 2
+    return float(t.ppf(tail, few - 1) / t.ppf(tail, many - 1)) ** 2
 
 
 def resampled(parts: int, resamples: int = RESAMPLES, seed: int = 0, at_once: int = 128) -> Iterator[np.ndarray]:

@@ -52,7 +52,7 @@ class ClassData:
 
     def identity(self) -> dict[str, Any]:
         """Give what tells the pictures of the training from others: their number, their names, their classes."""
-        return identity(f"{Path(file).name}\0{label}" for file, label in self.train)
+        return _identity(self.train)
 
 
 def find_classes(data: str | Path, share: float | None = None, seed: int = 0) -> ClassData:
@@ -74,6 +74,7 @@ def find_classes(data: str | Path, share: float | None = None, seed: int = 0) ->
         if share is None:
             raise UserError(f"{root}: it has no folders train and val: give --split 0.2 to keep a fifth for validation")
         found, pictures, deep = _read_classes(train, names)
+        _check_split(pictures, len(found), share)
         parts = _divide(pictures, len(found), share, seed)
     else:
         if share is not None:
@@ -97,13 +98,18 @@ def find_classes(data: str | Path, share: float | None = None, seed: int = 0) ->
     return ClassData(found, parts[0], parts[1], chosen, settled)
 
 
-def find_measured(data: str | Path, names: Sequence[str], intensity: Intensity) -> tuple[Pictures, Intensity]:
-    """Find the pictures to measure a classifier on: `val` of a folder or YAML, else the folder of classes itself.
+def find_measured(
+    data: str | Path, names: Sequence[str], intensity: Intensity, learnt: Mapping[str, Any] | None = None
+) -> tuple[Pictures, Intensity]:
+    """Find the pictures to measure a classifier on: `val` of a folder or YAML, else of the folder of classes itself.
+
+    Of that, where it is the one that the training divided by `--split`, only those that were kept from it.
 
     Args:
         data: As in `find_classes`, or a folder with the folders of the classes.
         names: The classifier's classes.
         intensity: That of its training.
+        learnt: What it learnt from: `split`, `seed` and `ClassData.identity`; None where that is not known.
 
     Returns:
         The pictures, and how more than 8 bits become 8.
@@ -121,8 +127,33 @@ def find_measured(data: str | Path, names: Sequence[str], intensity: Intensity) 
             f"{some(sorted(set(found) - set(names)), _LISTED) or 'none'}; not here: "
             f"{some(sorted(set(names) - set(found)), _LISTED) or 'none'}"
         )
-    settled = settle_intensity(intensity, [file for file, _ in pictures], len(deep))
-    return sorted((file, names.index(found[label])) for file, label in pictures), settled
+    pictures = sorted((file, names.index(found[label])) for file, label in pictures)
+    if val is None and learnt is not None:
+        pictures = _not_learnt(place, pictures, len(names), learnt)
+    files = [file for file, _ in pictures]
+    return pictures, settle_intensity(intensity, files, len(deep.intersection(files)))
+
+
+def _not_learnt(folder: Path, pictures: Pictures, classes: int, learnt: Mapping[str, Any]) -> Pictures:
+    """Give the pictures that the training kept for validation, or all where it had others; either is told."""
+    split = learnt["split"]
+    train, kept = (pictures, pictures) if split is None else _divide(pictures, classes, split, learnt["seed"])
+    if _identity(sorted(train, key=lambda each: each[1])) == {key: learnt[key] for key in ("pictures", "digest")}:
+        if split is None:
+            logger.warning(f"{folder}: these are the pictures that the classifier learnt: its figures are too good")
+        else:
+            logger.info(f"{folder}: measured on the {len(kept)} pictures that --split {split} kept from training")
+        return kept
+    if split is not None:
+        logger.warning(
+            f"{folder}: these are others than the pictures that --split {split} divided, so all are measured; with any "
+            "that the classifier learnt its figures are too good"
+        )
+    return pictures
+
+
+def _identity(pictures: Pictures) -> dict[str, Any]:
+    return identity(f"{Path(file).name}\0{label}" for file, label in pictures)
 
 
 def _places(data: Path) -> tuple[Path, Path, Path | None, list[str] | None, Intensity]:
@@ -208,16 +239,22 @@ def _is_readable(file: str, headers: dict[str, ImageHeader], unreadable: list[st
     return True
 
 
-def _divide(pictures: Pictures, classes: int, share: float, seed: int) -> tuple[Pictures, Pictures]:
-    """Keep a share of each class for validation, at least one picture, and leave at least one to learn from."""
+def _check_split(pictures: Pictures, classes: int, share: float) -> None:
+    """Raise `UserError` where a share of each class cannot be kept."""
     if not 0 < share < 1:
         raise UserError(f"--split {share}: must be a share between 0 and 1")
+    for label in range(classes):
+        own = [file for file, its in pictures if its == label]
+        if len(own) < 2:
+            raise UserError(f"{Path(own[0]).parent}: the class has one picture alone, which --split cannot divide")
+
+
+def _divide(pictures: Pictures, classes: int, share: float, seed: int) -> tuple[Pictures, Pictures]:
+    """Keep a share of each class for validation, at least one picture, and leave at least one to learn from."""
     train: Pictures = []
     val: Pictures = []
     for label in range(classes):
         own = [each for each in pictures if each[1] == label]
-        if len(own) < 2:
-            raise UserError(f"{Path(own[0][0]).parent}: the class has one picture alone, which --split cannot divide")
         order = np.random.default_rng([seed, label]).permutation(len(own))
         kept = min(max(round(share * len(own)), 1), len(own) - 1)
         val += [own[index] for index in sorted(order[:kept])]

@@ -15,20 +15,23 @@ class ClassMetrics:
 
     Attributes:
         images: Pictures that were looked at.
+        unscored: How many of them have a score that is no number, which counts as wrong.
         top1: Share whose class is the likeliest.
         top5: Share whose class is among the five likeliest.
-        confusion: (K, K) counts, rows predicted, columns true.
+        true: (K,) pictures of each class.
+        confusion: (K, K) counts, rows predicted, columns true; without the unscored.
     """
 
     images: int
+    unscored: int
     top1: float
     top5: float
+    true: np.ndarray
     confusion: np.ndarray
 
     def per_class(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Give pictures, recall and precision of each class; None where there is nothing to take a share of."""
-        found, true = self.confusion.sum(1), self.confusion.sum(0)
-        right = self.confusion.diagonal()
+        found, true, right = self.confusion.sum(1), self.true, self.confusion.diagonal()
         return {
             name: {
                 "images": int(true[k]),
@@ -51,9 +54,17 @@ def measure(scores: np.ndarray, classes: np.ndarray) -> ClassMetrics:
         classes: (N,), the true ones.
     """
     count, kinds = scores.shape
+    scored = ~np.isnan(scores).any(1)
     own = scores[np.arange(count), classes][:, None]
     before = np.arange(kinds) < classes[:, None]
     rank = ((scores > own) | ((scores == own) & before)).sum(1)
     confusion = np.zeros((kinds, kinds), dtype=int)
-    np.add.at(confusion, (scores.argmax(1), classes), 1)
-    return ClassMetrics(count, float((rank < 1).mean()), float((rank < 5).mean()), confusion)
+    np.add.at(confusion, (scores[scored].argmax(1), classes[scored]), 1)
+    return ClassMetrics(
+        images=count,
+        unscored=int((~scored).sum()),
+        top1=float((scored & (rank < 1)).mean()),
+        top5=float((scored & (rank < 5)).mean()),
+        true=np.bincount(classes, minlength=kinds),
+        confusion=confusion,
+    )

@@ -23,7 +23,7 @@ def classify(classifier: TrainedClassifier, paths: list[str], top: int, device: 
         An entry for each picture that could be read: `file` and `classes` of `class`, `name`, `probability`.
 
     Raises:
-        UserError: Not one could be read.
+        UserError: Not one could be read, or the classifier's scores are no numbers.
     """
     model, names = classifier.model.to(device), classifier.names
     intensity = intensity_of_run(classifier.intensity)
@@ -38,6 +38,8 @@ def classify(classifier: TrainedClassifier, paths: list[str], top: int, device: 
             continue
         with torch.inference_mode():
             probabilities = model(classifier.look(picture)[None].to(device))[0].softmax(0)
+        if probabilities.isnan().any():
+            raise UserError(f"{path}: the classifier's scores are no numbers: train it with a lower --lr0")
         # Of equal probabilities the smaller class comes first, on every processor: topk leaves that open.
         values, classes = (part[:top] for part in probabilities.sort(descending=True, stable=True))
         likeliest = [

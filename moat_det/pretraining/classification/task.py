@@ -82,6 +82,7 @@ class ClassificationTask:
             for line in load_pretrained(self.model.backbone, options.weights).lines():
                 logger.info(line)
         self._intensity = data.intensity
+        self._from = {"split": options.split, "seed": loop.seed, **data.identity()}
         change = PictureAugmentation(augmentation, options.imgsz, options.view, self.model.backbone.mean)
         self._learnt = PictureDataset(data.train, data.intensity, change, loop.seed)
         look = partial(view_tensor, options.imgsz, options.view)
@@ -132,5 +133,5 @@ class ClassificationTask:
             "mean": backbone.mean,
             "std": backbone.std,
             "intensity": self._intensity.to_dict(),
-            "settings": {"names": self.names, "view": self._options.view},
+            "settings": {"names": self.names, "view": self._options.view, "learnt": self._from},
         }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -39,6 +40,7 @@ class TrainedClassifier:
         imgsz: Side of the square that a picture becomes, in pixels.
         view: Which part of a picture that is, as `view` takes it.
         intensity: How more than 8 bits become 8.
+        learnt: What it learnt from, as `find_measured` takes it; None where that is not known.
     """
 
     model: Classifier
@@ -46,6 +48,7 @@ class TrainedClassifier:
     imgsz: int
     view: float | None
     intensity: Intensity
+    learnt: Mapping[str, Any] | None = None
 
     def look(self, picture: np.ndarray) -> Tensor:
         """Give the model's input (3, S, S), uint8, of a picture (H, W, 3), uint8, BGR."""
@@ -75,14 +78,15 @@ def load_classifier(weights: str, backbone: str | None = None) -> TrainedClassif
 
 def of_checkpoint(checkpoint: BackboneCheckpoint, path: str | Path) -> TrainedClassifier:
     """Build the classifier of a checkpoint that was read from `path`; raises `UserError` where it does not fit."""
-    names = checkpoint.settings["names"]
+    settings = checkpoint.settings
+    names = settings["names"]
     model = build_classifier(checkpoint.backbone, len(names))
     try:
         model.load_state_dict(checkpoint.weights)
     except RuntimeError as error:
         raise UserError(f"{path}: the weights do not fit their backbone: {one_line(error)}") from None
     intensity = Intensity.from_dict(checkpoint.intensity)
-    return TrainedClassifier(model.eval(), names, checkpoint.imgsz, checkpoint.settings["view"], intensity)
+    return TrainedClassifier(model.eval(), names, checkpoint.imgsz, settings["view"], intensity, settings.get("learnt"))
 
 
 def _load_released(weights: str, backbone: str | None) -> TrainedClassifier:

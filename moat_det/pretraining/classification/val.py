@@ -35,7 +35,7 @@ def validate_classifier(classifier: TrainedClassifier, data: str, batch: int, pl
         UserError: The pictures' classes are others than the classifier's, or none can be read.
     """
     device = choose_one_device(place.device)
-    pictures, intensity = find_measured(data, classifier.names, classifier.intensity)
+    pictures, intensity = find_measured(data, classifier.names, classifier.intensity, classifier.learnt)
     dataset = PictureDataset(pictures, intensity, classifier.look)
     with killed_workers_explained():
         metrics = validate(classifier.model.to(device), dataset, batch, worker_count(place, device), device)

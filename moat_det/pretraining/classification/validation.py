@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from moat_det.pretraining.batches import load_batches, ordered_batches
 from moat_det.pretraining.classification.dataset import PictureDataset, collate
 from moat_det.pretraining.classification.metrics import ClassMetrics, measure
 from moat_det.progress import progress
+
+logger = logging.getLogger(__name__)
 
 
 def validate(model: nn.Module, dataset: PictureDataset, batch: int, workers: int, device: torch.device) -> ClassMetrics:
@@ -34,7 +37,13 @@ def validate(model: nn.Module, dataset: PictureDataset, batch: int, workers: int
             classes.append(labels.numpy())
     if not scores:
         raise UserError(f"none of the {len(dataset)} pictures of the validation can be read")
-    return measure(np.concatenate(scores), np.concatenate(classes))
+    metrics = measure(np.concatenate(scores), np.concatenate(classes))
+    if metrics.unscored:
+        logger.warning(
+            f"the scores of {metrics.unscored} of {metrics.images} pictures are no numbers, which count as wrong: "
+            "train with a lower --lr0, or with --amp false"
+        )
+    return metrics
 
 
 def write_validation(folder: Path, metrics: ClassMetrics, names: Sequence[str]) -> None:

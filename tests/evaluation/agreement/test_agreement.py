@@ -126,6 +126,40 @@ def test_every_form_of_judgements(tmp_path: Path) -> None:
     assert grouped.rejected == {"1": True, "2": True, "3": False, "4": False}
 
 
+def test_detections_are_judged_by_their_own_rule(tmp_path: Path) -> None:
+    (tmp_path / "val").mkdir()
+    coco(tmp_path / "val", "ground_truth.json", [4])
+    scores = (0.3, 0.5, 0.7, 0.9)
+    found = [
+        {"image_id": k, "category_id": 1, "bbox": [1, 1, 3, 3], "score": score} for k, score in enumerate(scores, 1)
+    ]
+    (tmp_path / "val/predictions.json").write_text(json.dumps(found))
+
+    def rejected(path: str, threshold: float | None, group: str | None = None) -> tuple[list[str], str | None]:
+        read = read_judgements("model", tmp_path / path, threshold, group, "val")
+        return [Path(name).stem for name, bad in read.rejected.items() if bad], read.by
+
+    assert rejected("val", None) == (["1", "2", "3", "4"], "at threshold 0.25")
+    for rule, expected in (
+        ({"threshold": 0.6}, (["3", "4"], "at threshold 0.6")),
+        ({"threshold": 0.8, "review": 0.4}, (["2", "3", "4"], "at threshold 0.8 (review from 0.4)")),
+        ({"threshold": 0.1, "per_class": {"pit": 0.8}}, (["4"], "at the threshold of each class")),
+    ):
+        (tmp_path / "val/inspection.json").write_text(json.dumps(rule))
+        assert rejected("val", None) == expected
+    assert rejected("val", 0.4) == (["2", "3", "4"], "at threshold 0.4")
+
+    words = ("pass", "pass", "review", "reject")
+    detected = [
+        {**row, "file_name": f"x/{row['image_id']}.png", "part": f"{row['image_id']}.png", "verdict": word}
+        for row, word in zip(found, words, strict=True)
+    ]
+    (tmp_path / "predictions.json").write_text(json.dumps(detected))
+    assert rejected("predictions.json", None) == (["3", "4"], "by its verdicts")
+    assert rejected("predictions.json", None, r"^([12]|[34])") == (["3", "4"], "by its verdicts")
+    assert rejected("predictions.json", 0.8) == (["4"], "at threshold 0.8")
+
+
 def test_parts_that_not_all_judged_are_named(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         parts, _ = of_the_same_parts([judged("a", 1, 0, 0), judged("b", 1, 0)])
@@ -193,9 +227,12 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: An
     for name, verdicts in (("anna", "reject pass pass"), ("ben", "reject reject pass"), ("truth", "reject pass pass")):
         rows = [f"{part},{verdict}" for part, verdict in enumerate(verdicts.split())]
         Path(f"{name}.csv").write_text("\n".join(["part,verdict", *rows]))
-    raters = ["--raters", "anna=anna.csv", "ben=ben.csv"]
+    found = [{"file_name": "0", "score": 0.3}, {"file_name": "1", "score": 0.2}]
+    Path("predictions.json").write_text(json.dumps(found))
+    raters = ["--raters", "anna=anna.csv", "ben=ben.csv", "model=predictions.json"]
     assert run("agreement", [*raters, "--reference", "truth.csv"]) == 0
     out = capsys.readouterr().out
+    assert "model: judged at threshold 0.25" in out
     assert "3 parts, 1 of them defective by the reference" in out
     content = json.loads(Path("runs/agreement/agreement.json").read_text())
     assert content["raters"]["ben"]["overkill"]["value"] == 0.5

@@ -57,6 +57,18 @@ def test_a_rate_of_one_has_as_many_trials_as_clusters() -> None:
     assert clustered_interval(trials, trials) == exact_interval(3, 3)
 
 
+def test_an_even_chance_is_the_median_between_its_neighbours() -> None:
+    """The one-sided limit with a confidence of 0.5 is a two-sided interval without width, where Student's t is 0."""
+    events, trials = np.array([1, 0, 2]), np.array([2, 2, 3])
+    for interval in (clustered_interval, count_interval):
+        with np.errstate(all="raise"):
+            below, found, above = (interval(events, trials, confidence) for confidence in (-0.01, 0.0, 0.01))
+        assert below is not None
+        assert found is not None
+        assert above is not None
+        assert below.high < found.high < above.high
+
+
 def test_the_number_of_events_by_hand() -> None:
     found = count_interval(np.zeros(100), np.ones(100))
     assert found == pytest.approx((0, 0, -np.log(0.025) / 100))  # nothing happens with probability exp(-rate)
