@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moat_det.cli.command import Arguments, Command
-from moat_det.cli.shared import Grouping
+from moat_det.cli.shared import Grouping, check_threshold
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.rule import THRESHOLD
 from moat_det.options import option
@@ -35,6 +35,7 @@ class AgreementOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_threshold(self.threshold)
         for rater in self.raters:
             name, equals, path = rater.partition("=")
             if not (name and equals and path):

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moat_det.cli.command import Arguments, Command
-from moat_det.cli.shared import Grouping
-from moat_det.errors import UserError
+from moat_det.cli.shared import Grouping, check_threshold
 from moat_det.options import option
 
 
@@ -25,8 +24,7 @@ class CompareOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if self.threshold is not None and not 0 < self.threshold <= 1:
-            raise UserError(f"--threshold {self.threshold}: must be above 0 and at most 1")
+        check_threshold(self.threshold)
 
 
 def _run(arguments: Arguments) -> None:

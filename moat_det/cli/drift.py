@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moat_det.cli.command import Arguments, Command
-from moat_det.cli.shared import Grouping
+from moat_det.cli.shared import Grouping, check_threshold
 from moat_det.errors import UserError
 from moat_det.evaluation.drift import APPEARANCE, drift, drift_table, read_sample
 from moat_det.evaluation.drift.change import LEAST_CHANGE, LEVEL
@@ -44,6 +44,7 @@ class DriftOptions:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_threshold(self.threshold)
         if not 0 < self.level < 1:
             raise UserError(f"--level {self.level}: must be above 0 and below 1, such as 0.05")
         if not 0 <= self.least_change <= 1:

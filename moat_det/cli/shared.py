@@ -39,6 +39,12 @@ class Resuming:
     resume: Path | None = option(None, "go on with the run of this last.pt", metavar="LAST.PT")
 
 
+def check_threshold(threshold: float | None) -> None:
+    """Raise UserError where a detection of no score, or of every one, reaches a threshold."""
+    if threshold is not None and not 0 < threshold <= 1:
+        raise UserError(f"--threshold {threshold}: must be above 0 and at most 1")
+
+
 def check_resumed(given: Mapping[str, Any], kept: Collection[str]) -> None:
     """Raise UserError where a run is resumed with options that it keeps: these, and those of its folder."""
     others = sorted({*kept, "project", "name", "exist_ok"} & given.keys())

@@ -39,7 +39,7 @@ def choose_intensity(given: Intensity, files: Sequence[Path], channels: int = 3,
         What to train with and to keep with the model.
 
     Raises:
-        UserError: Integer and floating samples stand side by side, which have no range in common.
+        UserError: For "auto" integer and floating samples stand side by side, which have no range in common.
     """
     if given.kind == "image" or (given.kind == "auto" and given.windows):
         return given
@@ -47,7 +47,7 @@ def choose_intensity(given: Intensity, files: Sequence[Path], channels: int = 3,
     if not parts:
         return given
     floating = {part.dtype.kind == "f" for part, _ in parts}
-    if len(floating) > 1:
+    if len(floating) > 1 and given.kind == "auto":
         raise UserError(
             "some images have floating samples and others integers of more than 8 bits: write 'intensity: image' "
             "into the dataset YAML, or bring the files to one form"

@@ -239,6 +239,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: An
     assert Path("runs/agreement/agreement.png").stat().st_size > 1000
     for words, message in (
         (["--raters", "anna.csv"], "write NAME=PATH"),
+        ([*raters, "--threshold", "0"], "--threshold 0: must be above 0 and at most 1"),
         (["--raters", "anna=anna.csv"], "give two or more, or one and a --reference"),
     ):
         assert run("agreement", words) == 2

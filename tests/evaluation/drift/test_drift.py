@@ -127,6 +127,7 @@ def test_parts_of_several_images(tmp_path: Path) -> None:
     [
         (["gone", "--source", "val"], "gone: no folder of a validation"),
         (["val", "--source", "gone"], "--source gone: no such folder or list of images"),
+        (["val", "--source", "val", "--threshold", "1.5"], "--threshold 1.5: must be above 0 and at most 1"),
         (["val", "--source", "val", "--level", "1"], "--level 1: must be above 0"),
         (["val", "--source", "val", "--least-change", "2"], "--least-change 2: must be a share"),
     ],
