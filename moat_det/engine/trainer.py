@@ -28,7 +28,7 @@ from moat_det.data.images.intensity import Intensity
 from moat_det.data.index.labels import ONE_CLASS
 from moat_det.data.loader.dataset import DatasetOptions, DetectionDataset
 from moat_det.data.loader.good_parts import expected_objects
-from moat_det.data.loader.loader import Loader, default_workers, make_loader
+from moat_det.data.loader.loader import Loader, default_workers, is_of_dead_worker, make_loader
 from moat_det.data.sizes.policy import size_policy
 from moat_det.data.sizes.progressive import progressive_shape
 from moat_det.data.sizes.shape import Shape
@@ -192,8 +192,9 @@ class Trainer(DetectionTrainer):
             with self._signals.taken():
                 try:
                     super().train()
-                except STOPPED:
-                    if self.group.leads and self.position.is_savable and not self._signals.held:
+                except (*STOPPED, RuntimeError) as error:
+                    whole = self.position.is_savable and not self._signals.held
+                    if self.group.leads and whole and (isinstance(error, STOPPED) or is_of_dead_worker(error)):
                         self._save_at_stop()
                     raise
         finally:

@@ -711,7 +711,11 @@ def test_workers_that_die_while_the_checkpoint_of_a_stop_is_written_do_no_harm(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_a_worker_that_dies_amid_a_batch_is_told_of_after_it(
-    words: list[str], at_batch: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    words: list[str],
+    at_batch: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps: list[int] = []
     at_batch(lambda trainer, number: kill_workers() if number == 0 else None)
@@ -722,6 +726,8 @@ def test_a_worker_that_dies_amid_a_batch_is_told_of_after_it(
     assert failed.value.code == 2
     assert "a process that reads images ended" in capsys.readouterr().err
     assert steps == [0]
+    position = load_checkpoint(tmp_path / "train/weights/last.pt").training["position"]  # type: ignore[index]
+    assert position["batches"] == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")

@@ -173,6 +173,11 @@ def _outlive_signals() -> None:
     threading.Thread(target=end_by_parent, daemon=True).start()
 
 
+def is_of_dead_worker(error: BaseException) -> bool:
+    """Whether torch raised an error since a process that reads images has ended."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
 @contextmanager
 def killed_workers_explained() -> Iterator[None]:
     """Turn what torch raises, at any place of the main process, when a worker dies into one line.
@@ -183,7 +188,7 @@ def killed_workers_explained() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not is_of_dead_worker(error):
             raise
         multiprocessing.active_children()  # takes note of the dead one, or torch raises again when another ends
         reason = " ".join(str(error).split())

@@ -85,9 +85,8 @@ class Signals:
         if agreed and together:
             self._ends = True
             raise KeyboardInterrupt
-        if _CHILD and self._died and self._of_children is not None:
-            self._died = False
-            self._of_children(_CHILD, None)
+        if _CHILD and self._died:
+            self._child(_CHILD, None)
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -133,10 +132,14 @@ class Signals:
             waiting()
 
     def _child(self, number: int, frame: FrameType | None) -> None:
-        if self.held:
-            self._died = True
-        elif self._of_children is not None and not self._ends:
+        self._died = self.held
+        if self._of_children is None or self.held or self._ends:
+            return
+        try:
             self._of_children(number, frame)
+        except RuntimeError:
+            self._ends = True  # the others that die now have nothing to add
+            raise
 
     def _handler(self, before: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
         def handle(number: int, frame: FrameType | None) -> None:
