@@ -57,16 +57,15 @@ def depth_faults(splits: Mapping[str, Sequence[Sample]], intensity: str) -> Iter
 
     Args:
         splits: The samples by split, with their facts.
-        intensity: The kind of the dataset's intensity: only "image" takes integers and floating samples side by side,
-            and "window" those of different splits.
+        intensity: The kind of the dataset's intensity: "image" and "window" take integers and floating samples side by
+            side.
     """
     for samples in splits.values():
         train = splits.get("train") or samples
         yield from _unlike_most("mixed_depths", _depths(samples), _depths(train))
-        if intensity != "image":
-            reference = samples if intensity == "window" else train
-            eight_bits = [(sample, "integers") for sample in reference]
-            yield from _unlike_most("mixed_sample_types", _types(samples), _types(reference) or eight_bits)
+        if intensity not in {"image", "window"}:
+            eight_bits = [(sample, "integers") for sample in train]
+            yield from _unlike_most("mixed_sample_types", _types(samples), _types(train) or eight_bits)
 
 
 def _readable(samples: Sequence[Sample]) -> list[tuple[Sample, ImageFacts]]:

@@ -47,12 +47,15 @@ def load_weights(model: BaseDetector, weights: str, *, remap_classes: bool, by_o
         model: Changed in place. What does not fit, or is not in the file, stays as it is.
         weights: A checkpoint of a whole detector of ours; or what `load_pretrained` takes ("imagenet", a file of
             backbone weights), which goes into the backbone alone.
-        remap_classes: Where a detector's classes are others, take the scores of a class by its name.
+        remap_classes: Where a detector's classes are others, take the scores of a class by its name; where it has as
+            many and none of that name, in their order.
         by_order: As `load_pretrained` takes it.
 
     Raises:
         UserError: The weights cannot be had, or are not for this model.
     """
+    if is_checkpoint(weights) and by_order:
+        raise UserError(f"--weights-by-order: {weights} is a detector of ours, which goes by names; leave it out")
     if is_checkpoint(weights):
         lines = _load_detector(model, weights, remap_classes)
     elif model.backbone is not None:
@@ -96,9 +99,12 @@ def _load_detector(model: BaseDetector, path: str, remap_classes: bool) -> tuple
     if remapped:
         dropped += _scores_missing_in(model, source)
         random += _scores_missing_in(source, model)
+    strange = _scores_missing_in(model, source)
+    by_number = strange and len(strange) == len(source.names) == len(model.names) and not remapped
+    renamed = f"; {_listed(strange)} are those of {_listed(list(model.names.values()))} now" if by_number else ""
     return (
         f"detector: {len(loaded) + len(remapped)} of {len(own)} tensors loaded from {path}",
-        f"detector: dropped {_listed(dropped)}; left at random {_listed(random)}",
+        f"detector: dropped {_listed(dropped)}; left at random {_listed(random)}{renamed}",
     )
 
 

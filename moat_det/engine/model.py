@@ -399,6 +399,8 @@ class MOAT(Model):
         if "drop_path" in given:
             config = with_drop_path(config, given["drop_path"])
         options = TrainOptions(config, nbs_follows_batch=follows, **{**given, "weights": weights and str(weights)})
+        if options.weights_by_order and options.weights is None:
+            raise UserError("--weights-by-order: there are no --weights to take by their order; give a file of them")
         if self.model.backbone is None and (options.freeze_backbone or options.layer_decay != 1):
             option = "--freeze-backbone" if options.freeze_backbone else "--layer-decay"
             raise UserError(f"{option} is for models on a MOAT backbone: leave it out with a model of the engine's")

@@ -141,7 +141,7 @@ class Trainer(DetectionTrainer):
         init_seeds(self.args.seed, deterministic=self.args.deterministic)  # the engine's are another for each process
         self.accumulation, self.position = Accumulation(), Position()
         self._steps, self._signals = SoundSteps(), Signals(group)
-        self._seconds_before = 0.0  # that the run had trained when it was stopped
+        self._seconds_before: float | None = 0.0  # that the run had trained when it was stopped; None: not known
         self.add_callback("on_train_epoch_start", lambda _: self._count_time_before())
         self.add_callback("on_train_batch_start", lambda _: self._signals.hold())
         self.add_callback("on_train_batch_end", lambda _: self._end_batch())
@@ -643,7 +643,7 @@ class Trainer(DetectionTrainer):
             self.accumulation.start()  # what waits for its step was counted in batches of the other size
         assert ckpt.training is not None
         self.start_epoch = ckpt.training["epoch"] + 1
-        self._seconds_before = ckpt.training.get("seconds", 0.0)
+        self._seconds_before = ckpt.training.get("seconds")
         if self.group.leads:
             drop_rows_after(self.csv, self.start_epoch)
         if self._arguments is not None:
@@ -660,9 +660,10 @@ class Trainer(DetectionTrainer):
 
     def _count_time_before(self) -> None:
         """Let the time, by which the engine tells how many epochs fit into `--time`, be that of the whole run."""
-        self.train_time_start -= self._seconds_before
-        self._seconds_before = 0.0
-        self.start_epoch = 0  # the engine has begun with it, and counts epochs from it
+        if self._seconds_before is not None:
+            self.train_time_start -= self._seconds_before
+            self._seconds_before = 0.0
+            self.start_epoch = 0  # the engine has begun with it, and counts epochs from it
 
     def newest_checkpoint(self) -> Path | None:
         """Give the file that all processes go back to, None before there is one; all of them ask together."""

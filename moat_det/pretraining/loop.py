@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ultralytics.utils.torch_utils import ModelEMA, init_seeds
 
 from moat_det.allocator import keep_freed_memory
-from moat_det.data.loader.loader import killed_workers_explained
+from moat_det.data.loader.loader import is_of_dead_worker, killed_workers_explained
 from moat_det.data.seeds import image_seed
 from moat_det.detector.precision import compute_dtype
 from moat_det.engine.batch_statistics import follow_steps
@@ -134,11 +134,10 @@ class Loop:
                         self._choose_format()
                     while self._epoch < self._options.epochs:
                         self._train_epoch()
-                except STOPPED:
-                    if not self._signals.held and (self._epoch or self._batch):
+                except (*STOPPED, RuntimeError, MemoryError) as error:
+                    stopped = isinstance(error, STOPPED) or is_of_dead_worker(error)
+                    if stopped and not self._signals.held and (self._epoch or self._batch):
                         self._save_at_stop()
-                    raise
-                except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
                     raise UserError(

@@ -169,6 +169,17 @@ def test_splits_are_of_the_depth_of_train(
     assert {fault.split for kind in kinds for fault in found[kind]} <= {"val"}
 
 
+@pytest.mark.parametrize(("intensity", "kinds"), [("[0, 255]", set()), ("auto", {"mixed_sample_types"})])
+def test_a_window_serves_integers_beside_floating_samples(intensity: str, kinds: set[str], tmp_path: Path) -> None:
+    file = write_clean(tmp_path)
+    file.write_text(file.read_text() + f"intensity: {intensity}\n")
+    for number, image in enumerate(sorted((tmp_path / "images" / "train").iterdir())):
+        samples = cv2.imread(str(image), cv2.IMREAD_GRAYSCALE).astype(np.uint16 if number else np.float32)
+        cv2.imwrite(str(image.with_suffix(".tif")), samples)
+        image.unlink()
+    assert {kind for kind in check_dataset(file).by_kind() if kind == "mixed_sample_types"} == kinds
+
+
 def test_a_wrong_group_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not match"):
         check_dataset(write_clean(tmp_path), "^board")

@@ -19,6 +19,7 @@ from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.fine_tuning import load_weights, set_backbone_training
 from moat_det.engine.optimizer import build_optimizer
 from moat_det.engine.trainer import Trainer
+from moat_det.errors import UserError
 
 SMALL = ["--imgsz", "64", "--batch", "8", "--plots", "false", "--workers", "0", "--debug"]
 CONFIG = {"backbone": "tiny_moat0", "neck": {"channels": [16, 16, 16]}}
@@ -137,8 +138,14 @@ SCORES = [f"model.head.cv3.{level}.2.{kind}" for level in range(3) for kind in (
             [None, None],
             "dropped head.cv3.0.2, head.cv3.1.2, head.cv3.2.2; left at random head.cv3.0.2, head.cv3.1.2, head.cv3.2.2",
         ),
+        (
+            ["crack", "hole", "dent", "burr"],
+            [0, 1, 2, 3],
+            "dropped nothing; left at random nothing; the scores of scratch, the scores of pit, the scores of stain, "
+            "the scores of missing_pad are those of crack, hole, dent, burr now",
+        ),
     ],
-    ids=["the same", "another order", "one shared", "none shared"],
+    ids=["the same", "another order", "one shared", "none shared", "none shared of as many"],
 )
 def test_a_detector_of_other_classes(
     names: list[str], rows: list[int | None], said: str, trained: Path, caplog: pytest.LogCaptureFixture
@@ -157,6 +164,11 @@ def test_a_detector_of_other_classes(
     first, second = (record.getMessage() for record in caplog.records)
     assert first.endswith(f"tensors loaded from {path}")
     assert second == f"detector: {said}"
+
+
+def test_a_detector_goes_by_names(trained: Path) -> None:
+    with pytest.raises(UserError, match=r"--weights-by-order: .*best\.pt is a detector of ours"):
+        load_weights(small_detector(["pit"]), str(trained / "weights" / "best.pt"), remap_classes=True, by_order=True)
 
 
 def test_without_cls_remap_classes_keep_their_numbers(trained: Path) -> None:

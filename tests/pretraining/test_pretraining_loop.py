@@ -194,6 +194,18 @@ def test_in_a_script_the_signal_that_ends_a_process_leaves_a_checkpoint_too(whol
     assert_alike(whole, tmp_path / "cut")
 
 
+def test_a_worker_that_is_killed_costs_no_batch(whole: Path, tmp_path: Path) -> None:
+    def stop(epoch: int, batch: int) -> float:
+        if (epoch, batch) == (1, -1):  # between two batches
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+        return 1.0
+
+    with pytest.raises(UserError, match="a process that reads images ended"):
+        train(tmp_path / "cut", Noise(stop))
+    train(tmp_path / "cut", Noise(), tmp_path / "cut" / "weights" / "last.pt")
+    assert_alike(whole, tmp_path / "cut")
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 def test_the_format_is_measured_once_and_kept(
     keeps: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
