@@ -221,7 +221,9 @@ class Trainer(DetectionTrainer):
                 return super()._do_train()
             except (RuntimeError, MemoryError) as error:
                 alone = self.group.size == 1  # the others would wait for this one
-                if not is_out_of_memory(error) or not alone or self.batch_size < 2 or self.optimizer is None:
+                if not is_out_of_memory(error) or not alone or self.optimizer is None:
+                    raise
+                if min(self.batch_size, self._images_of_epoch) < 2:  # there is no half of one
                     raise
             # Out of the handler, since the error holds the tensors of the batch.
             self._halve_batch()

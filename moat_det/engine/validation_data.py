@@ -67,7 +67,7 @@ def open_split(
         UserError: The split holds no image, or a label that cannot be read.
     """
     args.imgsz = check_imgsz(args.imgsz, stride=stride, max_dim=1)
-    sizes = options.sizes(args.imgsz, stride)
+    sizes = options.sizes(args.imgsz, stride, bool(args.rect))
     dataset = DetectionDataset(data, args.split, sizes, DatasetOptions.of(args, args.batch))
     workers = default_workers(device, group.local_size) if workers is None else workers
     if options.native:

@@ -42,6 +42,7 @@ from moat_det.run_folder import claim_run
 
 logger = logging.getLogger(__name__)
 
+_BOX = 4  # numbers of a prediction before its scores
 _NAMES = ("metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", "metrics/mAP50-95(B)")
 
 
@@ -261,12 +262,14 @@ class Validator:
     def _suppress(self, raw: Any) -> list[Tensor]:
         """Suppress double detections: (N, 6) for each image, in pixels of the batch."""
         predictions, level_sizes = read_output(raw)
+        # One that was trained with --single-cls has one class, whichever the data's are that it is made of.
+        merged = self.args.single_cls and predictions.shape[1] == _BOX + 1
         kept, found = non_max_suppression(
             predictions,
             self.args.conf,
             self.args.iou,
             level_sizes=level_sizes,
-            classes=self.args.classes,
+            classes=None if merged else self.args.classes,
             agnostic=self.args.single_cls or self.args.agnostic_nms,
             max_det=self.args.max_det,
         )

@@ -206,6 +206,19 @@ def test_where_the_memory_is_full_the_batch_halves_and_a_step_stays(
     assert load_checkpoint(tmp_path / "train/weights/last.pt").args["batch"] == 4
 
 
+def test_a_single_image_that_fills_the_memory_ends_the_training(
+    words: list[str], at_batch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill(trainer: Trainer, number: int) -> None:
+        assert number == 0, "it is tried again"
+        raise RuntimeError(CUDA_FULL)
+
+    at_batch(fill)
+    with pytest.raises(SystemExit):
+        cli.train([*words, "--fraction", "0.01"])
+    assert "out of memory" in capsys.readouterr().err
+
+
 def test_where_the_memory_is_full_a_step_has_no_more_images_than_an_epoch(
     words: list[str], at_batch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,12 +11,14 @@ from typing import Any, cast
 
 import pytest
 import torch
+from PIL import Image
 from ultralytics.cfg import get_cfg
 from ultralytics.utils import metrics
 
 from helpers.squares import Learnt
 from moat_det import MOAT
 from moat_det.data.sizes.letterbox import Placement
+from moat_det.detector.detector import Detector
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.validation_data import open_split, read_data
@@ -28,7 +30,9 @@ def epoch_of(weights: Path, data: Path, folder: Path) -> tuple[Validator, Any]:
     """A validator as a trainer has it, and the trainer as far as it looks at it; batches of 8 and of 4 images."""
     checkpoint = load_checkpoint(weights)
     model = checkpoint.build()
-    args = get_cfg(overrides={"data": str(data), "imgsz": 64, "batch": 8, "plots": True, "save_txt": True})
+    args = get_cfg(
+        overrides={"data": str(data), "imgsz": 64, "batch": 8, "plots": True, "save_txt": True, "rect": True}
+    )
     model.args = args
     found = read_data(args, model, checkpoint.trained.intensity)
     loader = open_split(args, found, InferenceOptions(), 32, torch.device("cpu"), workers=0)
@@ -66,6 +70,39 @@ def test_an_epoch_and_val_see_the_same(learnt: Learnt, tmp_path: Path) -> None:
     assert figures.AP > 0.2
     assert epoch["metrics/mAP50-95(B)"] == pytest.approx(figures.AP, abs=1e-4)
     assert epoch["metrics/recall(B)"] == pytest.approx(figures.recall, abs=1e-3)
+
+
+@pytest.mark.parametrize("given", [{}, {"rect": False}])
+def test_val_sees_images_in_the_shape_that_detection_gives_them(
+    given: dict[str, bool], learnt: Learnt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+    forward = Detector.forward
+
+    def note(self: Detector, images: Any, *rest: Any, **more: Any) -> Any:
+        if not isinstance(images, dict):
+            shapes.append(tuple(images.shape[2:]))
+        return forward(self, images, *rest, **more)
+
+    monkeypatch.setattr(Detector, "forward", note)
+    Image.new("RGB", (128, 64)).save(tmp_path / "a.png")
+    MOAT(learnt.weights).predict(tmp_path / "a.png", imgsz=128, **given, save=False, verbose=False)
+    detected = shapes.pop()
+    (tmp_path / "data.yaml").write_text(
+        f"train: a.png\nval: a.png\nnames: {list(MOAT(learnt.weights).names.values())}\n"
+    )
+    data = str(tmp_path / "data.yaml")
+    MOAT(learnt.weights).val(data=data, imgsz=128, **given, plots=False, project=str(tmp_path))
+    assert shapes.pop() == detected == ((128, 128) if given else (64, 128))
+
+
+def test_the_class_of_a_model_of_one_is_none_of_the_data(learnt: Learnt, tmp_path: Path) -> None:
+    """It is trained by --single-cls --classes 1: the labels of class 1 are its class 0."""
+    raw = torch.tensor([[10.0, 10.0, 8.0, 8.0, 0.9]]).T[None]
+    args = {"data": str(learnt.data), "single_cls": True, "classes": [1]}
+    assert [len(found) for found in Validator(args, save_dir=tmp_path)._suppress(raw)] == [1]
+    of_two = torch.cat([raw, torch.tensor([[[0.1]]])], 1)
+    assert Validator({**args, "conf": 0.5}, save_dir=tmp_path)._suppress(of_two)[0].shape == (0, 6)
 
 
 def test_val_writes_pictures_and_texts_and_calls_back(trained: Path, demo: Path, tmp_path: Path) -> None:

@@ -21,11 +21,29 @@ _TO_CENTRES = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
 
 
 class Perspective(RandomPerspective):
-    """The engine's, on rectangles and without its shift of the image against its boxes.
+    """The engine's on rectangles, without its shift of the image against its boxes, and with the boxes of all it shows.
 
     Its matrix is meant for the edges of pixels and given to OpenCV, which takes it for their centres: scaled by s, the
-    image lies (s - 1) / 2 pixels beside its boxes.
+    image lies (s - 1) / 2 pixels beside its boxes. And it drops boxes of up to 2 pixels and of a hundred times their
+    width: a pit or a scratch that stays in the picture would be learnt as background.
     """
+
+    @staticmethod
+    def box_candidates(box1: np.ndarray, box2: np.ndarray, area_thr: float = 0.1, **_: Any) -> np.ndarray:
+        """Tell which boxes are kept: all but those of which the frame leaves too little.
+
+        Args:
+            box1: The boxes before, but for their scale, xyxy in pixels, (4, N).
+            box2: What lies within the frame of them, likewise.
+            area_thr: The least share of its area that is to be left of a box; and more than 2 pixels of each side, or
+                half of what the box is wide.
+
+        Returns:
+            (N,), bool.
+        """
+        whole, left = box1[2:] - box1[:2], box2[2:] - box2[:2]
+        least = np.minimum(2, whole.min(0) / 2)
+        return (left > least).all(0) & (left.prod(0) > area_thr * whole.prod(0))
 
     def _compute_affine_matrix(self, img: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
         """Draw a matrix of edge coordinates and its scale; the tilt is bounded by the size of the canvas."""

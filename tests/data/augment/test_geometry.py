@@ -70,6 +70,28 @@ def test_perspective_scales_and_shifts(
     check(labels["img"], boxes_of(labels))
 
 
+@pytest.mark.parametrize(
+    ("box", "scale"),
+    [((20, 50, 1220, 58), 0.0), ((20, 50, 1220, 52.5), 0.5), ((30, 40, 32, 42), 0.0), ((30, 40, 33, 43), 0.5)],
+    ids=["a scratch", "a finer one, scaled", "a pit", "a larger one, scaled"],
+)
+def test_the_box_of_what_stays_in_the_picture_stays(box: tuple[float, float, float, float], scale: float) -> None:
+    for seed in range(20):
+        seed_all(seed)
+        labels = Perspective(translate=0.0, scale=scale, size=(2560, 160))(sample(160, 1280, box))
+        assert len(boxes_of(labels)) == len(labels["cls"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("left", "kept"),
+    [((0, 20, 30, 60), True), ((0, 20, 3, 60), False), ((0, 20, 5, 60), True), ((0, 20, 0, 60), False)],
+    ids=["all of it", "less than a tenth", "an eighth", "nothing"],
+)
+def test_the_box_of_what_the_frame_has_cut_off_goes(left: tuple[float, ...], kept: bool) -> None:
+    whole = np.array([[0.0, 20.0, 40.0, 60.0]])
+    assert Perspective.box_candidates(whole.T, np.array([left]).T).tolist() == [kept]
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     seeds,
