@@ -36,7 +36,7 @@ def test_a_share_of_each_class_is_kept(tmp_path: Path) -> None:
 def test_what_was_kept_from_training_is_measured(tmp_path: Path, log: list[str]) -> None:
     folder = write_pictures(tmp_path / "all", 10)
     data = find_classes(folder, share=0.3, seed=1)
-    learnt = {"split": 0.3, "seed": 1, **data.identity()}
+    learnt = {"split": 0.3, "seed": 1, **data.contents()}
 
     def measured(names: list[str]) -> list[tuple[str, str]]:
         log.clear()
@@ -46,14 +46,36 @@ def test_what_was_kept_from_training_is_measured(tmp_path: Path, log: list[str])
     assert measured(data.names) == sorted((file, data.names[label]) for file, label in data.val)
     assert log[-1].endswith("measured on the 6 pictures that --split 0.3 kept from training")
 
-    learnt = {"split": None, "seed": 1, **find_classes(write_pairs(tmp_path, folder)).identity()}
+    learnt = {"split": None, "seed": 1, **find_classes(write_pairs(tmp_path, folder)).contents()}
     assert len(measured(data.names)) == 20
     assert "these are the pictures that the classifier learnt" in log[-1]
 
-    learnt = {"split": 0.3, "seed": 1, **data.identity()}
+    learnt = {"split": 0.3, "seed": 1, **data.contents()}
     (folder / "dark" / "00.png").unlink()
     assert len(measured(data.names)) == 19
     assert "these are others than the pictures that --split 0.3 divided" in log[-1]
+
+
+def test_other_pictures_of_the_same_names_were_not_learnt(tmp_path: Path, log: list[str]) -> None:
+    """Of one size, as a camera's are that numbers its files anew in each folder."""
+    for number, week in enumerate(("week1", "week2")):
+        for name in ("bright", "dark"):
+            (tmp_path / week / name).mkdir(parents=True)
+            for file in ("0000.bmp", "0001.bmp", "0002.bmp"):
+                image = np.full((40, 40), 100 + number, np.uint8)
+                cv2.imwrite(str(tmp_path / week / name / file), image)
+    first, second = tmp_path / "week1", tmp_path / "week2"
+    data = find_classes(first, share=0.4)
+    learnt = {"split": 0.4, "seed": 0, **data.contents()}
+    assert len(find_measured(first, data.names, data.intensity, learnt)[0]) == 2
+    log.clear()
+    assert len(find_measured(second, data.names, data.intensity, learnt)[0]) == 6
+    assert "these are others than the pictures that --split 0.4 divided" in log[-1]
+
+    learnt = {"split": None, "seed": 0, **find_classes(write_pairs(tmp_path, first)).contents()}
+    log.clear()
+    assert len(find_measured(second, data.names, data.intensity, learnt)[0]) == 6
+    assert not log, "they are not said to be those that were learnt"
 
 
 def write_pairs(place: Path, folder: Path) -> Path:

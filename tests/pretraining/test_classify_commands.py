@@ -47,7 +47,7 @@ def test_from_pictures_to_names(
     assert (folder / "confusion_matrix.png").stat().st_size > 1000
     assert "top-1 1.0000" in capsys.readouterr().out
     content = torch.load(best, weights_only=True)
-    learnt = {"split": None, "seed": 0, **find_classes(pictures).identity()}
+    learnt = {"split": None, "seed": 0, **find_classes(pictures).contents()}
     assert content["settings"] == {"names": ["bright", "dark"], "view": None, "learnt": learnt}
     assert content["backbone"]["name"] == "small"
     assert len(content["mean"]) == 3

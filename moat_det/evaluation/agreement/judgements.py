@@ -22,7 +22,7 @@ from moat_det.evaluation.ground_truth import coco_ground_truth
 from moat_det.evaluation.inspection.inspection import read_inspection
 from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.inspection.rule import Rule
-from moat_det.evaluation.inspection.verdicts import Verdict
+from moat_det.evaluation.inspection.verdicts import PartVerdict, Verdict
 from moat_det.evaluation.validation_folder import read_validation
 from moat_det.messages import shown, some
 
@@ -33,6 +33,7 @@ _PASS = {"pass", "passed", "good", "ok", "io", "0", "false"}
 _COLUMNS = ("part", "verdict")
 # Of the entries of a COCO JSON.
 _REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id")}
+_VERDICTS = "verdicts.json"
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ def read_judgements(rater: str, path: Path, threshold: float | None, group: str 
         path: A dataset YAML or a COCO JSON with labels: a part with a label that is not ignored was rejected. A folder
             of `moat val`, or the `predictions.json` of `moat detect`: a part with a detection from the threshold on
             was. Or a CSV with the columns `part` and `verdict`.
-        threshold: Of the detections. None: the rule of the validation, and the verdicts of `moat detect`, where what
-            goes to review is rejected too; where it has none, `THRESHOLD`.
+        threshold: Of the detections. None: the rule of the validation, and the verdicts of `moat detect`, from the
+            `verdicts.json` beside its detections, where what goes to review is rejected too; where it has none,
+            `THRESHOLD`.
         group: A regular expression; images of one group are one part (see `read_parts`).
         split: Of a dataset YAML.
 
@@ -92,14 +94,45 @@ def read_judgements(rater: str, path: Path, threshold: float | None, group: str 
         return Judgements(rater, _labelled(_read_labels(path), group))
     if not all("file_name" in entry for entry in found):
         raise UserError(f"{path}: its detections do not name their files; give the folder of the moat val it is from")
-    if threshold is None and found and all({"part", "verdict"} <= entry.keys() for entry in found):
-        by, part = "by its verdicts", "part" if group is None else "file_name"
-        rejected = [str(entry[part]) for entry in found if entry["verdict"] != Verdict.PASS]
-    else:
-        rule = Rule() if threshold is None else Rule(threshold)
-        by, rejected = f"at {rule}", [str(entry["file_name"]) for entry in found if entry["score"] >= rule.threshold]
-    names = [name if group is None else group_of(PurePosixPath(name).name, group) for name in rejected]
-    return Judgements(rater, dict.fromkeys(names, True), only_rejected=True, by=by)
+    if threshold is None and all({"part", "verdict"} <= entry.keys() for entry in found):
+        verdicts = path.with_name(_VERDICTS)
+        if found or verdicts.exists():
+            return Judgements(rater, _judged(_read_verdicts(verdicts, found), found, group), by="by its verdicts")
+    rule = Rule() if threshold is None else Rule(threshold)
+    names = [str(entry["file_name"]) for entry in found if entry["score"] >= rule.threshold]
+    rejected = dict.fromkeys(names if group is None else [_grouped(name, group) for name in names], True)
+    return Judgements(rater, rejected, only_rejected=True, by=f"at {rule}")
+
+
+def _judged(verdicts: Sequence[PartVerdict], found: Sequence[Mapping[str, Any]], group: str | None) -> dict[str, bool]:
+    """Say of the parts of `moat detect` whether each was rejected: of its own, else of those that `group` makes."""
+    # Without a group of its operating point a part is one picture, called as its file, "#2" of it the second. With one
+    # the parts are called by it already, and `group` may find less, or nothing, in their names.
+    own = any(each.images + each.unreadable > 1 for each in verdicts)
+    own |= any(not str(entry["part"]).startswith(str(entry["file_name"])) for entry in found)
+    rejected: dict[str, bool] = {}
+    for each in verdicts:
+        name = each.part if own or group is None else _grouped(each.part, group)
+        rejected[name] = rejected.get(name, False) or each.verdict != Verdict.PASS.value
+    return rejected
+
+
+def _grouped(name: str, group: str) -> str:
+    return group_of(PurePosixPath(name).name, group)
+
+
+def _read_verdicts(path: Path, found: Sequence[Mapping[str, Any]]) -> list[PartVerdict]:
+    """Read what `moat detect` says of all parts: those too that it holds, or passes, without a detection."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file, and it alone names all parts; copy it there, or give --threshold")
+    try:
+        verdicts = [PartVerdict(**each) for each in _read_json(path)]
+    except TypeError:
+        raise UserError(f"{path}: no list of verdicts as moat detect writes it; detect anew") from None
+    said = {each.part: each.verdict for each in verdicts}
+    if any(said.get(entry["part"]) != entry["verdict"] for entry in found):
+        raise UserError(f"{path}: of another detection than the predictions beside it; copy both from one run")
+    return verdicts
 
 
 def _read_labels(path: Path) -> dict[str, Any]:
@@ -117,17 +150,21 @@ def _labelled(truth: Mapping[str, Any], group: str | None) -> dict[str, bool]:
 
 def _detections(path: Path) -> list[dict[str, Any]] | None:
     """Give the detections of a COCO results file; None where it is another JSON."""
-    try:
-        content = json.loads(read_text(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError, NotTextError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); export it anew") from None
+    content = _read_json(path)
     if not isinstance(content, list):
         return None
     if not all(isinstance(entry, dict) and isinstance(entry.get("score"), int | float) for entry in content):
         raise UserError(f"{path}: a list of something else than detections; give the predictions.json of a moat detect")
     return content
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(read_text(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, ValueError, NotTextError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); export it anew") from None
 
 
 def _read_table(path: Path) -> dict[str, bool]:
@@ -157,7 +194,7 @@ def of_the_same_parts(judgements: Sequence[Judgements]) -> tuple[list[str], list
     Names are compared without folders where that leaves them different in every list.
 
     Raises:
-        UserError: There is no such part.
+        UserError: There is no such part, or somebody rejects parts alone that nobody else names.
     """
     bare = [{PurePosixPath(name.replace("\\", "/")).name for name in each.rejected} for each in judgements]
     if all(len(names) == len(each.rejected) for names, each in zip(bare, judgements, strict=True)):
@@ -175,7 +212,17 @@ def of_the_same_parts(judgements: Sequence[Judgements]) -> tuple[list[str], list
     common = [name for name in lists[0].rejected if all(name in each.rejected for each in lists)]
     every = list(dict.fromkeys(name for each in judgements for name in each.rejected))
     if not common:
-        raise UserError(f"no part was judged by all: {_examples(judgements)}; correct the names, or give --group")
+        raise UserError(
+            f"no part was judged by all: {_examples(judgements)}; correct the names, or give the --group that makes "
+            "them the same parts"
+        )
+    named = {name for each in lists for name in each.rejected}
+    for each in judgements:
+        if each.rejected and named.isdisjoint(each.rejected):  # of images, and the others of groups?
+            raise UserError(
+                f"{each.rater} rejects no part that another names: {_examples(judgements)}; correct the names, give "
+                "the --group that makes them the same parts, or have it judge what the others judged"
+            )
     if left_out := [name for name in every if name not in set(common)]:
         logger.warning(f"{len(left_out)} parts are left out, as not everybody judged them: {some(left_out, 5)}")
     return common, [

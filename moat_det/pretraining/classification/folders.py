@@ -20,7 +20,7 @@ from moat_det.data.of_model import settle_intensity
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
 from moat_det.messages import some
-from moat_det.pretraining.identity import identity
+from moat_det.pretraining.identity import identity, sample
 from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,11 @@ class ClassData:
 
     def identity(self) -> dict[str, Any]:
         """Give what tells the pictures of the training from others: their number, their names, their classes."""
-        return _identity(self.train)
+        return identity(f"{Path(file).name}\0{label}" for file, label in self.train)
+
+    def contents(self) -> dict[str, Any]:
+        """Give what tells them from others of the same names, too; raises `OSError` where one cannot be read."""
+        return _contents(self.train)
 
 
 def find_classes(data: str | Path, share: float | None = None, seed: int = 0) -> ClassData:
@@ -109,7 +113,7 @@ def find_measured(
         data: As in `find_classes`, or a folder with the folders of the classes.
         names: The classifier's classes.
         intensity: That of its training.
-        learnt: What it learnt from: `split`, `seed` and `ClassData.identity`; None where that is not known.
+        learnt: What it learnt from: `split`, `seed` and `ClassData.contents`; None where that is not known.
 
     Returns:
         The pictures, and how more than 8 bits become 8.
@@ -138,7 +142,8 @@ def _not_learnt(folder: Path, pictures: Pictures, classes: int, learnt: Mapping[
     """Give the pictures that the training kept for validation, or all where it had others; either is told."""
     split = learnt["split"]
     train, kept = (pictures, pictures) if split is None else _divide(pictures, classes, split, learnt["seed"])
-    if _identity(sorted(train, key=lambda each: each[1])) == {key: learnt[key] for key in ("pictures", "digest")}:
+    # By name alone the pictures of a camera that numbers them anew for each folder would be taken for those of another.
+    if _contents(sorted(train, key=lambda each: each[1])) == {key: learnt[key] for key in ("pictures", "digest")}:
         if split is None:
             logger.warning(f"{folder}: these are the pictures that the classifier learnt: its figures are too good")
         else:
@@ -152,8 +157,8 @@ def _not_learnt(folder: Path, pictures: Pictures, classes: int, learnt: Mapping[
     return pictures
 
 
-def _identity(pictures: Pictures) -> dict[str, Any]:
-    return identity(f"{Path(file).name}\0{label}" for file, label in pictures)
+def _contents(pictures: Pictures) -> dict[str, Any]:
+    return identity(f"{Path(file).name}\0{label}\0{sample(file)}" for file, label in pictures)
 
 
 def _places(data: Path) -> tuple[Path, Path, Path | None, list[str] | None, Intensity]:

@@ -82,7 +82,7 @@ class ClassificationTask:
             for line in load_pretrained(self.model.backbone, options.weights).lines():
                 logger.info(line)
         self._intensity = data.intensity
-        self._from = {"split": options.split, "seed": loop.seed, **data.identity()}
+        self._from = {"split": options.split, "seed": loop.seed, **data.contents()}
         change = PictureAugmentation(augmentation, options.imgsz, options.view, self.model.backbone.mean)
         self._learnt = PictureDataset(data.train, data.intensity, change, loop.seed)
         look = partial(view_tensor, options.imgsz, options.view)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from moat_det.cli.main import run
 from moat_det.errors import UserError
 from moat_det.evaluation.agreement import Judgements, agreement, agreement_table, of_the_same_parts, read_judgements
 from moat_det.evaluation.inspection.intervals import exact_interval
+from moat_det.evaluation.inspection.verdicts import PartVerdict
 
 
 def judged(name: str, *rejected: int) -> Judgements:
@@ -150,14 +152,59 @@ def test_detections_are_judged_by_their_own_rule(tmp_path: Path) -> None:
     assert rejected("val", 0.4) == (["2", "3", "4"], "at threshold 0.4")
 
     words = ("pass", "pass", "review", "reject")
+    names = [f"x/{k}.png" for k in range(1, 6)]
     detected = [
-        {**row, "file_name": f"x/{row['image_id']}.png", "part": f"{row['image_id']}.png", "verdict": word}
-        for row, word in zip(found, words, strict=True)
+        {**row, "file_name": name, "part": name, "verdict": word}
+        for row, name, word in zip(found, names, words, strict=False)
     ]
     (tmp_path / "predictions.json").write_text(json.dumps(detected))
-    assert rejected("predictions.json", None) == (["3", "4"], "by its verdicts")
-    assert rejected("predictions.json", None, r"^([12]|[34])") == (["3", "4"], "by its verdicts")
+    with pytest.raises(UserError, match=r"verdicts.json: no such file, and it alone names all parts"):
+        rejected("predictions.json", None)
+    write_verdicts(tmp_path, dict(zip(names, (*words, "review"), strict=True)))  # the last by its heat map
+    assert rejected("predictions.json", None) == (["3", "4", "5"], "by its verdicts")
+    assert rejected("predictions.json", None, r"^([12]|[345])") == (["3", "4", "5"], "by its verdicts")
     assert rejected("predictions.json", 0.8) == (["4"], "at threshold 0.8")
+    (tmp_path / "predictions.json").write_text("[]")
+    assert rejected("predictions.json", None) == (["3", "4", "5"], "by its verdicts")
+
+
+def write_verdicts(folder: Path, verdicts: dict[str, str], images: int = 1) -> None:
+    """Write them as `moat detect` does."""
+    rows = [PartVerdict(part, verdict, 0.5, 0.5, images, 0) for part, verdict in verdicts.items()]
+    (folder / "verdicts.json").write_text(json.dumps([asdict(row) for row in rows]))
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_parts_of_a_point_with_a_group_are_called_by_it(tmp_path: Path, images: int) -> None:
+    """`^(.+)_` would find less in the name of the part, `board`."""
+    truth = {"id": 1, "file_name": "board_1_top.png"}, {"id": 2, "file_name": "board_2_top.png"}
+    labels = coco(tmp_path, "truth.json", [1])
+    content = {**json.loads(labels.read_text()), "images": truth}
+    labels.write_text(json.dumps(content))
+    detected = [{"file_name": "x/board_1_top.png", "score": 0.5, "part": "board_1", "verdict": "reject"}]
+    (tmp_path / "predictions.json").write_text(json.dumps(detected))
+    write_verdicts(tmp_path, {"board_1": "reject", "board_2": "pass"}, images)
+
+    def read(group: str | None) -> list[Judgements]:
+        paths = tmp_path / "predictions.json", labels
+        return [read_judgements(path.stem, path, None, group, "val") for path in paths]
+
+    _, (model, reference) = of_the_same_parts(read(r"^(.+)_"))
+    assert model.rejected == reference.rejected == {"board_1": True, "board_2": False}
+    with pytest.raises(UserError, match=r"no part was judged by all: predictions has 'board_1', .*give the --group"):
+        of_the_same_parts(read(None))
+
+
+def test_the_verdicts_of_another_detection_are_refused(tmp_path: Path) -> None:
+    row = {"file_name": "1.png", "score": 0.5, "part": "1.png", "verdict": "reject"}
+    (tmp_path / "predictions.json").write_text(json.dumps([row]))
+    for part in ("1.png", "2.png"):
+        write_verdicts(tmp_path, {part: "pass"})
+        with pytest.raises(UserError, match="of another detection than the predictions beside it"):
+            read_judgements("model", tmp_path / "predictions.json", None, None, "val")
+    (tmp_path / "verdicts.json").write_text('{"part": "1.png"}')
+    with pytest.raises(UserError, match="no list of verdicts as moat detect writes it"):
+        read_judgements("model", tmp_path / "predictions.json", None, None, "val")
 
 
 def test_parts_that_not_all_judged_are_named(caplog: pytest.LogCaptureFixture) -> None:
@@ -167,6 +214,8 @@ def test_parts_that_not_all_judged_are_named(caplog: pytest.LogCaptureFixture) -
     assert "1 parts are left out, as not everybody judged them: 2.png" in caplog.text
     with pytest.raises(UserError, match=r"no part was judged by all: a has '0.png', b has 'x.png'"):
         of_the_same_parts([judged("a", 1), Judgements("b", {"x.png": True})])
+    with pytest.raises(UserError, match=r"b rejects no part that another names: a has '0.png', b has 'b1'; .* --group"):
+        of_the_same_parts([judged("a", 1), Judgements("b", {"b1": True}, only_rejected=True)])
 
 
 @pytest.mark.parametrize(
