@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moat_det.detection.detection_files import DetectionFiles
-from moat_det.evaluation.inspection.verdicts import PartVerdict, Verdict
+from moat_det.evaluation.inspection.verdicts import VERDICTS, PartVerdict, Verdict
 from moat_det.messages import some
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def write(
     if as_csv:
         files.write_csv(folder / "detections.csv")
     if as_json and with_verdicts:
-        files.write_verdicts_json(folder / "verdicts.json")
+        files.write_verdicts_json(folder / VERDICTS)
     if as_csv and with_verdicts:
         files.write_verdicts_csv(folder / "verdicts.csv")
     if as_json and with_anomalies:

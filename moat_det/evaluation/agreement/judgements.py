@@ -22,7 +22,7 @@ from moat_det.evaluation.ground_truth import coco_ground_truth
 from moat_det.evaluation.inspection.inspection import read_inspection
 from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.inspection.rule import Rule
-from moat_det.evaluation.inspection.verdicts import PartVerdict, Verdict
+from moat_det.evaluation.inspection.verdicts import VERDICTS, PartVerdict, Verdict
 from moat_det.evaluation.validation_folder import read_validation
 from moat_det.messages import shown, some
 
@@ -33,7 +33,6 @@ _PASS = {"pass", "passed", "good", "ok", "io", "0", "false"}
 _COLUMNS = ("part", "verdict")
 # Of the entries of a COCO JSON.
 _REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id")}
-_VERDICTS = "verdicts.json"
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def read_judgements(rater: str, path: Path, threshold: float | None, group: str 
     if not all("file_name" in entry for entry in found):
         raise UserError(f"{path}: its detections do not name their files; give the folder of the moat val it is from")
     if threshold is None and all({"part", "verdict"} <= entry.keys() for entry in found):
-        verdicts = path.with_name(_VERDICTS)
+        verdicts = path.with_name(VERDICTS)
         if found or verdicts.exists():
             return Judgements(rater, _judged(_read_verdicts(verdicts, found), found, group), by="by its verdicts")
     rule = Rule() if threshold is None else Rule(threshold)

@@ -14,6 +14,9 @@ from moat_det.data.groups import group_of
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
 from moat_det.evaluation.inspection.shown_probability import calibrated
 
+VERDICTS = "verdicts.json"
+"""What `moat detect` calls its file of them."""
+
 
 class Verdict(str, Enum):
     """What becomes of a part, from best to worst."""
