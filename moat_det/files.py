@@ -252,6 +252,16 @@ def atomic_write_json(path: str | Path, content: Any, indent: int | None = None)
     atomic_write_text(path, json.dumps(content, indent=indent, allow_nan=False))
 
 
+def sha256(*files: Path) -> str:
+    """Give the SHA-256 of files, one after the other, in hexadecimal; raises `OSError` where one cannot be read."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while part := file.read(1 << 20):
+                digest.update(part)
+    return digest.hexdigest()
+
+
 def atomic_write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a table to `path` as CSV, with a line of the columns' names; raises `OSError` as `atomic_path` does."""
     text = io.StringIO()

@@ -23,13 +23,12 @@ import yaml
 
 from moat_det.benchmark.accuracy.runs import Run, short_name
 from moat_det.benchmark.accuracy.sets import BenchSet, take_shares
-from moat_det.benchmark.tables import write_csv
 from moat_det.data.config import load_dataset, reading, split_paths
 from moat_det.data.index import open_index
 from moat_det.detector.build import find_config
 from moat_det.detector.config import parse_config
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_text, locked
+from moat_det.files import atomic_write_csv, atomic_write_text, locked
 from moat_det.messages import suggest
 from moat_det.tuning import training
 from moat_det.tuning.space import check_value, default_values
@@ -169,7 +168,7 @@ class Ablation:
             parts.append(f"{self._heading(each, default)}\n\n{table(mine)}\n")
             rows += mine
         atomic_write_text(self.out / "ablation.md", text := "\n".join(parts))
-        write_csv(self.out / "ablation.csv", rows)
+        atomic_write_csv(self.out / "ablation.csv", list(rows[0]), rows)
         return text
 
     def _heading(self, each: BenchSet, default: Mapping[int, float]) -> str:

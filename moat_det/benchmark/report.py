@@ -13,7 +13,7 @@ from moat_det.benchmark.cases import NONE, Case
 from moat_det.benchmark.machine import machine, versions
 from moat_det.benchmark.runner import Row
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_json
+from moat_det.files import atomic_write_csv, atomic_write_json
 
 _FIGURES = {
     "seconds": ("time [s]", ".4g"),
@@ -96,7 +96,8 @@ def table(rows: Sequence[Row], baseline: Baseline) -> str:
 
 def write_csv(path: Path, rows: Sequence[Row], baseline: Baseline) -> None:
     """Write one line for each row, atomically."""
-    tables.write_csv(path, records(rows, baseline))
+    content = records(rows, baseline)
+    atomic_write_csv(path, list(content[0]), content)
 
 
 def write_json(path: Path, rows: Sequence[Row], baseline: Baseline, command: Sequence[str], threads: int) -> None:

@@ -1,14 +1,8 @@
-"""Tables as Markdown and CSV."""
+"""Tables as Markdown."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-from moat_det.files import atomic_write_text
+from collections.abc import Sequence
 
 
 def markdown(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -18,12 +12,3 @@ def markdown(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |" for line in lines
     )
-
-
-def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write one line for each record, atomically; all have the keys of the first."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, records[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    atomic_write_text(path, buffer.getvalue())

@@ -18,10 +18,10 @@ from moat_det.benchmark.plot import plot
 from moat_det.benchmark.report import Baseline, table, write_csv, write_json
 from moat_det.benchmark.runner import Row, run_cases, side_by_side
 from moat_det.benchmark.sliced import check_installed
-from moat_det.benchmark.tables import write_csv as write_records
 from moat_det.cli.command import Arguments, Command
 from moat_det.errors import UserError
 from moat_det.export.formats import check_installed as check_format
+from moat_det.files import atomic_write_csv
 from moat_det.options import option
 from moat_det.progress import progress
 
@@ -124,7 +124,7 @@ def _roofline(cases: Sequence[settings.Case], options: BenchmarkOptions, threads
         limits, parts = roofline.roofline(case, threads, options.repeats)
         print(f"{_settings(case)}; {roofline.table(limits, parts)}\n")
         records += [{**vars(case), **vars(limits), **part.record(limits)} for part in parts]
-        write_records(file, records)
+        atomic_write_csv(file, list(records[0]), records)
     print(f"Results in {file}")
     return 0
 

@@ -11,9 +11,9 @@ from typing import Any, Literal, TypedDict, cast
 from moat_det.data.images.find import is_there
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.index.names import json_names
-from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
 from moat_det.messages import as_given, is_plain, shown, some, suggest
+from moat_det.strict_yaml import read_yaml
 
 logger = logging.getLogger(__name__)
 

@@ -9,14 +9,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from moat_det.backbones.moat.create import create_moat
 from moat_det.backbones.moat.overrides import SETTINGS
 from moat_det.backbones.timm.names import as_timm, is_timm
 from moat_det.errors import UserError
 from moat_det.messages import suggest
 from moat_det.paths import cfg_dir
+from moat_det.strict_yaml import read_yaml
 
 # What shapes a detector's backbone: it has no classification head, and the bands are the data's.
 _MOAT_KEYS = {*inspect.signature(create_moat).parameters, *SETTINGS} - {"num_classes", "in_channels", "overrides"}
@@ -98,14 +97,9 @@ def load_config(name_or_path: str | Path) -> dict[str, Any]:
             other = as_timm(name_or_path)
             near = f" (did you mean '{other}'?)" if other else suggest(str(name_or_path), names)
             raise UserError(f"no model is named '{name_or_path}'{near}; there are {', '.join(names)}")
-    try:
-        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"no model YAML at {path}: give the path of one, or a model's name ({', '.join(names)})"
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not path.exists():
+        raise UserError(f"no model YAML at {path}: give the path of one, or a model's name ({', '.join(names)})")
+    mapping = read_yaml(path)
     if not isinstance(mapping, dict):
         raise UserError(f"{path} must hold a mapping with backbone, neck and head; see {_EXAMPLE}")
     return mapping

@@ -25,7 +25,7 @@ from moat_det.export import Exported, ExportOptions, export_model
 from moat_det.export.evidence import Evidence
 from moat_det.export.options import EXACT_IMAGES, JUDGED_IMAGES
 from moat_det.export.subject import Subject
-from moat_det.runtime.digests import sha256
+from moat_det.files import sha256
 from moat_det.runtime.metadata import LEAST_SIDE
 
 

@@ -22,7 +22,6 @@ from moat_det.data.config import check_split, load_dataset
 from moat_det.data.loader.loader import killed_workers_explained
 from moat_det.data.sizes.imgsz import take_training_shape
 from moat_det.data.sizes.shape import NATIVE
-from moat_det.data.strict_yaml import read_yaml
 from moat_det.demo import dataset_source
 from moat_det.detection.classes import check_classes
 from moat_det.detection.thresholds import Thresholds
@@ -54,6 +53,7 @@ from moat_det.files import naming
 from moat_det.messages import suggest
 from moat_det.options import options_of
 from moat_det.paths import PROJECT, expand_home
+from moat_det.strict_yaml import read_yaml
 
 logger = logging.getLogger(__name__)
 

@@ -19,14 +19,14 @@ from moat_det.data.formats.yolo import read_lines
 from moat_det.data.formats.yolo_files import find_labels
 from moat_det.data.images.find import is_there
 from moat_det.data.index import open_index
-from moat_det.data.strict_yaml import read_yaml
-from moat_det.data.text import read_text
 from moat_det.detection.source_files import list_pictures
 from moat_det.engine.model import MOAT
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes, atomic_write_json, atomic_write_text
 from moat_det.progress import progress
 from moat_det.report.pictures import draw_boxes, sheet
+from moat_det.strict_yaml import read_yaml
+from moat_det.text import read_text
 
 _MAKER = "moat_det mine-negatives"
 _SHOWN, _COLUMNS, _SIDE = 24, 6, 320  # pictures on the sheet, in a row, and the side of one in pixels

@@ -8,22 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from moat_det.errors import UserError
+from moat_det.files import sha256
 
 REPORT = "parity.json"
 """What the comparison with the checkpoint found, and the digests of the files that it was made with."""
-
-
-def sha256(file: Path) -> str:
-    """Give the digest of a file.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while part := stream.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def digests(files: Iterable[Path]) -> dict[str, str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moat_det.errors import UserError
-from moat_det.runtime.digests import REPORT, sha256
+from moat_det.files import sha256
+from moat_det.runtime.digests import REPORT
 from moat_det.runtime.metadata import Metadata
 
 SECONDS = "seconds"

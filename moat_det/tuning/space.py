@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from moat_det.data.augment.presets import load_preset
-from moat_det.data.strict_yaml import read_yaml
 from moat_det.engine.arguments import engine_options, settle, training_defaults
 from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
 from moat_det.messages import shown, suggest
 from moat_det.options import options_of
 from moat_det.paths import cfg_dir
+from moat_det.strict_yaml import read_yaml
 
 _RANGE = frozenset({"low", "high", "log"})
 _DIGITS = 3  # of the values that are tried

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from moat_det.backbones import list_backbones
 from moat_det.detector.build import build_model, find_config
-from moat_det.detector.config import parse_config
+from moat_det.detector.config import load_config, parse_config
 from moat_det.detector.detector import Detector
 from moat_det.detector.peers import is_peer
 from moat_det.detector.precision import compute_dtype
@@ -173,3 +174,17 @@ def test_models_of_the_engine_are_found_by_name() -> None:
     config = find_config("yolo11n.yaml")
     assert is_peer(config)
     assert build_model(config, nc=2).names == {0: "0", 1: "1"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"backbone: tiny_moat0\nneck: {channels: [16, 16, 16], channels: [8, 8, 8]}\n", "channels.* twice"),
+        ("backbone: tiny_moat0 # größer\n".encode("latin-1"), "line 1 is not in UTF-8"),
+        (b"backbone: [tiny_moat0\n", "mine.yaml, line 2: broken YAML"),
+    ],
+)
+def test_a_model_yaml_with_a_mistake_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "mine.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        load_config(tmp_path / "mine.yaml")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moat_det.runtime.digests import sha256
+from moat_det.files import sha256
 from moat_det.runtime.speed import say_faster
 
 

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from moat_det.errors import UserError
-from moat_det.files import atomic_write_text
-
-_CHUNK = 1 << 20
-
-
-def sha256(*paths: Path) -> str:
-    """Give the SHA-256 of files, one after the other, in hexadecimal."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    return digest.hexdigest()
+from moat_det.files import atomic_write_text, sha256
 
 
 def checksum_file(path: Path) -> Path:

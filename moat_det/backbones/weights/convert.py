@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 
 from moat_det.backbones.moat.backbone import MOATBackbone
 from moat_det.backbones.moat.create import create_moat
-from moat_det.backbones.weights.checksum import sha256
 from moat_det.backbones.weights.files import FORMAT, WeightFile, open_weights
 from moat_det.backbones.weights.find import find_release, find_weights
 from moat_det.backbones.weights.identify import bands_of, classes_of, has_tables, identify
@@ -20,7 +19,7 @@ from moat_det.backbones.weights.load import load
 from moat_det.backbones.weights.releases import RELEASED
 from moat_det.backbones.weights.report import LoadReport
 from moat_det.errors import UserError
-from moat_det.files import atomic_path
+from moat_det.files import atomic_path, sha256
 
 
 def convert(source: str | Path, out: Path, *, variant: str | None = None, force: bool = False) -> LoadReport:

@@ -15,7 +15,7 @@ from moat_det.benchmark.accuracy.runs import Run, short_name
 from moat_det.benchmark.accuracy.sets import CHOOSING_SHARE, BenchSet
 from moat_det.benchmark.machine import machine, versions
 from moat_det.evaluation import STATS
-from moat_det.files import atomic_write_json, atomic_write_text
+from moat_det.files import atomic_write_csv, atomic_write_json, atomic_write_text
 
 NONE = "-"
 """Stands for a figure that is not there."""
@@ -173,7 +173,8 @@ def write(
     """Write `bench.md`, `bench.csv` and `bench.json`, each atomically; gives the content of the first."""
     text = markdown(found, sets)
     atomic_write_text(out / "bench.md", text)
-    tables.write_csv(out / "bench.csv", records(found))
+    rows = records(found)
+    atomic_write_csv(out / "bench.csv", list(rows[0]), rows)
     content = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": list(command),

@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from moat_det.backbones.weights.checksum import sha256
 from moat_det.benchmark.accuracy.sets import BenchSet
 from moat_det.benchmark.cases import config_name
 from moat_det.detector.build import find_config
@@ -18,6 +17,7 @@ from moat_det.detector.peers import is_peer
 from moat_det.detector.precision import compute_dtype
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
+from moat_det.files import sha256
 
 WHERE_IT_RUNS = frozenset({"device", "workers", "cache", "plots", "verbose", "log", "save_minutes"})
 """Arguments that make no other run."""

@@ -10,10 +10,10 @@ from typing import Any
 from ultralytics.cfg import check_cfg
 
 from moat_det.data.augment.pixels import check_transforms
-from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
 from moat_det.messages import shown, suggest
 from moat_det.paths import cfg_dir
+from moat_det.strict_yaml import read_yaml
 
 # The engine's arguments that say what happens to training images.
 ENGINE_KEYS = frozenset(

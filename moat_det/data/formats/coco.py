@@ -17,8 +17,8 @@ from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.outline import box_outlines
 from moat_det.data.formats.records import ClassIds, Record
-from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_text
 from moat_det.messages import is_plain, one_line, shown
+from moat_det.text import SAVE_AS_UTF_8, NotTextError, read_text
 
 logger = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ from moat_det.data.formats.records import ClassIds, Record, Source
 from moat_det.data.formats.voc_files import XmlFolder, image_folders
 from moat_det.data.images.find import walk
 from moat_det.data.images.suffixes import IMAGE_SUFFIXES
-from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_xml_text
 from moat_det.errors import UserError
 from moat_det.messages import is_plain, one_line, shown
 from moat_det.progress import progress
+from moat_det.text import SAVE_AS_UTF_8, NotTextError, read_xml_text
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 

@@ -11,8 +11,8 @@ from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.data.formats.records import Record
 from moat_det.data.formats.yolo_files import find_labels, unused_texts
-from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_utf8
 from moat_det.messages import one_line
+from moat_det.text import SAVE_AS_UTF_8, NotTextError, read_utf8
 
 # Coordinates are shares of the image: beyond this they are pixels, and clipping would hide it.
 _LARGEST_COORDINATE = 2.0

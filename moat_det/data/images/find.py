@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 
 from moat_det.data.images.suffixes import ARRAY_SUFFIX, IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_text
 from moat_det.errors import UserError
 from moat_det.messages import some
+from moat_det.text import SAVE_AS_UTF_8, NotTextError, read_text
 
 logger = logging.getLogger(__name__)
 

@@ -39,14 +39,12 @@ class Group:
     Attributes:
         rank: Which one this is, over all nodes; the first, 0, names the run's folder, writes and logs.
         size: How many there are.
-        local_rank: Which one this is on its node.
         local_size: How many run on this node.
         device: Where this one computes, as the engine names devices.
     """
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0
     local_size: int = 1
     device: Any = None
 
@@ -151,7 +149,7 @@ def join(device: object) -> Group:
     if not dist.is_initialized():
         dist.init_process_group(backend_of(chosen.type), timeout=TIMEOUT)
         atexit.register(dist.destroy_process_group)
-    return Group(rank, size, local_rank, local_size, own)
+    return Group(rank, size, local_size, own)
 
 
 def backend_of(device_type: str) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
 from moat_det.messages import as_given, shown, some, suggest
 from moat_det.paths import cfg_dir
+from moat_det.strict_yaml import read_yaml
 
 _CAMERA_MOTION = ("sparseOptFlow", "orb", "sift", "ecc", "none")
 _ALLOWED = {

@@ -15,7 +15,6 @@ from moat_det.data.config import load_dataset, reading, split_paths
 from moat_det.data.formats.coco import read_coco
 from moat_det.data.groups import group_of
 from moat_det.data.index import open_index
-from moat_det.data.text import NotTextError, read_text
 from moat_det.errors import UserError
 from moat_det.evaluation.annotations import check_entries, check_references
 from moat_det.evaluation.ground_truth import coco_ground_truth
@@ -25,6 +24,7 @@ from moat_det.evaluation.inspection.rule import Rule
 from moat_det.evaluation.inspection.verdicts import VERDICTS, PartVerdict, Verdict
 from moat_det.evaluation.validation_folder import read_validation
 from moat_det.messages import shown, some
+from moat_det.text import NotTextError, read_text
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from moat_det.data.images.find import count_suffixes, is_image, walk
 from moat_det.data.images.header import ImageHeader, large_images, read_header
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.of_model import settle_intensity
-from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
 from moat_det.messages import some
 from moat_det.pretraining.identity import identity, sample
 from moat_det.progress import progress
+from moat_det.strict_yaml import read_yaml
 
 logger = logging.getLogger(__name__)
 

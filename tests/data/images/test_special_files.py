@@ -13,8 +13,8 @@ from moat_det.data.formats.yolo_files import find_label
 from moat_det.data.images.header import count_pictures, read_header
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import open_array, read_image
-from moat_det.data.text import read_text, read_utf8, read_xml_text
 from moat_det.engine.sources.files import ImageFiles
+from moat_det.text import read_text, read_utf8, read_xml_text
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes have names here")
 

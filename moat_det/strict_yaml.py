@@ -7,15 +7,15 @@ from typing import Any
 
 import yaml
 
-from moat_det.data.text import SAVE_AS_UTF_8, NotTextError, read_text
 from moat_det.errors import UserError
 from moat_det.messages import one_line, shown
+from moat_det.text import SAVE_AS_UTF_8, NotTextError, read_text
 
 
 class _StrictLoader(yaml.SafeLoader):
     """A safe loader that refuses a key given twice, of which PyYAML would silently keep the last, and aliases.
 
-    A dataset needs none, and a few lines of them can stand for more than the memory holds.
+    No file of ours needs one, and a few lines of them can stand for more than the memory holds.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -46,7 +46,7 @@ def read_yaml(file: Path) -> Any:
     except NotTextError as error:
         raise UserError(f"{file}: not a text file that can be read: {error}; {SAVE_AS_UTF_8}") from error
     except yaml.reader.ReaderError as error:
-        raise UserError(f"{file}: not a text file; give the dataset's YAML") from error
+        raise UserError(f"{file}: not a text file; give a YAML file") from error
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
     except yaml.MarkedYAMLError as error:
