@@ -78,8 +78,8 @@ def test_what_others_had_not_shown_when_the_run_ended_is_said(
     assert [line for line in log if "file.avi: the rest of it was not looked at, since the run ended" in line]
 
 
-def test_one_frame_in_two(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_frame_in_two_is_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, {"rtsp://belt": [[1, 2, 3, 4, 5, 6]]})
     source = open_source("rtsp://belt", Intensity(), 3, vid_stride=2, buffer=True)
-    assert shades(source) == {"rtsp___belt": [1, 3, 5]}
+    assert shades(source) == {"rtsp___belt": [2, 4, 6]}
     assert len(source.unseen) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from math import isinf
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Any
 
 import cv2
@@ -29,7 +29,7 @@ class Cameras(LoadStreams):
 
     Args:
         source: Number of a camera, address of a stream, or a .streams file of them.
-        vid_stride: One frame in so many is given.
+        vid_stride: One frame in so many is given, the last of them.
         buffer: Give all frames of a camera, in their order, instead of the newest; of what has an end all are given.
         channels: Bands of the model's input.
 
@@ -52,14 +52,19 @@ class Cameras(LoadStreams):
     def __init__(self, source: str, vid_stride: int = 1, buffer: bool = False, channels: int = 3) -> None:
         self.unseen: list[str] = []
         self._lost: set[int] = set()
-        self._buffers = Lock()
+        self._buffers, self._begun = Lock(), Semaphore(0)
         self.source_type = SourceTypes(stream=True)
         super().__init__(source, vid_stride=vid_stride, buffer=buffer, channels=channels)
+        for _ in self.sources:
+            self._begun.acquire()
 
     def update(self, i: int, cap: Any, stream: str | int) -> None:
         """Read camera `i` in a thread of its own, until it ends, or is lost and does not come back."""
-        number = 0
-        while self.running and number < self.frames[i] - 1:
+        number = 1  # which the engine has read, and given whatever the stride
+        if self.vid_stride > 1:
+            self.imgs[i].clear()
+        self._begun.release()
+        while self.running and number < self.frames[i]:
             if len(self.imgs[i]) >= _AHEAD:
                 time.sleep(_PAUSE)
                 continue

@@ -34,7 +34,7 @@ class ImageFiles(LoadImagesAndVideos):
 
     Attributes:
         fps: Frames per second of the video that is being read.
-        passed: How many frames there were in each video that has ended, of those that were to be given.
+        passed: The number of the last frame that was to be given, of each video that has ended.
         unseen: The videos that could not be read whole, until who looks at the frames has taken them from here.
 
     Raises:

@@ -24,8 +24,8 @@ class Video:
 
     Attributes:
         fps: Frames per second.
-        frames: How many are to be given, as far as the file says it.
-        number: Of the frame that was given last, or could not be, from 1.
+        frames: How many there are, as far as the file says it.
+        number: Of the frame that was given last, or could not be, from 1 in the file.
         damaged: How many of those that were to be given could not be decoded.
 
     Raises:
@@ -39,10 +39,9 @@ class Video:
         if not self._capture.isOpened():
             raise OSError("it cannot be opened as a video")
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self._said = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.frames = max(int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
         self._tolerance = 1.0 if Path(path).suffix.lower() in _WITH_TABLE else max(1.0, self.fps)
         self._stride, self._gray, self._passed = stride, gray, 0
-        self.frames = max(self._said, 0) // stride
         self.number = self.damaged = 0
 
     def read(self) -> np.ndarray | None:
@@ -52,7 +51,7 @@ class Video:
                 if not self._capture.grab():
                     return None
                 self._passed += 1
-            self.number += 1
+            self.number = self._passed
             decoded, frame = self._capture.retrieve()
             if decoded and frame is not None:
                 return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)[..., None] if self._gray else frame
@@ -63,10 +62,10 @@ class Video:
 
         Those that the stride passes over at the end count as read.
         """
-        missing = self.damaged + max(0, self._said - self._passed)
+        missing = self.damaged + max(0, self.frames - self._passed)
         if not self.damaged and missing <= self._tolerance:
             return None
-        return f"only {self._passed - self.damaged} of {max(self._said, self._passed)} frames could be read"
+        return f"only {self._passed - self.damaged} of {max(self.frames, self._passed)} frames could be read"
 
     def close(self) -> None:
         """Give the file free."""
