@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from ultralytics.data.loaders import LoadStreams, SourceTypes
 
+from moat_det.engine.sources.video import nothing_but_short, tell_short
+
 logger = logging.getLogger(__name__)
 
 WAIT = 60.0  # seconds for a camera to come back: one that was switched off and on needs about half of them
@@ -111,7 +113,11 @@ class Cameras(LoadStreams):
         return None
 
     def __next__(self) -> tuple[list[str], list[np.ndarray], list[str]]:
-        """Give the names of the cameras that show something, a frame (H, W, C) of each, and texts for the log."""
+        """Give the names of the cameras that show something, a frame (H, W, C) of each, and texts for the log.
+
+        Raises:
+            UserError: There are only videos, of fewer frames than the stride.
+        """
         self.count += 1
         while not self._has_ended():
             frames = [self._next_frame(i) for i in range(len(self.sources))]
@@ -121,6 +127,8 @@ class Cameras(LoadStreams):
             time.sleep(_PAUSE)
         self._tell_unshown()
         self.close()
+        if all(map(self._is_short, range(len(self.sources)))):
+            raise nothing_but_short(self.vid_stride)
         raise StopIteration
 
     def _next_frame(self, i: int) -> np.ndarray | None:
@@ -145,9 +153,15 @@ class Cameras(LoadStreams):
     def _tell_unshown(self) -> None:
         """Say of which others nobody has seen all that they were to show."""
         for i, name in enumerate(self.sources):
-            if self.imgs[i] or (self.threads[i].is_alive() and not self._is_live(i)):
+            if self._is_short(i):
+                tell_short(name, self.vid_stride)
+                self.unseen.append(name)
+            elif self.imgs[i] or (self.threads[i].is_alive() and not self._is_live(i)):
                 logger.warning(f"{name}: the rest of it was not looked at, since the run ended")
                 self.unseen.append(name)
+
+    def _is_short(self, i: int) -> bool:
+        return self.frames[i] < self.vid_stride
 
     def _is_live(self, i: int) -> bool:
         return isinf(self.frames[i])

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from moat_det.errors import UserError
 from moat_det.files import check_is_file, utf8_path
+
+logger = logging.getLogger(__name__)
 
 # These have a table of their frames, whose length is what OpenCV says; one frame is left for decoders that keep the
 # last. Of others it multiplies length and rate, and the length may be that of the sound: a second is left for that.
 _WITH_TABLE = {".avi", ".m4v", ".mov", ".mp4"}
+
+
+def tell_short(name: str, stride: int) -> None:
+    """Say that of a video there is nothing to look at."""
+    logger.warning(f"{name}: no frame of it is looked at, since it has fewer than --vid-stride {stride}")
+
+
+def nothing_but_short(stride: int) -> UserError:
+    """Give the error where that is so of all videos, and there is nothing else."""
+    return UserError(f"--vid-stride {stride}: is larger than the number of frames of any video; give a smaller one")
 
 
 class Video:
@@ -66,6 +80,10 @@ class Video:
         if not self.damaged and missing <= self._tolerance:
             return None
         return f"only {self._passed - self.damaged} of {max(self.frames, self._passed)} frames could be read"
+
+    def is_short(self) -> bool:
+        """Whether it ended before the first frame that was to be given."""
+        return not self.number and self._passed > 0
 
     def close(self) -> None:
         """Give the file free."""
