@@ -79,9 +79,12 @@ def check_apart(folder: Path, files: Iterable[str]) -> None:
         files: What the run reads.
 
     Raises:
-        UserError: One of them lies in the folder of the run.
+        UserError: One of them lies in the folder of the run, or is a link to what lies there.
     """
-    folders = {Path(os.path.abspath(each)) for each in {os.path.dirname(file) for file in files}}
+    files = list(files)
+    lie = {os.path.dirname(file) for file in files}
+    lie.update(os.path.dirname(os.path.realpath(file)) for file in files if os.path.islink(file))
+    folders = {Path(os.path.abspath(each)) for each in lie}
     ways = folders.union(*(each.parents for each in folders))  # results go through links too, which lead elsewhere
     if any(each.resolve().is_relative_to(folder) for each in ways):
         raise UserError(

@@ -103,7 +103,10 @@ def test_links_lead_results_to_no_picture(tmp_path: Path) -> None:
     (tmp_path / "src/a/link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "other").symlink_to(tmp_path / "src")
     check_apart(tmp_path / "src/a", [str(tmp_path / "src/1.jpg"), str(tmp_path / "src/ab/1.jpg")])
-    for file in ("src/a/1.jpg", "src/a/link/1.jpg", "other/a/1.jpg", "other/a/link/1.jpg"):
+    (tmp_path / "src/own.jpg").symlink_to(tmp_path / "elsewhere/own.jpg")
+    check_apart(tmp_path / "src/a", [str(tmp_path / "src/own.jpg")])
+    (tmp_path / "src/of_run.jpg").symlink_to(tmp_path / "src/a/1.jpg")
+    for file in ("src/a/1.jpg", "src/a/link/1.jpg", "other/a/1.jpg", "other/a/link/1.jpg", "src/of_run.jpg"):
         with pytest.raises(UserError, match="src/a holds images that are read"):
             check_apart(tmp_path / "src/a", [str(tmp_path / "src/1.jpg"), str(tmp_path / file)])
 
