@@ -71,6 +71,15 @@ def claim_run(args: Any) -> Path:
     return claim_folder(Path(args.project or PROJECT, args.name or args.mode), args.exist_ok)
 
 
+def tell_former(folder: Path) -> None:
+    """Say that the folder of a run, which the user let exist, holds files already: none of them is removed unasked."""
+    if any(folder.iterdir()):
+        logger.info(
+            f"{folder}: holds files of an earlier run, which stay where this run writes none of their name, such as "
+            "labels of images that are gone; leave --exist-ok out for a folder of its own"
+        )
+
+
 def check_apart(folder: Path, files: Iterable[str]) -> None:
     """Make sure that results take the place of no image, and of no label beside it.
 

@@ -59,7 +59,7 @@ from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.verdicts import Verdicts
 from moat_det.messages import as_given, one_line
-from moat_det.run_folder import check_apart, claim_run, tell_results
+from moat_det.run_folder import check_apart, claim_run, tell_former, tell_results
 
 logger = logging.getLogger(__name__)
 
@@ -333,6 +333,8 @@ class Predictor(DetectionPredictor):
             if self._shard is not None:  # the same at every start
                 args.name, args.exist_ok = self._shard.folder(args.name or args.mode), True
             self.save_dir, self._claimed = claim_run(args), True
+            if self.args.exist_ok and self._shard is None:
+                tell_former(self.save_dir)
         return self.save_dir
 
     def _check_batch(self, files: list[str], images: list[np.ndarray]) -> None:

@@ -157,6 +157,22 @@ def test_two_predictions_of_a_model_have_a_folder_each(trained: Path, photos: Pa
     assert contents(photos.parent / "runs").keys() == written.keys()
 
 
+@pytest.mark.parametrize("command", ["detect", "val"])
+def test_files_of_an_earlier_run_that_stay_are_said(command: str, trained: Path, photos: Path, log: list[str]) -> None:
+    model, folder = MOAT(trained / "weights" / "best.pt"), photos.parent / "run"
+    options = {"imgsz": 64, "save_txt": True, "conf": 0.0001, "project": folder.parent, "name": "run", "exist_ok": True}
+    for _ in range(2):
+        if command == "detect":
+            model.predict(photos / "images", save=True, verbose=False, **options)
+        else:
+            model.val(data=photos / "data.yaml", workers=0, plots=False, **options)
+        (photos / "images/0.jpg").unlink(missing_ok=True)
+    assert (folder / "labels/0.txt").is_file()
+    assert (folder / "labels/1.txt").is_file()
+    (line,) = (line for line in log if "an earlier run, which stay" in line)
+    assert line.startswith(f"{folder}: ")
+
+
 def test_a_validation_writes_no_labels_over_those_it_reads(trained: Path, photos: Path) -> None:
     labels, model = contents(photos / "labels"), MOAT(trained / "weights" / "best.pt")
     options = {"imgsz": 64, "workers": 0, "plots": False, "save_txt": True, "project": photos.parent}
