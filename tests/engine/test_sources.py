@@ -13,6 +13,7 @@ from PIL import Image
 from ultralytics.data.build import check_source
 from ultralytics.data.utils import IMG_FORMATS, VID_FORMATS
 
+from moat_det.data.images import find
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from moat_det.detection.source_files import list_files, list_pictures
@@ -62,6 +63,25 @@ def test_files_by_name_folder_and_pattern(folder: Path, source: str, images: lis
 def test_entries_of_a_list_lie_here_or_beside_it(folder: Path, name: str, content: str) -> None:
     (folder / name).write_text(content, encoding="utf-8")
     assert list_files(name) == ([str(folder / file) for file in ("array.npy", "b.png", "deep/c.tif")], [])
+
+
+@pytest.mark.parametrize("pattern", ["*", "*/*.png", "**/*.png"])
+def test_a_pattern_knows_links_as_a_folder_does(tmp_path: Path, log: list[str], pattern: str) -> None:
+    for name in ("in/lot/a.png", "in/lot/deep/b.png", "elsewhere/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "in/again").symlink_to(tmp_path / "in/lot")  # before it in the order of names
+    (tmp_path / "in/outside").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in/lot/own_name.png").symlink_to(tmp_path / "in/lot/a.png")
+    images = list_files(str(tmp_path / "in"))[0]
+    names = ["lot/a.png", "lot/deep/b.png", "lot/own_name.png", "outside/c.png"]
+    assert images == [str(tmp_path / "in" / name) for name in names]
+    wanted = [file for file in images if pattern != "*/*.png" or "deep" not in file]
+    find._tell_not_followed.cache_clear()
+    log.clear()
+    assert list_files(str(tmp_path / "in" / pattern))[0] == sorted(wanted)
+    said = [line for line in log if "is looked through where it lies" in line]
+    assert any(line.startswith(f"{tmp_path / 'in/again'}: not followed, as {tmp_path / 'in/lot'} ") for line in said)
 
 
 def test_a_file_is_given_once_where_entries_of_a_list_overlap(folder: Path) -> None:
