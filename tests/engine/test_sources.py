@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,12 @@ def test_what_is_live_is_what_the_engine_takes_for_it(folder: Path, source: str)
     assert _is_live(source) == (webcam or screenshot)
 
 
-def test_pages_are_live_and_files_behind_a_url_are_not() -> None:
-    assert _is_live("https://host/watch?v=1")
-    assert not _is_live("https://host/part.png?size=2")
-    with pytest.raises(ValueError, match="is a file of another machine"):
-        open_source("https://host/part.png?size=2", Intensity("full"), 3)
+@pytest.mark.parametrize("path", ["part.png?size=2", "part", "watch?v=1", "", "all.streams", "x" * 300])
+@pytest.mark.parametrize("scheme", ["http", "HTTPS"])
+def test_nothing_is_loaded_from_an_address(path: str, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("it asks the network"))
+    with pytest.raises(ValueError, match=r"is at another machine, .* save it first, or write .*NAME\.streams"):
+        open_source(f"{scheme}://127.0.0.1:9/{path}", Intensity("full"), 3)
 
 
 def test_a_folder_called_by_a_number_is_no_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +117,6 @@ def test_a_folder_called_by_a_number_is_no_camera(tmp_path: Path, monkeypatch: p
     assert _is_live("20240612")
     Path("20240612").mkdir()
     assert not _is_live("20240612")
-    assert _is_live(f"https://host/{'x' * 300}")  # longer than a file's name may be
 
 
 def test_our_suffixes_are_those_that_the_engine_reads_and_more() -> None:
@@ -157,7 +158,7 @@ def test_what_looks_at_pictures_alone_names_videos(folder: Path, log: list[str])
 @pytest.mark.parametrize(
     ("item", "says"),
     [
-        ("https://127.0.0.1:9/a.png", r"image 1 .*: https://127.0.0.1:9/a.png is a file of another machine, .*save it"),
+        ("https://127.0.0.1:9/a.png", r"image 1 .*: https://127.0.0.1:9/a.png is at another machine, .*save it"),
         (np.zeros((3, 96, 96), np.uint8), r"image 1 .* \(3, 96, 96\) is no image; .*the bands last"),
         (np.zeros((2, 9, 9, 3), np.uint8), r"\(2, 9, 9, 3\) is no image"),
         (np.zeros((9, 9, 5), np.uint8), r"\(9, 9, 5\) is no image"),
