@@ -71,6 +71,15 @@ def claim_run(args: Any) -> Path:
     return claim_folder(Path(args.project or PROJECT, args.name or args.mode), args.exist_ok)
 
 
+def tell_former(folder: Path) -> None:
+    """Say that the folder of a run, which the user let exist, holds files already: none of them is removed unasked."""
+    if any(folder.iterdir()):
+        logger.info(
+            f"{folder}: holds files of an earlier run, which stay where this run writes none of their name, such as "
+            "labels of images that are gone; leave --exist-ok out for a folder of its own"
+        )
+
+
 def check_apart(folder: Path, files: Iterable[str]) -> None:
     """Make sure that results take the place of no image, and of no label beside it.
 
@@ -79,9 +88,12 @@ def check_apart(folder: Path, files: Iterable[str]) -> None:
         files: What the run reads.
 
     Raises:
-        UserError: One of them lies in the folder of the run.
+        UserError: One of them lies in the folder of the run, or is a link to what lies there.
     """
-    folders = {Path(os.path.abspath(each)) for each in {os.path.dirname(file) for file in files}}
+    files = list(files)
+    lie = {os.path.dirname(file) for file in files}
+    lie.update(os.path.dirname(os.path.realpath(file)) for file in files if os.path.islink(file))
+    folders = {Path(os.path.abspath(each)) for each in lie}
     ways = folders.union(*(each.parents for each in folders))  # results go through links too, which lead elsewhere
     if any(each.resolve().is_relative_to(folder) for each in ways):
         raise UserError(

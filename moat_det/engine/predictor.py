@@ -47,6 +47,7 @@ from moat_det.engine.quiet import will_draw
 from moat_det.engine.result_files import CropFiles, VideoFiles
 from moat_det.engine.results import Results
 from moat_det.engine.seen_files import SeenFiles
+from moat_det.engine.sources.cameras import Cameras
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.fitting import FittingBatches
 from moat_det.engine.sources.open import open_source
@@ -58,7 +59,7 @@ from moat_det.engine.window_chooser import WindowChooser
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.verdicts import Verdicts
 from moat_det.messages import as_given, one_line
-from moat_det.run_folder import check_apart, claim_run, tell_results
+from moat_det.run_folder import check_apart, claim_run, tell_former, tell_results
 
 logger = logging.getLogger(__name__)
 
@@ -206,9 +207,10 @@ class Predictor(DetectionPredictor):
             good_parts = () if self.heatmaps is None else self.heatmaps.good_parts
             check_apart(self.claim_folder(), [*getattr(self.dataset, "files", ()), *good_parts])
             self._keep_bank()
+        self._stride = self.args.vid_stride if isinstance(self.dataset, (Cameras, ImageFiles)) else 1
         self._cut_files: set[str] = set()
         self._crops = CropFiles(self.save_dir / _CROPS)
-        self._pictures: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
         self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
         if self.verdicts is not None:  # before hours of detecting, not after
             coming = getattr(self.dataset, "expected", getattr(self.dataset, "files", ()))
@@ -216,8 +218,7 @@ class Predictor(DetectionPredictor):
         self._seen = SeenFiles(self.dataset, self.names, self.verdicts)
         self._ending.callback(self._seen.take_unseen)
         if self.options.tracking is not None:
-            strided = moving or isinstance(self.dataset, ImageFiles)
-            self.tracks = Tracks(self.options.tracking, self.args.vid_stride if strided else 1)
+            self.tracks = Tracks(self.options.tracking, self._stride)
             self._steps = Steps(self.tracks, self.names)
         if self.source_type.tensor:
             return
@@ -332,6 +333,8 @@ class Predictor(DetectionPredictor):
             if self._shard is not None:  # the same at every start
                 args.name, args.exist_ok = self._shard.folder(args.name or args.mode), True
             self.save_dir, self._claimed = claim_run(args), True
+            if self.args.exist_ok and self._shard is None:
+                tell_former(self.save_dir)
         return self.save_dir
 
     def _check_batch(self, files: list[str], images: list[np.ndarray]) -> None:
@@ -516,10 +519,8 @@ class Predictor(DetectionPredictor):
         """Say which frame of its video or camera the next image is; of pictures, the how many-th that is called so."""
         if self.dataset.mode == "video":
             return int(re.findall(r"frame (\d+)/", text)[0])
-        if self.dataset.mode == "stream":
-            return self.dataset.frame if self.source_type.screenshot else self.dataset.count + 1
-        count = self._pictures[path] = self._pictures.get(path, 0) + 1
-        return count
+        count = self._counts[path] = self._counts.get(path, 0) + 1
+        return count * self._stride if self.dataset.mode == "stream" else count
 
     def save_predicted_images(self, save_path: Path, frame: int = 0) -> None:
         """Write the picture with boxes, or add it to the video.
@@ -533,6 +534,6 @@ class Predictor(DetectionPredictor):
             return
         file = self.dataset.mode == "video"  # else cameras, which are written side by side
         fps = self.dataset.fps if file else 30
-        self._videos.write(save_path, max(1, fps / self.args.vid_stride), self.plotted_img, alone=file)
+        self._videos.write(save_path, max(1, fps / self._stride), self.plotted_img, alone=file)
         if self.args.save_frames:
             write_picture(Path(f"{save_path}_frames") / f"{save_path.name}_{frame}", self.plotted_img)

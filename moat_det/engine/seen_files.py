@@ -45,14 +45,18 @@ class SeenFiles:
         return taken
 
     def unreadable(self) -> list[Path]:
-        """Give at the end the files that could not be read, or not whole."""
+        """Give at the end the files that could not be read, or not whole.
+
+        Videos that are shorter than the stride are none of them, though nobody saw them either.
+        """
         self.take_unseen()
         self._end_video()
         files = list(getattr(self._source, "files", ()))
         for file in files:
             if file not in self._seen and file not in self._unseen:
                 self._miss(file)
-        return [Path(file) for file in files if file in self._unseen]
+        unreadable = self._unseen.difference(getattr(self._source, "short", ()))
+        return [Path(file) for file in files if file in unreadable]
 
     def _miss(self, file: str) -> None:
         self._unseen.add(file)

@@ -38,7 +38,7 @@ from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.make_evaluator import make_evaluator
 from moat_det.evaluation.validation_files import log_validation, warn_of_cuts
 from moat_det.progress import progress
-from moat_det.run_folder import claim_run
+from moat_det.run_folder import claim_run, tell_former
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +87,8 @@ class Validator:
             self.args.conf = LEAST_SCORE
         self.dataloader: Any = dataloader
         self.save_dir = save_dir or Path(self.group.share(claim_run(self.args) if self.group.leads else None))
+        if save_dir is None and self.args.exist_ok and self.group.leads:
+            tell_former(self.save_dir)
         self.callbacks = callbacks or {}
         self.options = options or ValidationOptions()
         self.speed: dict[str, float] = {}

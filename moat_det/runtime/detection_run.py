@@ -31,7 +31,7 @@ from moat_det.files import claim_folder
 from moat_det.memory import DoesNotFit
 from moat_det.paths import PROJECT
 from moat_det.progress import progress
-from moat_det.run_folder import check_apart, tell_results
+from moat_det.run_folder import check_apart, tell_former, tell_results
 from moat_det.runtime.detector import RuntimeDetector
 from moat_det.runtime.memory_check import MemoryCheck
 from moat_det.runtime.metadata import SizeNotTaken
@@ -166,6 +166,8 @@ class DetectionRun:
                 name, exist_ok = self._shard.folder(name), True
             self.folder = claim_folder(Path(self._options.project or PROJECT, name).absolute(), exist_ok)
             check_apart(self.folder, self._files)
+            if self._options.exist_ok and self._shard is None:
+                tell_former(self.folder)
         return self.folder
 
     def _read(self, path: str) -> _Read | tuple[str, UserError]:

@@ -35,7 +35,7 @@ from moat_det.evaluation.validation_files import log_validation, warn_of_cuts, w
 from moat_det.files import claim_folder
 from moat_det.paths import PROJECT
 from moat_det.progress import progress
-from moat_det.run_folder import check_apart
+from moat_det.run_folder import check_apart, tell_former
 from moat_det.runtime.detector import RuntimeDetector
 from moat_det.runtime.memory_check import MemoryCheck
 from moat_det.runtime.options import RuntimeValidation
@@ -111,6 +111,8 @@ class ValidationRun:
             memory.check(len(batch.images), batch.shape, first)
         place = Path(options.project or PROJECT, options.name or "val").absolute()
         folder = claim_folder(place, options.exist_ok)
+        if options.exist_ok:
+            tell_former(folder)
         files = [label["im_file"] for label in self._labels]
         called = OutputNames(common_folder(files))
         if options.save_txt:

@@ -11,6 +11,7 @@ from helpers.cameras import play
 from moat_det.data.images.intensity import Intensity
 from moat_det.engine.sources import cameras
 from moat_det.engine.sources.open import open_source
+from moat_det.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -78,8 +79,23 @@ def test_what_others_had_not_shown_when_the_run_ended_is_said(
     assert [line for line in log if "file.avi: the rest of it was not looked at, since the run ended" in line]
 
 
-def test_one_frame_in_two(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_beside_others_that_is_shorter_than_the_stride_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: list[str]
+) -> None:
+    (tmp_path / "two.streams").write_text("short.avi\nlong.avi\n")
+    play(monkeypatch, {"short.avi": [[1, 2]], "long.avi": [[1, 2, 3, 4]]})
+    source = open_source(str(tmp_path / "two.streams"), Intensity(), 3, vid_stride=3)
+    assert shades(source) == {"long.avi": [3]}
+    assert source.unseen == ["short.avi"]
+    (line,) = log
+    assert "short.avi: no frame of it is looked at, since it has fewer than --vid-stride 3" in line
+    play(monkeypatch, {"short.avi": [[1, 2]], "long.avi": [[1, 2, 3, 4]]})
+    with pytest.raises(UserError, match="--vid-stride 5: is larger"):
+        shades(open_source(str(tmp_path / "two.streams"), Intensity(), 3, vid_stride=5))
+
+
+def test_one_frame_in_two_is_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, {"rtsp://belt": [[1, 2, 3, 4, 5, 6]]})
     source = open_source("rtsp://belt", Intensity(), 3, vid_stride=2, buffer=True)
-    assert shades(source) == {"rtsp___belt": [1, 3, 5]}
+    assert shades(source) == {"rtsp___belt": [2, 4, 6]}
     assert len(source.unseen) == 1

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from moat_det.data.images.intensity import Intensity
+from moat_det.detection.output_names import OutputNames
+from moat_det.engine.seen_files import SeenFiles
 from moat_det.engine.sources.files import ImageFiles
+from moat_det.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +35,25 @@ def read(path: Path, batch: int = 8, stride: int = 1) -> tuple[int, list[str]]:
     return sum(len(images) for _, images, _ in source), source.unseen
 
 
-@pytest.mark.parametrize(("stride", "frames"), [(1, 60), (7, 8), (60, 1), (61, 0)])
+@pytest.mark.parametrize(("stride", "frames"), [(1, 60), (7, 8), (60, 1)])
 def test_a_whole_video_is_whole(whole: Path, stride: int, frames: int, log: list[str]) -> None:
     assert read(whole, stride=stride) == (frames, [])
     assert not log
+
+
+def test_one_that_is_shorter_than_the_stride_is_not_damaged(whole: Path, tmp_path: Path, log: list[str]) -> None:
+    shutil.copy(whole, tmp_path / "a.avi")
+    with pytest.raises(UserError, match="--vid-stride 61: is larger than the number of frames of any video"):
+        read(tmp_path, stride=61)
+    Image.new("RGB", (64, 64)).save(tmp_path / "part.png")
+    log.clear()
+    source = ImageFiles(str(tmp_path), Intensity(), 3, 8, 61)
+    seen = SeenFiles(source, OutputNames(), None)
+    for names, _, _ in source:
+        seen.see(names, of_video=source.mode == "video")
+    (line,) = log
+    assert f"{tmp_path / 'a.avi'}: no frame of it is looked at, since it has fewer than --vid-stride 61" in line
+    assert seen.unreadable() == []
 
 
 @pytest.mark.parametrize("stride", [1, 7])

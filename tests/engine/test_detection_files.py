@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.cameras import play
 from moat_det.cli import main as cli
 from moat_det.engine import MOAT
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.predictor import Predictor
 from moat_det.engine.result_files import VideoFile, VideoFiles
+from moat_det.engine.sources import cameras
 from moat_det.engine.sources.video import Video
 from moat_det.errors import UserError
 
@@ -186,6 +188,21 @@ def test_a_frame_keeps_its_number_after_one_that_cannot_be_decoded(
     assert files(folder / "labels") == ["v_1.txt", "v_3.txt", "v_4.txt"]
     assert [row["frame"] for row in rows(folder)[::2]] == ["1", "3", "4"]
     assert [entry["frame"] for entry in json.loads((folder / "predictions.json").read_text())[::2]] == [1, 3, 4]
+
+
+@pytest.mark.parametrize("camera", [False, True])
+def test_one_frame_in_two_keeps_the_number_that_it_has_in_its_source(
+    detect: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, camera: bool
+) -> None:
+    source = "rtsp://belt"
+    if camera:
+        monkeypatch.setattr(cameras, "WAIT", 0.0)
+        play(monkeypatch, {source: [[10, 20, 30, 40, 50]]})
+    else:
+        source = str(video(tmp_path / "v.avi", frames=5))
+    folder = detect(source, "--vid-stride", "2", "--stream-buffer", "--save", "false", "--save-csv", "--save-txt")
+    assert [row["frame"] for row in rows(folder)[::2]] == ["2", "4"]
+    assert [Path(name).stem.rpartition("_")[2] for name in files(folder / "labels")] == ["2", "4"]
 
 
 def test_a_source_of_broken_videos_alone_is_refused(detect: Callable[..., Path], tmp_path: Path) -> None:

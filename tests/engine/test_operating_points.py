@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from helpers.cameras import play
@@ -178,6 +179,10 @@ def test_what_is_missing_of_a_video_goes_to_review(
     writer.release()
     point = write(validated, tmp_path / "point.json", threshold=1.0)
     assert detect(weights, belt, point, "--vid-stride", "7") == 0
+    Image.new("RGB", (64, 64), (7, 7, 7)).save(tmp_path / "part.png")
+    assert detect(weights, tmp_path, point, "--vid-stride", "61", "--save-csv", "--name", "short") == 4
+    assert verdicts(tmp_path / "short") == {"part.png": "pass", "belt.avi": "review"}
+    assert not [line for line in log if "unreadable" in line]
     content = belt.read_bytes()
     belt.write_bytes(content[: len(content) // 2])
     assert detect(weights, belt, point, "--save-csv", "--exist-ok") == 4

@@ -103,7 +103,10 @@ def test_links_lead_results_to_no_picture(tmp_path: Path) -> None:
     (tmp_path / "src/a/link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "other").symlink_to(tmp_path / "src")
     check_apart(tmp_path / "src/a", [str(tmp_path / "src/1.jpg"), str(tmp_path / "src/ab/1.jpg")])
-    for file in ("src/a/1.jpg", "src/a/link/1.jpg", "other/a/1.jpg", "other/a/link/1.jpg"):
+    (tmp_path / "src/own.jpg").symlink_to(tmp_path / "elsewhere/own.jpg")
+    check_apart(tmp_path / "src/a", [str(tmp_path / "src/own.jpg")])
+    (tmp_path / "src/of_run.jpg").symlink_to(tmp_path / "src/a/1.jpg")
+    for file in ("src/a/1.jpg", "src/a/link/1.jpg", "other/a/1.jpg", "other/a/link/1.jpg", "src/of_run.jpg"):
         with pytest.raises(UserError, match="src/a holds images that are read"):
             check_apart(tmp_path / "src/a", [str(tmp_path / "src/1.jpg"), str(tmp_path / file)])
 
@@ -152,6 +155,22 @@ def test_two_predictions_of_a_model_have_a_folder_each(trained: Path, photos: Pa
     options = {"imgsz": 64, "project": photos.parent / "runs", "save": True, "verbose": False, "exist_ok": True}
     model.predict(photos.parent / "1", **options)
     assert contents(photos.parent / "runs").keys() == written.keys()
+
+
+@pytest.mark.parametrize("command", ["detect", "val"])
+def test_files_of_an_earlier_run_that_stay_are_said(command: str, trained: Path, photos: Path, log: list[str]) -> None:
+    model, folder = MOAT(trained / "weights" / "best.pt"), photos.parent / "run"
+    options = {"imgsz": 64, "save_txt": True, "conf": 0.0001, "project": folder.parent, "name": "run", "exist_ok": True}
+    for _ in range(2):
+        if command == "detect":
+            model.predict(photos / "images", save=True, verbose=False, **options)
+        else:
+            model.val(data=photos / "data.yaml", workers=0, plots=False, **options)
+        (photos / "images/0.jpg").unlink(missing_ok=True)
+    assert (folder / "labels/0.txt").is_file()
+    assert (folder / "labels/1.txt").is_file()
+    (line,) = (line for line in log if "an earlier run, which stay" in line)
+    assert line.startswith(f"{folder}: ")
 
 
 def test_a_validation_writes_no_labels_over_those_it_reads(trained: Path, photos: Path) -> None:

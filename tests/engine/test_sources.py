@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 from ultralytics.data.build import check_source
 from ultralytics.data.utils import IMG_FORMATS, VID_FORMATS
 
+from moat_det.data.images import find
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from moat_det.detection.source_files import list_files, list_pictures
@@ -64,6 +66,25 @@ def test_entries_of_a_list_lie_here_or_beside_it(folder: Path, name: str, conten
     assert list_files(name) == ([str(folder / file) for file in ("array.npy", "b.png", "deep/c.tif")], [])
 
 
+@pytest.mark.parametrize("pattern", ["*", "*/*.png", "**/*.png"])
+def test_a_pattern_knows_links_as_a_folder_does(tmp_path: Path, log: list[str], pattern: str) -> None:
+    for name in ("in/lot/a.png", "in/lot/deep/b.png", "elsewhere/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "in/again").symlink_to(tmp_path / "in/lot")  # before it in the order of names
+    (tmp_path / "in/outside").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in/lot/own_name.png").symlink_to(tmp_path / "in/lot/a.png")
+    images = list_files(str(tmp_path / "in"))[0]
+    names = ["lot/a.png", "lot/deep/b.png", "lot/own_name.png", "outside/c.png"]
+    assert images == [str(tmp_path / "in" / name) for name in names]
+    wanted = [file for file in images if pattern != "*/*.png" or "deep" not in file]
+    find._tell_not_followed.cache_clear()
+    log.clear()
+    assert list_files(str(tmp_path / "in" / pattern))[0] == sorted(wanted)
+    said = [line for line in log if "is looked through where it lies" in line]
+    assert any(line.startswith(f"{tmp_path / 'in/again'}: not followed, as {tmp_path / 'in/lot'} ") for line in said)
+
+
 def test_a_file_is_given_once_where_entries_of_a_list_overlap(folder: Path) -> None:
     (folder / "list.txt").write_text("deep\ndeep/c.tif\n*.p*\nb.png\nclip.mp4\n")
     images, videos = list_files("list.txt")
@@ -83,11 +104,12 @@ def test_what_is_live_is_what_the_engine_takes_for_it(folder: Path, source: str)
     assert _is_live(source) == (webcam or screenshot)
 
 
-def test_pages_are_live_and_files_behind_a_url_are_not() -> None:
-    assert _is_live("https://host/watch?v=1")
-    assert not _is_live("https://host/part.png?size=2")
-    with pytest.raises(ValueError, match="is a file of another machine"):
-        open_source("https://host/part.png?size=2", Intensity("full"), 3)
+@pytest.mark.parametrize("path", ["part.png?size=2", "part", "watch?v=1", "", "all.streams", "x" * 300])
+@pytest.mark.parametrize("scheme", ["http", "HTTPS"])
+def test_nothing_is_loaded_from_an_address(path: str, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("it asks the network"))
+    with pytest.raises(ValueError, match=r"is at another machine, .* save it first, or write .*NAME\.streams"):
+        open_source(f"{scheme}://127.0.0.1:9/{path}", Intensity("full"), 3)
 
 
 def test_a_folder_called_by_a_number_is_no_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +117,6 @@ def test_a_folder_called_by_a_number_is_no_camera(tmp_path: Path, monkeypatch: p
     assert _is_live("20240612")
     Path("20240612").mkdir()
     assert not _is_live("20240612")
-    assert _is_live(f"https://host/{'x' * 300}")  # longer than a file's name may be
 
 
 def test_our_suffixes_are_those_that_the_engine_reads_and_more() -> None:
@@ -137,7 +158,7 @@ def test_what_looks_at_pictures_alone_names_videos(folder: Path, log: list[str])
 @pytest.mark.parametrize(
     ("item", "says"),
     [
-        ("https://127.0.0.1:9/a.png", r"image 1 .*: https://127.0.0.1:9/a.png is a file of another machine, .*save it"),
+        ("https://127.0.0.1:9/a.png", r"image 1 .*: https://127.0.0.1:9/a.png is at another machine, .*save it"),
         (np.zeros((3, 96, 96), np.uint8), r"image 1 .* \(3, 96, 96\) is no image; .*the bands last"),
         (np.zeros((2, 9, 9, 3), np.uint8), r"\(2, 9, 9, 3\) is no image"),
         (np.zeros((9, 9, 5), np.uint8), r"\(9, 9, 5\) is no image"),

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from helpers.belt import Belt, draw_belt, pictures, write_frames, write_video
+from helpers.cameras import play
 from moat_det.cli.main import run
 from moat_det.data.images.intensity import Intensity
 from moat_det.demo.part import NAMES
@@ -21,6 +22,7 @@ from moat_det.detection.output_names import OutputNames
 from moat_det.engine import MOAT
 from moat_det.engine.predictor import Predictor
 from moat_det.engine.results import Results
+from moat_det.engine.sources import cameras
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.frames import frames_in_order
 from moat_det.engine.sources.video import Video
@@ -251,7 +253,7 @@ def seeing(belt: Belt, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Predictor, "postprocess", known)
 
 
-def track(trained: Path, source: Path, out: Path, *words: str) -> dict[str, Any]:
+def track(trained: Path, source: Path | str, out: Path, *words: str) -> dict[str, Any]:
     """Run the command; gives what tracks.json holds."""
     given = ["--weights", str(trained / "weights/best.pt"), "--source", str(source), "--project", str(out)]
     assert run("track", [*given, "--imgsz", "96", "--verbose", "false", *words, "--debug"]) == 0
@@ -365,6 +367,25 @@ def test_one_frame_in_two(belt: Belt, trained: Path, tmp_path: Path) -> None:
     for source in ("frames", "belt.avi"):
         assert frames_of([entry for entry in found["tracks"] if entry["source"] == source]) == sorted(seen)
     assert_frames_agree(tmp_path / "out/track", found)
+
+
+def test_frames_of_a_camera_are_counted_as_they_are_named(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cameras, "WAIT", 0.0)
+    play(monkeypatch, {"rtsp://belt": [[1, 2, 3, 4, 5]]})
+    followed: list[int] = []
+    follow = Tracks.follow
+
+    def noting(self: Tracks, result: Results, source: str, file: str) -> None:
+        named = result.frame
+        follow(self, result, source, file)
+        followed.extend((named, result.frame, int(result.orig_img.mean())))
+
+    monkeypatch.setattr(Tracks, "follow", noting)
+    words = ("--vid-stride", "2", "--stream-buffer", "--save", "false")
+    assert track(trained, "rtsp://belt", tmp_path, *words)["sources"][0]["frames"] == 2
+    assert followed == [2, 2, 2, 4, 4, 4]
 
 
 @pytest.mark.usefixtures("seeing")

@@ -245,13 +245,18 @@ def test_options_choose_what_is_found(artefact: Path, source: Path, tmp_path: Pa
     assert kind not in {row["class"] for row in found("named", "--conf", "0.3", f"{name}=1")}
 
 
-def test_the_folder_of_a_run(artefact: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_a_run(
+    artefact: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         assert run("detect", ["--weights", str(artefact), "--source", str(source)]) == 0
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["detect", "detect-2"]
-    words = ["--weights", str(artefact), "--source", str(source), "--exist-ok", "--save", "false"]
+    words = ["--weights", str(artefact), "--source", str(source), "--exist-ok"]
+    assert run("detect", [*words, "--save", "false"]) == 0
+    assert not [line for line in log if "an earlier run, which stay" in line]
     assert run("detect", words) == 0
+    assert [line for line in log if f"{tmp_path / 'runs/detect'}: holds files of an earlier run" in line]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["detect", "detect-2"]
 
 

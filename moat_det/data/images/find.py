@@ -58,7 +58,7 @@ class FoundFiles:
             self.folders += [folder for folder in folders if folder not in seen and any(walk(folder))]
         else:
             files = sorted({file for folder in folders for file in walk(folder)})
-        for file in files:
+        for file in _each_where_it_lies(files):
             self.add(file, named)
         return bool(places)
 
@@ -193,6 +193,23 @@ def walk(folder: str | Path) -> Iterator[str]:
                 continue
             folders.remove(os.path.basename(link))
         yield from (os.path.join(root, name) for name in files if not name.startswith("."))
+
+
+def _each_where_it_lies(files: Sequence[str]) -> list[str]:
+    """Leave out what a pattern has found behind a link to a folder and where it lies too, as `walk` does.
+
+    A link to a file stays, in a folder as in a pattern: it has a name, and labels, of its own.
+    """
+    lies = {folder: os.path.realpath(folder) for folder in {os.path.dirname(file) for file in files}}
+    links = {folder: sum(map(os.path.islink, Path(folder, "_").parents)) for folder in lies}
+    ways: dict[str, str] = {}  # the one with the fewest links to each file
+    for file in sorted(files, key=lambda file: (links[os.path.dirname(file)], file)):
+        folder, name = os.path.split(file)
+        ways.setdefault(os.path.join(lies[folder], name), file)
+    kept = set(ways.values())
+    for folder in sorted({os.path.dirname(file) for file in files if file not in kept}):
+        _tell_not_followed(folder, f"{lies[folder]} is looked through where it lies")
+    return [file for file in files if file in kept]
 
 
 def _is_above(folder: str, other: str) -> bool:

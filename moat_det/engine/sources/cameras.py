@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from math import isinf
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Any
 
 import cv2
 import numpy as np
 from ultralytics.data.loaders import LoadStreams, SourceTypes
+
+from moat_det.engine.sources.video import nothing_but_short, tell_short
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ class Cameras(LoadStreams):
 
     Args:
         source: Number of a camera, address of a stream, or a .streams file of them.
-        vid_stride: One frame in so many is given.
+        vid_stride: One frame in so many is given, the last of them.
         buffer: Give all frames of a camera, in their order, instead of the newest; of what has an end all are given.
         channels: Bands of the model's input.
 
@@ -52,14 +54,19 @@ class Cameras(LoadStreams):
     def __init__(self, source: str, vid_stride: int = 1, buffer: bool = False, channels: int = 3) -> None:
         self.unseen: list[str] = []
         self._lost: set[int] = set()
-        self._buffers = Lock()
+        self._buffers, self._begun = Lock(), Semaphore(0)
         self.source_type = SourceTypes(stream=True)
         super().__init__(source, vid_stride=vid_stride, buffer=buffer, channels=channels)
+        for _ in self.sources:
+            self._begun.acquire()
 
     def update(self, i: int, cap: Any, stream: str | int) -> None:
         """Read camera `i` in a thread of its own, until it ends, or is lost and does not come back."""
-        number = 0
-        while self.running and number < self.frames[i] - 1:
+        number = 1  # which the engine has read, and given whatever the stride
+        if self.vid_stride > 1:
+            self.imgs[i].clear()
+        self._begun.release()
+        while self.running and number < self.frames[i]:
             if len(self.imgs[i]) >= _AHEAD:
                 time.sleep(_PAUSE)
                 continue
@@ -106,7 +113,11 @@ class Cameras(LoadStreams):
         return None
 
     def __next__(self) -> tuple[list[str], list[np.ndarray], list[str]]:
-        """Give the names of the cameras that show something, a frame (H, W, C) of each, and texts for the log."""
+        """Give the names of the cameras that show something, a frame (H, W, C) of each, and texts for the log.
+
+        Raises:
+            UserError: There are only videos, of fewer frames than the stride.
+        """
         self.count += 1
         while not self._has_ended():
             frames = [self._next_frame(i) for i in range(len(self.sources))]
@@ -116,6 +127,8 @@ class Cameras(LoadStreams):
             time.sleep(_PAUSE)
         self._tell_unshown()
         self.close()
+        if all(map(self._is_short, range(len(self.sources)))):
+            raise nothing_but_short(self.vid_stride)
         raise StopIteration
 
     def _next_frame(self, i: int) -> np.ndarray | None:
@@ -140,9 +153,15 @@ class Cameras(LoadStreams):
     def _tell_unshown(self) -> None:
         """Say of which others nobody has seen all that they were to show."""
         for i, name in enumerate(self.sources):
-            if self.imgs[i] or (self.threads[i].is_alive() and not self._is_live(i)):
+            if self._is_short(i):
+                tell_short(name, self.vid_stride)
+                self.unseen.append(name)
+            elif self.imgs[i] or (self.threads[i].is_alive() and not self._is_live(i)):
                 logger.warning(f"{name}: the rest of it was not looked at, since the run ended")
                 self.unseen.append(name)
+
+    def _is_short(self, i: int) -> bool:
+        return self.frames[i] < self.vid_stride
 
     def _is_live(self, i: int) -> bool:
         return isinf(self.frames[i])

@@ -15,7 +15,7 @@ from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
 from moat_det.detection.source_files import list_files, source_root, tell_pictures
 from moat_det.engine.sources.frames import frames_in_order
-from moat_det.engine.sources.video import Video
+from moat_det.engine.sources.video import Video, nothing_but_short, tell_short
 from moat_det.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,8 @@ class ImageFiles(LoadImagesAndVideos):
 
     Attributes:
         fps: Frames per second of the video that is being read.
-        passed: How many frames there were in each video that has ended, of those that were to be given.
+        passed: The number of the last frame that was to be given, of each video that has ended.
+        short: The videos that have fewer frames than the stride, so far.
         unseen: The videos that could not be read whole, until who looks at the frames has taken them from here.
 
     Raises:
@@ -72,6 +73,7 @@ class ImageFiles(LoadImagesAndVideos):
         self.mode = "image" if images else "video"
         self.bs, self.vid_stride = batch, vid_stride
         self.fps, self.unseen, self.passed = 0.0, list[str](), dict[str, int]()
+        self.short: list[str] = []
         self._video: Video | None = None
 
     def keep(self, images: list[str]) -> None:
@@ -98,7 +100,7 @@ class ImageFiles(LoadImagesAndVideos):
         return (paths, images, texts) if images else self._next_frames()
 
     def _next_frames(self) -> tuple[list[str], list[np.ndarray], list[str]]:
-        """Give a batch of frames, all of one video."""
+        """Give a batch of frames, all of one video; raises `UserError` where there is nothing to give at all."""
         while self.count < self.nf:
             self.mode, file = "video", self.files[self.count]
             self._video = self._video or self._open(file)
@@ -111,6 +113,8 @@ class ImageFiles(LoadImagesAndVideos):
             if images:
                 return [file] * len(images), images, texts
             self._end(file)
+        if len(self.short) == self.nf:
+            raise nothing_but_short(self.vid_stride)
         raise StopIteration
 
     def _open(self, file: str) -> Video | None:
@@ -129,6 +133,9 @@ class ImageFiles(LoadImagesAndVideos):
         if self._video and (lack := self._video.lack()):
             logger.warning(f"{file}: {lack}; the file is damaged or cut off, so copy it anew")
             self.unseen.append(file)
+        elif self._video and self._video.is_short():
+            tell_short(file, self.vid_stride)
+            self.short.append(file)
         self.close()
         self.count += 1
 

@@ -25,7 +25,7 @@ from moat_det.messages import one_line
 
 logger = logging.getLogger(__name__)
 
-ELSEWHERE = "is a file of another machine, and nothing is downloaded here; save it first"
+ELSEWHERE = "is at another machine, and nothing is downloaded here; save it first"
 """Why what a URL leads to is refused."""
 
 
@@ -148,7 +148,7 @@ def _is_path(item: Any) -> bool:
 
 
 def is_url(text: str) -> bool:
-    """Whether it is the address of a file of another machine."""
+    """Whether it is an address of the web."""
     return text.lower().startswith(("http://", "https://"))
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
@@ -14,7 +13,6 @@ from torch import Tensor
 from ultralytics.data.build import check_source
 
 from moat_det.data.images.intensity import Intensity
-from moat_det.data.images.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from moat_det.engine.sources.cameras import Cameras
 from moat_det.engine.sources.files import ImageFiles
 from moat_det.engine.sources.in_memory import ELSEWHERE, ImageItems, is_url
@@ -32,8 +30,8 @@ def open_source(
     """Open files, cameras, lists and images in memory; what else there is, such as a screen, stays for the engine.
 
     Args:
-        source: Image, folder, glob, list file, video, URL, camera number, array, picture, tensor; or a list, tuple or
-            iterator of paths, arrays and pictures.
+        source: Image, folder, glob, list file, video, camera number, address of a stream, screen, array, picture,
+            tensor; or a list, tuple or iterator of paths, arrays and pictures.
         intensity: How more than 8 bits become 8.
         channels: Bands of the model's input.
         batch: Most images in a batch.
@@ -44,7 +42,7 @@ def open_source(
     Raises:
         ConnectionError: A camera cannot be opened.
         FileNotFoundError: There is no such file, none of them is an image or a video, or a list is empty.
-        ValueError: A tensor is no batch of images.
+        ValueError: A tensor is no batch of images, or the source is a web address, from which nothing is loaded.
     """
     if isinstance(source, (list, tuple, Iterator)):
         return ImageItems(source, intensity, channels, batch)
@@ -55,13 +53,13 @@ def open_source(
     if not isinstance(source, (str, int, Path)):
         return source
     name = str(source)
+    if is_url(name):  # before the engine, which asks what is there
+        raise ValueError(f"{ELSEWHERE}, or write the address of a camera into a file NAME.streams")
     if isinstance(source, int) or _is_live(name):
         opened, camera, *_ = check_source(name)
         return Cameras(opened, vid_stride, buffer, channels) if camera else opened
     if not name.strip():
         raise FileNotFoundError("it is empty")
-    if is_url(name):
-        raise ValueError(ELSEWHERE)
     return ImageFiles(name, intensity, channels, batch, vid_stride, frames)
 
 
@@ -73,14 +71,12 @@ def _check_tensor(source: Tensor, channels: int) -> None:
 
 
 def _is_live(source: str) -> bool:
-    """Whether it is a camera, a stream, a screen or a page, and no file."""
+    """Whether it is a camera, a stream or a screen, and no file."""
     text = source.lower()
     if text.endswith(".streams"):
         return True
     if os.path.exists(source):  # a folder may be called by a date
         return False
-    if is_url(text):
-        return urlsplit(text).path.rpartition(".")[-1] not in IMAGE_SUFFIXES | VIDEO_SUFFIXES
     if text.isnumeric() or text.startswith(("rtsp://", "rtmp://", "tcp://")):
         return True
     return text == "screen" or text.startswith("screen ")

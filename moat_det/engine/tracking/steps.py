@@ -26,7 +26,7 @@ class Steps:
         """Take in what was found in a frame of a video, whose number is known, or of a camera."""
         file = self._names.relative(result.path)
         if number is not None:
-            self._pass_frames(file, number - 1)
+            self._pass_frames(file, number - self._tracks.stride)
         self._tracks.follow(result, file, file)
 
     def of_folder(self, result: Results, files: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ class Steps:
 
         Args:
             pictures: The files of the run that are pictures, in its order.
-            videos: How many frames passed of each video.
+            videos: The number of the last frame of each video.
         """
         self._pass_pictures(pictures[self._next :])
         for video, frames in videos.items():
@@ -62,5 +62,5 @@ class Steps:
             self._tracks.skip(os.path.dirname(self._names.relative(file)))
 
     def _pass_frames(self, video: str, until: int) -> None:
-        for _ in range(self._tracks.frames[video], until):
+        for _ in range(self._tracks.frames[video], until // self._tracks.stride):
             self._tracks.skip(video)

@@ -68,7 +68,8 @@ class Tracks:
         stride: One frame in so many is looked at, the last of them.
 
     Attributes:
-        frames: How many frames of each source there were, with those that could not be read.
+        stride: As given.
+        frames: How many frames of each source were looked at, with those that could not be read.
         min_frames: In how many frames a defect must be found to count.
         tracker: The tracker's type.
     """
@@ -76,7 +77,7 @@ class Tracks:
     def __init__(self, settings: Tracking, stride: int) -> None:
         self.frames: Counter[str] = Counter()
         self.min_frames, self.tracker = settings.min_frames, settings.tracker.tracker_type
-        self._settings, self._stride = settings, stride
+        self._settings, self.stride = settings, stride
         self._conf = np.array(settings.conf)
         motion = settings.motion
         self._motion = None if motion is None else (motion[0] * stride, motion[1] * stride)
@@ -130,7 +131,7 @@ class Tracks:
             file: The frame's, or the video's.
         """
         self.frames[source] += 1
-        frame = result.frame = self.frames[source] * self._stride
+        frame = result.frame = self.frames[source] * self.stride
         boxes = result.boxes.cpu().numpy()
         tracker = self._step(source, boxes, result.orig_img)
         rows, numbers = [], []
