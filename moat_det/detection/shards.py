@@ -186,10 +186,11 @@ def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:
         before = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         raise UserError(f"{file}: is damaged; begin the shard anew with another --name") from None
-    for name, value in own.items():
-        if before.get(name) != value:
+    for name in {**before, **own}:
+        if before.get(name) != own.get(name):
             raise UserError(
-                f"{file.parent}: this shard was begun with {name} {before.get(name)}, and is now to have {value}: "
+                f"{file.parent}: this shard was begun with {name} {before.get(name)}, and is now to have "
+                f"{own.get(name)}: "
                 "go on with the same, or begin anew with another --name"
             )
 

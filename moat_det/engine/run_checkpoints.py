@@ -20,7 +20,7 @@ from moat_det.data.sizes.imgsz import take_shape
 from moat_det.demo import DEMO, dataset_source
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
 from moat_det.engine.device import choose_device, is_mixed
-from moat_det.engine.recovery.disk import longest_wait, when_there_is_room
+from moat_det.engine.recovery.disk import when_there_is_room
 from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
@@ -35,20 +35,24 @@ RESUMABLE_OPTIONS = {"sync_bn"}
 """The same of our own options: another number of processes asks for it."""
 
 
-def save_epoch(trainer: BaseTrainer, options: TrainOptions) -> None:
+def save_epoch(trainer: BaseTrainer, options: TrainOptions, longest: float) -> None:
     """Write `last.pt`, `best.pt` when this epoch is the best, and `epochN.pt` when asked for.
 
     Args:
         trainer: At the end of an epoch.
         options: Our own of the training.
+        longest: Seconds to wait for room on a full disk, for all of them together.
+
+    Raises:
+        OSError: They cannot be written; what stood there still does.
     """
-    checkpoint, longest = _checkpoint(trainer, options, trainer.epoch, {}, trainer.stop), longest_wait(trainer.group)
+    checkpoint, until = _checkpoint(trainer, options, trainer.epoch, {}, trainer.stop), time.monotonic() + longest
     if trainer.best_fitness == trainer.fitness:
-        _write(checkpoint, trainer.best, longest)
+        _write(checkpoint, trainer.best, until - time.monotonic())
     if trainer.save_period > 0 and (trainer.epoch + 1) % trainer.save_period == 0:
-        _write(checkpoint, trainer.wdir / f"epoch{trainer.epoch + 1}.pt", longest)
+        _write(checkpoint, trainer.wdir / f"epoch{trainer.epoch + 1}.pt", until - time.monotonic())
     # After the others: a run that is killed in between goes on before this epoch's end, and writes them again.
-    _write(checkpoint, trainer.last, longest)
+    _write(checkpoint, trainer.last, until - time.monotonic())
     trainer.position.batches = 0
 
 
@@ -106,6 +110,7 @@ def _checkpoint(
             "updates": trainer.ema.updates,
             "optimizer": trainer.optimizer.state_dict(),
             "accumulation": trainer.accumulation.state(model),
+            "steps": trainer.sound_steps.state(),
             "best_fitness": trainer.best_fitness,
             "stopper": {
                 "best_fitness": trainer.stopper.best_fitness,
@@ -118,23 +123,39 @@ def _checkpoint(
     )
 
 
-def find_run(args: Any, overrides: Mapping[str, Any]) -> tuple[Checkpoint, Any]:
-    """Find the run to resume.
+def find_resumable(args: Any) -> Path:
+    """Give the checkpoint that `resume` of the engine's arguments names, or for True the newest below `project`.
+
+    Raises:
+        UserError: There is none, or it is none of a run that goes on.
+    """
+    path = Path(args.resume) if isinstance(args.resume, (str, Path)) else newest_run(Path(args.project))
+    _load(path)
+    return path
+
+
+def _load(path: Path) -> Checkpoint:
+    checkpoint = load_checkpoint(path)
+    if checkpoint.training is None:
+        raise UserError(f"{path} is of a finished training: start a new one from it with --weights {path}")
+    return checkpoint
+
+
+def read_run(path: Path, args: Any, overrides: Mapping[str, Any]) -> tuple[Checkpoint, Any]:
+    """Read the run to resume.
 
     Args:
-        args: The engine's arguments, of which `resume` names the file, or is True for the newest below `project`.
+        path: The checkpoint.
+        args: The engine's arguments.
         overrides: Those that the caller gave; most cannot change in a resumed run, which a warning says.
 
     Returns:
         The checkpoint, and the engine's arguments of the run.
 
     Raises:
-        UserError: There is none, its training has finished, or its data is not where it was.
+        UserError: Its training has finished, or its data is not where it was.
     """
-    path = Path(args.resume) if isinstance(args.resume, (str, Path)) else newest_run(Path(args.project))
-    checkpoint = load_checkpoint(path)
-    if checkpoint.training is None:
-        raise UserError(f"{path} is of a finished training: start a new one from it with --weights {path}")
+    checkpoint = _load(path)
     kept = {key: value for key, value in overrides.items() if key in _RESUMABLE}
     # The run's folder may have been moved since, and its data.
     folder, data = folder_of(path), _find_data(path, overrides.get("data") or checkpoint.args["data"])

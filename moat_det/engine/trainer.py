@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -60,8 +61,9 @@ from moat_det.engine.recovery.steps import SoundSteps
 from moat_det.engine.run_checkpoints import (
     check_same_data,
     drop_rows_after,
-    find_run,
+    find_resumable,
     options_of,
+    read_run,
     restore,
     save_epoch,
     save_position,
@@ -75,7 +77,7 @@ from moat_det.engine.validator import Validator
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
 from moat_det.messages import some
-from moat_det.run_folder import LOCK, claim_run, hold_run
+from moat_det.run_folder import LOCK, claim_run, folder_of, hold_run
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ class Trainer(DetectionTrainer):
         resume: Whether a run goes on.
         accumulation: After which batches the optimizer steps.
         position: How far the epoch is.
+        sound_steps: Which steps happen; what was left out.
         data_identity: What tells the data from other data, by split, as `SplitIndex.identity` gives it.
         group: The processes that train together.
 
@@ -114,6 +117,7 @@ class Trainer(DetectionTrainer):
     _lock: FileLock | None = None  # keeps other trainings out of the folder
     _saved = False  # this training has written `last.pt`
     _nominal_batch = 0  # images of a step, where that is a batch
+    _wait_until = 0.0  # by the monotonic clock: how long a full disk may hold up what is due to be written
     _batch_norms: list[nn.BatchNorm2d]
     _given: set[nn.Module]  # modules that have counted their steps before this training
 
@@ -140,7 +144,7 @@ class Trainer(DetectionTrainer):
         self.world_size, self.ddp = 1, False
         init_seeds(self.args.seed, deterministic=self.args.deterministic)  # the engine's are another for each process
         self.accumulation, self.position = Accumulation(), Position()
-        self._steps, self._signals = SoundSteps(), Signals(group)
+        self.sound_steps, self._signals = SoundSteps(), Signals(group)
         self._seconds_before: float | None = 0.0  # that the run had trained when it was stopped; None: not known
         self.add_callback("on_train_epoch_start", lambda _: self._count_time_before())
         self.add_callback("on_train_batch_start", lambda _: self._signals.hold())
@@ -502,7 +506,7 @@ class Trainer(DetectionTrainer):
         torch.manual_seed(seed)
         self.train_loader.start_epoch(self.epoch)
         self.position.start_epoch(self)
-        self._steps.start_epoch()
+        self.sound_steps.start_epoch()
         self.accumulation.put_gradients(model)
 
     def _schedule_loss(self, criterion: Any) -> None:
@@ -522,6 +526,9 @@ class Trainer(DetectionTrainer):
         batch = super().preprocess_batch(batch)
         batch["img"] = self._grown(batch["img"])
         self.accumulate = self.accumulation.count(self.accumulate)
+        if self.group.size > 1 and batch["share"].total < MIN_IMAGES_FOR_BATCH_STATISTICS:
+            # It is computed with the running statistics: those of the first process, which its checkpoints keep.
+            level_statistics(unwrap_model(self.model), self.group)
         follow_steps(self._batch_norms, batch["share"].total, self._given)
         self._share.set(batch["share"])
         return batch
@@ -544,7 +551,7 @@ class Trainer(DetectionTrainer):
 
     def optimizer_step(self) -> None:
         """Step, where all gradients are numbers."""
-        if self._steps.check(self):
+        if self.sound_steps.check(self):
             super().optimizer_step()
 
     def _end_batch(self) -> None:
@@ -552,19 +559,26 @@ class Trainer(DetectionTrainer):
         self._count_batch()
         self._signals.release(amid=True)
         if self.group.leads and self.position.is_due(self._options.save_minutes):
-            save_position(self, self._options, longest_wait(self.group))
+            self._wait_until = time.monotonic() + longest_wait(self.group)
+            save_position(self, self._options, self._room_wait)
             self._note_saved()
 
     def _count_batch(self) -> None:
         self.position.end_batch()
-        self._steps.keep_losses(self)
+        self.sound_steps.keep_losses(self)
 
     def _end_batches(self) -> None:
         if self.position.amid_batch:  # the engine does not end the one after which `--time` has run out
             self._count_batch()
         self.position.arrive(self)
-        self._steps.end_epoch(self)
+        self._wait_until = time.monotonic() + longest_wait(self.group)
+        self.sound_steps.end_epoch(self)
         self._signals.release()
+
+    @property
+    def _room_wait(self) -> float:
+        """Seconds for which a full disk may still hold up all that is written after this epoch, or batch, together."""
+        return max(self._wait_until - time.monotonic(), 0.0)
 
     def _note_saved(self) -> None:
         self._saved = True
@@ -588,7 +602,7 @@ class Trainer(DetectionTrainer):
                 os.truncate(self.csv, size)
             DetectionTrainer.save_metrics(self, metrics)
 
-        when_there_is_room(write, self.save_dir, _ROW, longest_wait(self.group))
+        when_there_is_room(write, self.save_dir, _ROW, self._room_wait)
         self._loggers.write(metrics)
 
     def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
@@ -621,13 +635,15 @@ class Trainer(DetectionTrainer):
         self.resume = bool(self.args.resume)
         if self.resume:
             if self.group.leads:
-                self._checkpoint, self.args = find_run(self.args, overrides)
-                self._lock = hold_run(Path(self.args.save_dir))
+                # Before it is read: a training that is just ending writes it once more.
+                path = find_resumable(self.args)
+                self._lock = hold_run(folder_of(path))
+                self._checkpoint, self.args = read_run(path, self.args, overrides)
                 file = Path(self.args.save_dir, "args.yaml")
                 self._arguments = file.read_bytes() if file.is_file() else None
             self.args.resume = self.group.share(self.args.resume)
             if not self.group.leads:
-                self._checkpoint, self.args = find_run(self.args, overrides)
+                self._checkpoint, self.args = read_run(Path(self.args.resume), self.args, overrides)
             return
         folder = None
         if self.group.leads:
@@ -646,6 +662,7 @@ class Trainer(DetectionTrainer):
         assert ckpt.training is not None
         self.start_epoch = ckpt.training["epoch"] + 1
         self._seconds_before = ckpt.training.get("seconds")
+        self.sound_steps.resume(ckpt.training.get("steps", {}))
         if self.group.leads:
             drop_rows_after(self.csv, self.start_epoch)
         if self._arguments is not None:
@@ -679,7 +696,10 @@ class Trainer(DetectionTrainer):
 
     def save_model(self) -> bool:
         """Write the checkpoints that are due after an epoch."""
-        save_epoch(self, self._options)
+        if self.args.time:  # the engine estimates anew only after they are written
+            seconds = (time.time() - self.train_time_start) / (self.epoch - self.start_epoch + 1)
+            self.args.epochs = math.ceil(self.args.time * 3600 / seconds)
+        save_epoch(self, self._options, self._room_wait)
         self._note_saved()
         return True
 
@@ -687,24 +707,15 @@ class Trainer(DetectionTrainer):
         """Go back to the newest checkpoint when the fitness is no number; of the losses each step has taken care.
 
         Raises:
-            UserError: It happened in the first epoch, or for the fourth time.
+            UserError: There is none, or it was of no use.
         """
         sound = np.isfinite(self.fitness if self.fitness is not None else 0.0)
         if not self.group.any(not bool(sound)):
             return False
-        self.nan_recovery_attempts += 1
-        file = self.newest_checkpoint()
-        if epoch == self.start_epoch or self.nan_recovery_attempts > 3 or file is None:
-            raise UserError(
-                f"the fitness became NaN or infinite in epoch {epoch + 1}: lower --lr0 (it is {self.args.lr0}), "
-                "or try --amp false"
-            )
-        logger.warning(f"The fitness is no number in epoch {epoch + 1}; going back to {file}")
-        checkpoint = load_checkpoint(file)
-        assert checkpoint.training is not None
-        self._model_train()
-        unwrap_model(self.model).load_state_dict(checkpoint.training["weights"])
-        restore(self, checkpoint)
+        state = self.sound_steps.go_back(self, "the fitness was no number")
+        # One that was written amid this epoch has a part of it behind it.
+        here = state["epoch"] == epoch - 1
+        self.position.resume(state.get("position", {}) if here else {}, self.batch_size)
         self.scheduler.last_epoch = epoch - 1
         return True
 

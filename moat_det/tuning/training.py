@@ -50,7 +50,8 @@ def train(run: Run, goes_on: Callable[[], bool]) -> End:
         run: What to train.
         goes_on: Asked every second: whether the training shall go on.
     """
-    _wait_for_another(run)
+    if not _wait_for_another(run, goes_on):
+        return "stopped"
     if run.state == "trained":
         return "trained"
     words = ["-m", "moat_det", *process.training(run)]  # which makes the folder
@@ -61,17 +62,19 @@ def train(run: Run, goes_on: Callable[[], bool]) -> End:
     return "trained" if code == 0 else "failed"
 
 
-def _wait_for_another(run: Run) -> None:
-    """Wait for a training that has outlived the process that began it."""
+def _wait_for_another(run: Run, goes_on: Callable[[], bool]) -> bool:
+    """Wait for a training that has outlived the process that began it; gives whether it has ended in time."""
     if not run.folder.exists():
-        return
+        return True
     lock, said = FileLock(run.folder / LOCK), False
     while True:
         try:
             with lock.acquire(timeout=0):
-                return
+                return True
         except Timeout:
             if not said:
                 logger.warning(f"{run.folder}: an earlier call left this training at work: waiting for its end")
             said = True
             time.sleep(_LOOK_EVERY)
+            if not goes_on():
+                return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -59,7 +60,8 @@ class SoundSteps:
             )
             return False
         self._in_a_row = 0
-        self._go_back(trainer)
+        self.go_back(trainer, f"the loss or a gradient was no number in {IN_A_ROW} steps in a row")
+        trainer.accumulation.start()
         return False
 
     def keep_losses(self, trainer: Any) -> None:
@@ -78,13 +80,24 @@ class SoundSteps:
         if trainer.tloss is None:
             trainer.tloss = trainer.loss_items
 
-    def _go_back(self, trainer: Any) -> None:
+    def go_back(self, trainer: Any, why: str) -> dict[str, Any]:
+        """Take the weights of the newest checkpoint again, and half the learning rate.
+
+        Args:
+            trainer: Of which all processes go back together.
+            why: What was wrong, for the message.
+
+        Returns:
+            What that checkpoint keeps to resume.
+
+        Raises:
+            UserError: There is none, or the run went back too often.
+        """
         self._returns += 1
         file = trainer.newest_checkpoint()
         if self._returns > MOST_RETURNS or file is None:
             raise UserError(
-                f"the loss or a gradient was no number in {IN_A_ROW} steps in a row, in epoch {trainer.epoch + 1}: "
-                f"lower --lr0 (it is {trainer.args.lr0}), or try --amp false"
+                f"{why}, in epoch {trainer.epoch + 1}: lower --lr0 (it is {trainer.args.lr0}), or try --amp false"
             )
         halved = [group["initial_lr"] / 2 for group in trainer.optimizer.param_groups]
         checkpoint = load_checkpoint(file)
@@ -94,11 +107,20 @@ class SoundSteps:
         set_rates(trainer, halved)
         for group, rate in zip(trainer.optimizer.param_groups, halved, strict=True):
             group["lr"] = rate * trainer.lf(trainer.epoch)
-        trainer.accumulation.start()
         logger.warning(
-            f"Epoch {trainer.epoch + 1}: {IN_A_ROW} steps in a row without a number; the weights are those of "
-            f"{file} again, and the learning rate is half of what it was"
+            f"Epoch {trainer.epoch + 1}: {why}; the weights are those of {file} again, and the learning rate is half "
+            "of what it was"
         )
+        return checkpoint.training
+
+    def state(self) -> dict[str, int]:
+        """Give what a checkpoint keeps."""
+        return {"left_out": self.left_out, "in_a_row": self._in_a_row, "returns": self._returns}
+
+    def resume(self, state: Mapping[str, int]) -> None:
+        """Go on counting from `state`, as `state()` gives it; an empty one is the beginning of a run."""
+        self.left_out, self._in_a_row = state.get("left_out", 0), state.get("in_a_row", 0)
+        self._returns = state.get("returns", 0)
 
 
 def gradients_are_numbers(model: nn.Module) -> bool:
