@@ -46,6 +46,8 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
         settings = Settings.of(read_json(run / SETTINGS, run))
     except KeyError as error:
         raise UserError(f"{run / SETTINGS}: has no {error}; validate anew with moat val") from None
+    except TypeError:
+        raise UserError(f"{run / SETTINGS}: holds no settings of a validation; validate anew with moat val") from None
     checkpoint = weights or settings.weights_file
     if Path(checkpoint).is_dir():
         raise UserError(
