@@ -237,8 +237,8 @@ def _check_distinct(images: Sequence[LabelledImage], places: Sequence[Path]) -> 
         if other != image.path:
             what, those = ("YOLO labels", "those") if place.suffix == ".txt" else ("copy", "that")
             raise UserError(
-                f"{image.path}: its {what} would lie in the same file as {those} of {other}, at least where a disk "
-                "takes upper and lower case for one; rename one"
+                f"{image.path}: its {what} would lie in the same file as {those} of {other}, at least on a disk that "
+                "takes upper and lower case for one, as on Windows and macOS, where the set may be copied; rename one"
             )
 
 

@@ -46,6 +46,8 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
         settings = Settings.of(read_json(run / SETTINGS, run))
     except KeyError as error:
         raise UserError(f"{run / SETTINGS}: has no {error}; validate anew with moat val") from None
+    except TypeError:
+        raise UserError(f"{run / SETTINGS}: holds no settings of a validation; validate anew with moat val") from None
     checkpoint = weights or settings.weights_file
     if Path(checkpoint).is_dir():
         raise UserError(
@@ -70,7 +72,7 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
     given = {argument: value for argument, value in given.items() if value is not None}
     if settings.dtype == "float32":
         given["amp"] = False
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, _cache_in(temporary):
         listing = Path(temporary, "new.json")
         listing.write_text(json.dumps(coco), encoding="utf-8")
         content = {
@@ -90,6 +92,21 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
 
 def _not_images(found: FoundFiles) -> str:
     return " and ".join(filter(None, (count_suffixes(found.videos), found.left_out)))
+
+
+@contextmanager
+def _cache_in(folder: str) -> Iterator[None]:
+    """Keep an index in a folder that goes: files that are gone themselves lead nobody to it again."""
+    name = "MOAT_DET_CACHE"
+    before = os.environ.get(name)
+    os.environ[name] = folder
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager

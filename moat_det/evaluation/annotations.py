@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,16 +10,10 @@ from typing import Any
 
 from moat_det.data.formats.coco import read_coco
 from moat_det.errors import UserError
-from moat_det.messages import one_line, some
+from moat_det.evaluation.coco_entries import check_ground_truth, check_references
+from moat_det.messages import some
 
 logger = logging.getLogger(__name__)
-
-# What the entries of each list must have.
-_KEYS = {
-    "images": ("id", "file_name"),
-    "annotations": ("id", "image_id", "category_id", "bbox"),
-    "categories": ("id", "name"),
-}
 
 
 def load_annotations(
@@ -57,73 +49,11 @@ def load_annotations(
 
 def _read(path: Path) -> dict[str, Any]:
     coco = read_coco(path, outlines=True)
-    check_entries(path, coco, _KEYS)
+    check_ground_truth(path, coco)
     for annotation in coco["annotations"]:
-        box = annotation["bbox"]
-        if not (isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box)) and min(box[2:]) >= 0):
-            raise UserError(
-                f"{path}: annotation {annotation['id']} has the bbox {one_line(json.dumps(box))}; "
-                "it must be [x, y, width, height] in pixels, no side below 0"
-            )
-        annotation.setdefault("area", box[2] * box[3])
+        annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
         annotation.setdefault("iscrowd", 0)
-        for key in ("area", "iscrowd"):
-            if not _is_finite(annotation[key]):
-                raise UserError(f"{path}: annotation {annotation['id']}: its '{key}' must be a number")
     return coco
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) <= sys.float_info.max  # a huge whole number is above it
-
-
-def check_entries(
-    path: Path, coco: Mapping[str, Any], required: Mapping[str, Sequence[str]], words: bool = False
-) -> None:
-    """Make sure that every entry is a dictionary with the keys it needs, ids among them that can be compared.
-
-    Args:
-        path: Of the COCO JSON.
-        coco: Its content, with the lists that are asked about.
-        required: The keys by list; an `id` must occur once.
-        words: Whether ids may be words, beside whole numbers.
-
-    Raises:
-        UserError: One is not; the message names it.
-    """
-    for part, keys in required.items():
-        seen: set[int | str] = set()
-        for position, entry in enumerate(coco[part]):
-            missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]
-            if missing:
-                raise UserError(f"{path}: {part}[{position}] has no '{missing[0]}', which the COCO format requires")
-            for key in keys:
-                if key.endswith("id") and not isinstance(entry[key], (int, str) if words else int):
-                    raise UserError(
-                        f"{path}: {part}[{position}] has the {key} {one_line(json.dumps(entry[key]))}; "
-                        f"it must be a whole number{' or a word' if words else ''}"
-                    )
-            if "id" not in keys:
-                continue
-            if entry["id"] in seen:
-                raise UserError(f"{path}: {part} holds the id {entry['id']} twice; every id must occur once")
-            seen.add(entry["id"])
-
-
-def check_references(path: Path, coco: Mapping[str, Any], key: str, part: str) -> None:
-    """Make sure that what every annotation has as `key` is an id of the list `part`; `check_entries` comes first.
-
-    Raises:
-        UserError: One is not; the message names it.
-    """
-    known = {entry["id"] for entry in coco[part]}
-    for position, entry in enumerate(coco["annotations"]):
-        if entry[key] not in known:
-            name = f"annotation {entry['id']}" if "id" in entry else f"annotations[{position}]"
-            raise UserError(
-                f"{path}: {name} has the {key} {one_line(json.dumps(entry[key]))}, which none of its {part} has; "
-                "correct it, or remove the annotation"
-            )
 
 
 def _match_images(path: Path, images: list[dict[str, Any]], image_paths: Sequence[Path]) -> dict[Path, int]:

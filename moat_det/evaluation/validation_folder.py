@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from moat_det.errors import UserError
+from moat_det.evaluation.coco_entries import check_ground_truth, check_references, check_results
+from moat_det.messages import one_line
 
 
 class Validation(NamedTuple):
@@ -42,14 +44,19 @@ def read_validation(folder: Path) -> Validation:
     """Read the labels and detections of a validation.
 
     Raises:
-        UserError: It is no folder of a validation, or a file of it is damaged.
+        UserError: It is no folder of a validation, or a file of it is damaged or of another one.
     """
-    truth = read_json(folder / "ground_truth.json", folder)
-    predictions = read_json(folder / "predictions.json", folder)
-    if not isinstance(truth, dict) or not {"images", "annotations", "categories"} <= truth.keys():
-        raise UserError(f"{folder / 'ground_truth.json'}: no COCO ground truth; run moat val again")
+    truth_file, predictions_file = folder / "ground_truth.json", folder / "predictions.json"
+    truth, predictions = read_json(truth_file, folder), read_json(predictions_file, folder)
+    lists = ("images", "annotations", "categories")
+    if not isinstance(truth, dict) or not all(isinstance(truth.get(name), list) for name in lists):
+        raise UserError(f"{truth_file}: no COCO ground truth; run moat val again")
     if not isinstance(predictions, list):
-        raise UserError(f"{folder / 'predictions.json'}: no COCO results; run moat val again")
+        raise UserError(f"{predictions_file}: no COCO results; run moat val again")
+    check_ground_truth(truth_file, truth)
+    check_references(truth_file, truth, "image_id", "images")
+    check_references(truth_file, truth, "category_id", "categories")
+    check_results(predictions_file, predictions, truth)
     return Validation(folder, truth, predictions)
 
 
@@ -64,5 +71,5 @@ def read_json(file: Path, folder: Path) -> Any:
     except (FileNotFoundError, NotADirectoryError):
         message = f"{folder}: no folder of a validation, it has no {file.name}; give that of a moat val"
         raise UserError(message) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read ({error}); run moat val again") from None
+    except (OSError, ValueError, RecursionError) as error:  # the last: nested too deep
+        raise UserError(f"{file}: cannot be read ({one_line(error)}); run moat val again") from None

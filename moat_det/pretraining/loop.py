@@ -213,7 +213,13 @@ class Loop:
         number = self._epoch * self._steps_of_epoch + self._batch // self._options.accumulate
         for group in self._optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self._rate(number)
-        losses = self._passes.fit(lambda images: self._compute_gradients(batches, images))
+        statistics = [(buffer, buffer.clone()) for norm in self._norms for buffer in norm.buffers()]
+
+        def undo() -> None:  # else the passes that fitted would count twice
+            for buffer, before in statistics:
+                buffer.copy_(before)
+
+        losses = self._passes.fit(lambda images: self._compute_gradients(batches, images), undo)
         if not gradients_are_numbers(self._model) or not all(map(math.isfinite, losses)):
             self._leave_out()
             return

@@ -33,11 +33,12 @@ class Passes:
     def __init__(self, images: int) -> None:
         self.images = images
 
-    def fit(self, work: Callable[[int], T]) -> T:
+    def fit(self, work: Callable[[int], T], undo: Callable[[], object] = lambda: None) -> T:
         """Do some work, once more from its beginning where the memory was full.
 
         Args:
             work: Takes the images of a pass.
+            undo: Takes back what work has left behind that did not come to its end.
 
         Raises:
             UserError: Not even one image fits.
@@ -55,6 +56,7 @@ class Passes:
                     ) from error
             # Out of the handler, since the error holds the tensors of the pass.
             self._halve()
+            undo()
 
     def _halve(self) -> None:
         before, self.images = self.images, self.images // 2

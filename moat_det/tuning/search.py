@@ -11,6 +11,7 @@ from moat_det.errors import UserError
 from moat_det.progress import progress
 from moat_det.tuning import training
 from moat_det.tuning.budget import Budget
+from moat_det.tuning.comparison import SEEDS
 from moat_det.tuning.recipe import Recipe
 from moat_det.tuning.study import Study, Trial, Tried
 
@@ -60,9 +61,10 @@ class Search:
             raise UserError(f"{_FAILURES} trainings failed one after the other, the last: {training.last_words(run)}")
 
     def _left(self) -> float:
-        """Give the seconds that are left for trials: what repeats will take is kept, where that is not too much."""
-        repeats = 2 * longest(self._study.tried())
-        return self._budget.left - (repeats if repeats <= _RESERVED * self._budget.seconds else 0)
+        """Give the seconds that are left for trials: what repeats will take is kept, as far as that is not too much."""
+        pair = 2 * longest(self._study.tried())
+        fitting = (seeds * pair for seeds in range(SEEDS, 0, -1) if seeds * pair <= _RESERVED * self._budget.seconds)
+        return self._budget.left - next(fitting, 0)
 
     def _train(self, trial: Trial) -> str:
         """Train a trial and judge it; gives how it ended."""

@@ -13,6 +13,7 @@ import yaml
 from moat_det.cli.main import run
 from moat_det.demo import generate_demo
 from moat_det.engine.model import MOAT
+from moat_det.paths import user_cache
 
 MODEL = "backbone: {name: tiny_moat0}\nneck: {channels: [16, 16, 16]}\n"
 
@@ -27,7 +28,11 @@ def test_new_images_are_looked_at_as_the_validation_looked(
     model.save("best.pt")
     data.write_text(yaml.safe_dump({**yaml.safe_load(data.read_text()), "names": dict(model.names)}))
     MOAT("best.pt").val(data=str(data), imgsz=64, workers=0, device="cpu", plots=False, max_det=5)
+    # Whatever was written a moment ago is kept: an index of files that are gone would stay for ever.
+    monkeypatch.setattr("moat_det.data.index.cache.is_settled", lambda *_: True)
+    kept_before = sorted(user_cache().rglob("*"))
     assert run("drift", ["runs/val", "--source", "set/images/val", "--out", "same", "--device", "cpu"]) == 0
+    assert sorted(user_cache().rglob("*")) == kept_before
     content = json.loads(Path("same/drift.json").read_text())
     # The very images of the validation: nothing differs.
     assert all(found["distance"] == 0 for found in content["measures"].values())

@@ -99,11 +99,11 @@ def box(value: Any) -> list[dict[str, Any]]:
         (content(annotations=box([9, 2, -3, 4])), r"annotation 1 has the bbox \[9, 2, -3, 4\]; .* no side below 0"),
         (
             content(annotations=[{**box([1, 2, 3, 4])[0], "category_id": 8}]),
-            "annotation 1 has the category_id 8, which none of its categories has; correct it, or remove",
+            "annotation 1 has the category_id 8, which none of the categories has; correct it, or remove",
         ),
         (
             content(annotations=[{**box([1, 2, 3, 4])[0], "image_id": 8}]),
-            "annotation 1 has the image_id 8, which none of its images has; correct it, or remove",
+            "annotation 1 has the image_id 8, which none of the images has; correct it, or remove",
         ),
         (content(annotations=[{**box([1, 2, 3, 4])[0], "area": None}]), "annotation 1: its 'area' must"),
         (

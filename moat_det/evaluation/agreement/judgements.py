@@ -16,7 +16,7 @@ from moat_det.data.formats.coco import read_coco
 from moat_det.data.groups import group_of
 from moat_det.data.index import open_index
 from moat_det.errors import UserError
-from moat_det.evaluation.annotations import check_entries, check_references
+from moat_det.evaluation.coco_entries import check_entries, check_references
 from moat_det.evaluation.ground_truth import coco_ground_truth
 from moat_det.evaluation.inspection.inspection import read_inspection
 from moat_det.evaluation.inspection.parts import read_parts

@@ -24,23 +24,25 @@ def error_analysis(
     Args:
         ground_truth: The COCO dictionary that a validation writes.
         predictions: Its detections, in COCO's results format.
-        rule: From its threshold on, or that of the class, a detection is one for the user: what is found below counts
-            as missed. AP looks at all scores, and so does what its kinds of error cost. None: the default.
+        rule: From its threshold on, or that of the class, a detection that is wrong is a false alarm. An object is
+            missed where what finds it lets the part pass: below that, or below the review where there is one. AP looks
+            at all scores, and so does what its kinds of error cost. None: the default.
 
     Returns:
-        `threshold` and `per_class`, those of the rule; `iou` and `background_iou`; `ap50`; `ap_lost` by kind (see
-        `lost_ap`); `right`, objects that were found; `counts` of `false_alarm` and `miss` by kind; `errors` (see
+        `threshold`, `review` and `per_class`, those of the rule; `iou` and `background_iou`; `ap50`; `ap_lost` by kind
+        (see `lost_ap`); `right`, objects that were found; `counts` of `false_alarm` and `miss` by kind; `errors` (see
         `find_errors`); `suspicious_labels` (see there).
     """
     names = {category["id"]: str(category["name"]) for category in ground_truth["categories"]}
     images = match_images(ground_truth, predictions)
     rule = rule or Rule()
-    thresholds = rule.by_category(ground_truth)
-    errors, right = find_errors(images, names, thresholds)
-    ap50, cost = lost_ap(images, thresholds)
+    passing = rule.passing_below(ground_truth)
+    errors, right = find_errors(images, names, rule.by_category(ground_truth), passing)
+    ap50, cost = lost_ap(images, passing)
     counted = Counter((error["type"], error["kind"]) for error in errors)
     return {
         "threshold": rule.threshold,
+        "review": rule.review,
         "per_class": dict(rule.per_class),
         "iou": FOUND_IOU,
         "background_iou": BACKGROUND_IOU,

@@ -14,8 +14,8 @@ ALARMS = ("wrong_class", "badly_placed", "both", "duplicate", "background")
 to 0.5; on an object that a better detection found; on none."""
 
 MISSES = ("wrong_class", "badly_placed", "below_threshold", "not_found")
-"""Of objects that nothing found at the threshold: an alarm of the wrong class lies on it; one that is badly placed; a
-detection below the threshold finds it; nothing does."""
+"""Of objects that nothing found whose score keeps a part from passing: a detection of the wrong class with such a score
+lies on it; one that is badly placed; a detection with a lower score finds it; nothing does."""
 
 _WRONG_CLASS, _BADLY_PLACED, _BOTH, _DUPLICATE, _BACKGROUND = range(len(ALARMS))
 
@@ -47,28 +47,35 @@ def _kind(ious: np.ndarray, same: np.ndarray) -> tuple[int, int]:
 
 
 def find_errors(
-    images: Sequence[ImageMatches], names: Mapping[int, str], thresholds: Mapping[int, float]
+    images: Sequence[ImageMatches],
+    names: Mapping[int, str],
+    thresholds: Mapping[int, float],
+    passing_below: Mapping[int, float],
 ) -> tuple[list[dict[str, Any]], int]:
-    """List every false alarm and every miss at a threshold for each class.
+    """List every false alarm and every miss.
 
     Args:
         images: From `match_images`.
         names: Category id to name.
-        thresholds: By category id; detections below that of their class are none.
+        thresholds: By category id; below that of its class a detection is no false alarm.
+        passing_below: By category id; below that of its class a detection finds nothing, as its part passes.
 
     Returns:
         The errors, the false alarms first, each with the highest score first. `type` is "false_alarm" or "miss", `kind`
         one of `ALARMS` or `MISSES`; `image_id` and `file_name` say where. Of a false alarm `class`, `score` and `bbox`
         (x y w h in pixels) are the detection's, and `other_class` and `other_bbox` those of the object that it is
         about, with `iou`; of a miss `class` and `bbox` are the object's, and the others, with `score`, those of the
-        detection that came closest, above the threshold or not. What there is none of is None, such an `iou` 0. And the
+        detection that came closest, whatever its score. What there is none of is None, such an `iou` 0. And the
         number of objects that were found.
     """
     alarms, misses, right = [], [], 0
     for matches in images:
         kinds, about = sort_alarms(matches)
-        above = np.array([entry["score"] >= thresholds[entry["category_id"]] for entry in matches.found], dtype=bool)
-        for detection in np.flatnonzero(above & (kinds >= 0)).tolist():
+        rejecting, holding = (
+            np.array([entry["score"] >= at[entry["category_id"]] for entry in matches.found], dtype=bool)
+            for at in (thresholds, passing_below)
+        )
+        for detection in np.flatnonzero(rejecting & (kinds >= 0)).tolist():
             entry = matches.found[detection]
             target = matches.objects[about[detection]] if about[detection] >= 0 else None
             iou = matches.ious[detection, about[detection]] if target else 0.0
@@ -77,10 +84,10 @@ def find_errors(
             )
         for position, target in enumerate(matches.objects):
             finder = matches.match_of[position]
-            if finder >= 0 and above[finder]:
+            if finder >= 0 and holding[finder]:
                 right += 1
                 continue
-            kind, closest = _miss(matches, position, above, kinds, about)
+            kind, closest = _miss(matches, position, holding, kinds, about)
             entry = matches.found[closest] if closest >= 0 else None
             iou = matches.ious[closest, position] if entry else 0.0
             score = entry["score"] if entry else None
@@ -90,16 +97,16 @@ def find_errors(
 
 
 def _miss(
-    matches: ImageMatches, position: int, above: np.ndarray, kinds: np.ndarray, about: np.ndarray
+    matches: ImageMatches, position: int, holding: np.ndarray, kinds: np.ndarray, about: np.ndarray
 ) -> tuple[str, int]:
     """Give the kind of a miss, and the detection that came closest; -1 where none did."""
-    on_it = above & (about == position)
+    on_it = holding & (about == position)
     for kind in (_WRONG_CLASS, _BADLY_PLACED):
         if len(found := np.flatnonzero(on_it & (kinds == kind))):
             return ALARMS[kind], int(found[0])  # the highest score
     if matches.match_of[position] >= 0:
         return "below_threshold", int(matches.match_of[position])
-    near = np.where(above, matches.ious[:, position], 0) if len(above) else np.zeros(0)
+    near = np.where(holding, matches.ious[:, position], 0) if len(holding) else np.zeros(0)
     return "not_found", int(near.argmax()) if len(near) and near.max() >= BACKGROUND_IOU else -1
 
 

@@ -38,7 +38,7 @@ class _Detections:
 
 
 def lost_ap(
-    images: Sequence[ImageMatches], thresholds: Mapping[int, float]
+    images: Sequence[ImageMatches], passing_below: Mapping[int, float]
 ) -> tuple[float | None, dict[str, float | None]]:
     """Give AP at IoU 0.5, and what it rises by when the errors of one kind are mended and all others stay.
 
@@ -51,7 +51,7 @@ def lost_ap(
 
     Args:
         images: From `match_images`.
-        thresholds: By category id; below that of their class right detections count as `below_threshold`.
+        passing_below: By category id; below that of their class right detections count as `below_threshold`.
 
     Returns:
         AP in [0, 1], the mean over the classes with objects, None without an object; and by kind what it costs.
@@ -71,7 +71,7 @@ def lost_ap(
         classes[mended] = table.objects[table.about[mended]]
         kept = ~of_kind | mended
         cost[kind] = _mean_ap(table, table.scores, classes, table.right | mended, kept, all_objects) - base
-    below = table.scores < np.array([thresholds[category] for category in table.classes.tolist()])
+    below = table.scores < np.array([passing_below[category] for category in table.classes.tolist()])
     raised = np.where(table.right & below, np.inf, table.scores)
     cost["below_threshold"] = _mean_ap(table, raised, table.classes, table.right, every, all_objects) - base
     covered = table.found.copy()

@@ -29,6 +29,7 @@ from moat_det.evaluation.inspection.parts import Parts, read_parts
 from moat_det.evaluation.inspection.recall import Recall, SizeRecall, class_labels, recall_by_class, recall_by_size
 from moat_det.evaluation.inspection.rule import Rule
 from moat_det.evaluation.validation_folder import read_json
+from moat_det.messages import shown
 
 INSPECTION = "inspection.json"
 """What a validation calls its file of them."""
@@ -37,6 +38,13 @@ IOU = 0.5
 """The overlap at which an object is found."""
 
 _ROC_POINTS = 400
+# What of the file is read again, and what it may be.
+_READ_AGAIN = {
+    "threshold": (int, float),
+    "review": (int, float, type(None)),
+    "per_class": (dict, type(None)),
+    "group": (str, type(None)),
+}
 
 
 @dataclass(frozen=True)
@@ -197,6 +205,11 @@ def read_inspection(folder: Path) -> dict[str, Any]:
     found = read_json(file, folder) if file.exists() else {}
     if not isinstance(found, dict):
         raise UserError(f"{file}: no figures of an inspection; run moat val again")
+    wrong = [key for key, kinds in _READ_AGAIN.items() if key in found and not isinstance(found[key], kinds)]
+    if not wrong and not all(isinstance(score, int | float) for score in (found.get("per_class") or {}).values()):
+        wrong = ["per_class"]
+    if wrong:
+        raise UserError(f"{file}: its '{wrong[0]}' is {shown(found[wrong[0]])}; run moat val again")
     return found
 
 

@@ -52,6 +52,11 @@ class Rule:
             for category in ground_truth["categories"]
         }
 
+    def passing_below(self, ground_truth: Mapping[str, Any]) -> dict[int, float]:
+        """Give the score below which a detection lets its part pass, by the id of its category in a COCO dictionary."""
+        at = self.by_category(ground_truth)
+        return at if self.review is None else dict.fromkeys(at, self.review)
+
     def counted(self, ground_truth: Mapping[str, Any], predictions: Sequence[Entry]) -> Sequence[Entry]:
         """Give the detections that count, in COCO's results format: all, or those at the threshold of their class.
 

@@ -105,6 +105,28 @@ def test_what_each_kind_costs_by_hand() -> None:
     assert error_analysis(objects, low, rule=Rule(0.01))["ap_lost"]["below_threshold"] == 0
 
 
+def test_what_goes_to_review_is_neither_missed_nor_a_false_alarm() -> None:
+    objects = truth(*((1, 1, [x, 0, 10, 10]) for x in (0, 20, 40, 60)))
+    detections = found(
+        (1, 1, [0, 0, 10, 10], 0.9),  # rejects
+        (1, 1, [20, 0, 10, 10], 0.4),  # goes to review
+        (1, 1, [40, 0, 10, 10], 0.2),  # passes
+        (1, 2, [60, 0, 10, 10], 0.4),  # another class, to review
+        (1, 1, [150, 0, 10, 10], 0.8),
+        (1, 1, [150, 50, 10, 10], 0.4),  # wrong, but a person looks
+    )
+    content = error_analysis(objects, detections, Rule(0.6, review=0.3))
+    assert (content["threshold"], content["review"], content["right"]) == (0.6, 0.3, 2)
+    assert [(row["type"], row["kind"], row["bbox"][:2]) for row in content["errors"]] == [
+        ("false_alarm", "background", [150, 0]),
+        ("miss", "wrong_class", [60, 0]),
+        ("miss", "below_threshold", [40, 0]),
+    ]
+    at_review = error_analysis(objects, detections, Rule(0.3))
+    assert content["ap_lost"] == at_review["ap_lost"]
+    assert content["counts"]["miss"] == at_review["counts"]["miss"]
+
+
 def test_each_class_is_judged_at_its_own_threshold() -> None:
     """As the figures of `inspection.json` are."""
     objects = truth((1, 1, [0, 0, 10, 10]), (1, 2, [50, 0, 10, 10]))
