@@ -712,10 +712,7 @@ class Trainer(DetectionTrainer):
         sound = np.isfinite(self.fitness if self.fitness is not None else 0.0)
         if not self.group.any(not bool(sound)):
             return False
-        state = self.sound_steps.go_back(self, "the fitness was no number")
-        # One that was written amid this epoch has a part of it behind it.
-        here = state["epoch"] == epoch - 1
-        self.position.resume(state.get("position", {}) if here else {}, self.batch_size)
+        self.sound_steps.go_back(self, "the fitness was no number")
         self.scheduler.last_epoch = epoch - 1
         return True
 

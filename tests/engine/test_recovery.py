@@ -125,6 +125,71 @@ def test_without_a_checkpoint_it_ends_in_one_line(
     assert "in 5 steps in a row, in epoch 1: lower --lr0" in capsys.readouterr().err
 
 
+def test_where_the_fitness_is_no_number_the_epoch_is_done_again_with_half_the_rate(
+    words: list[str], at_batch: Any, tmp_path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate, rates = Trainer.validate, []
+
+    def spoilt(self: Trainer) -> tuple[Any, float]:
+        metrics, fitness = validate(self)
+        rates.append(self.optimizer.param_groups[0]["initial_lr"])
+        return metrics, float("nan") if len(rates) == 2 else fitness
+
+    monkeypatch.setattr(Trainer, "validate", spoilt)
+    seen = at_batch(lambda trainer, number: None)
+    cli.train([*words, "--debug"])
+    assert rates == [rates[0], rates[0], rates[0] / 2]
+    assert len(seen) == 3 * BATCHES
+    assert any("the fitness was no number; the weights are those of" in line for line in log)
+    assert len(rows(tmp_path / "train")) == 1 + 2
+    assert load_checkpoint(tmp_path / "train/weights/last.pt").args["epochs"] == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_resumed_run_does_not_go_back_for_ever(
+    words: list[str], at_batch: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words[words.index("--batch") + 1] = "2"  # twelve batches
+    last = tmp_path / "train" / "weights" / "last.pt"
+    state: dict[str, int] = {}
+
+    def note(trainer: Trainer, number: int) -> None:
+        if number == 0:
+            trainer.sound_steps.resume({"left_out": 15, "in_a_row": 0, "returns": 3})
+        elif number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    at_batch(note)
+    with pytest.raises(SystemExit):
+        cli.train(words)
+    state = load_checkpoint(last).training["steps"]  # type: ignore[index]
+    assert state == {"left_out": 15, "in_a_row": 0, "returns": 3}
+    at_batch(lambda trainer, number: spoil(trainer.model, float("nan")))
+    with pytest.raises(SystemExit) as ended:
+        cli.train(["--resume", str(last)])
+    assert ended.value.code == 2
+    assert "in 5 steps in a row, in epoch 1: lower --lr0" in capsys.readouterr().err
+
+
+def test_what_is_read_to_go_on_from_is_what_the_lock_protects(
+    words: list[str], at_batch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == 1 else None)
+    with pytest.raises(SystemExit):
+        cli.train(words)
+    last = tmp_path / "train" / "weights" / "last.pt"
+    hold = trainer_module.hold_run
+
+    def end_another(folder: Path) -> Any:
+        lock = hold(folder)
+        strip(last, 0)  # as a training that has just ended does
+        return lock
+
+    monkeypatch.setattr(trainer_module, "hold_run", end_another)
+    with pytest.raises(UserError, match="of a finished training"):
+        MOAT().train(resume=str(last))
+
+
 @pytest.mark.parametrize("ended", [True, False], ids=["finished", "cut"])
 def test_a_checkpoint_of_another_run_is_none_to_go_back_to(
     ended: bool, words: list[str], at_batch: Any, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -305,9 +370,18 @@ def test_the_batch_after_which_the_time_runs_out_counts(words: list[str], monkey
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_the_time_of_a_resumed_run_is_that_of_all_its_epochs(words: list[str], at_batch: Any, tmp_path: Path) -> None:
-    at_batch(lambda trainer, number: os.kill(os.getpid(), signal.SIGTERM) if number == BATCHES else None)
+    estimates: list[int] = []
+
+    def stop(trainer: Trainer, number: int) -> None:
+        if number == BATCHES:
+            estimates.append(trainer.epochs)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    at_batch(stop)
     with pytest.raises(SystemExit):
-        cli.train([*words, "--time", "1"])
+        cli.train([*words, "--time", "1", "--save-period", "1"])
+    whole = load_checkpoint(tmp_path / "train/weights/epoch1.pt")
+    assert whole.args["epochs"] == pytest.approx(estimates[0], rel=0.5), "a run that is killed now has its schedule"
     last = tmp_path / "train/weights/last.pt"
     kept = {name: getattr(load_checkpoint(last), name) for name in Checkpoint.__dataclass_fields__}
     assert 0 < kept["training"]["seconds"] < 600
@@ -483,6 +557,25 @@ def test_the_room_that_a_checkpoint_asks_for_is_enough(trained: Path, tmp_path: 
 def test_others_have_not_given_up_who_waits_for_room() -> None:
     assert longest_wait(ALONE) == disk.LONGEST
     assert longest_wait(Group(size=2)) < TIMEOUT.total_seconds()
+
+
+def test_all_writes_of_an_epoch_wait_together_no_longer_than_one(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    write = when_there_is_room
+
+    def note(do: Callable[[], None], folder: Path, size: int, longest: float) -> None:
+        waits.append(longest)
+        write(do, folder, size, longest)
+
+    monkeypatch.setattr(trainer_module, "when_there_is_room", note)
+    monkeypatch.setattr("moat_det.engine.run_checkpoints.when_there_is_room", note)
+    words[words.index("--epochs") + 1] = "1"
+    cli.train([*words, "--save-period", "1", "--debug"])
+    of_epoch = waits[:4]  # its row, best.pt, epoch1.pt, last.pt; then the two that are made fit for use
+    assert sorted(of_epoch, reverse=True) == of_epoch
+    assert all(0 < wait < disk.LONGEST for wait in of_epoch)
 
 
 def test_ctrl_c_does_not_wait_for_room(

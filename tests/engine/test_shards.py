@@ -98,6 +98,12 @@ def test_a_shard_that_is_done_stays_as_it_is(words: list[str], tmp_path: Path) -
     assert times(tmp_path / "runs") == before
 
 
+def test_a_setting_that_is_left_out_is_another(tmp_path: Path) -> None:
+    ShardRecord(tmp_path, {"source": "parts", "conf": 0.9}).close()
+    with pytest.raises(UserError, match="begun with conf 0.9, and is now to have None"):
+        ShardRecord(tmp_path, {"source": "parts"})
+
+
 def test_a_shard_goes_on_with_the_same_settings_alone(words: list[str]) -> None:
     cli.detect([*words, "--shard", "1/9", "--debug"])
     with pytest.raises(UserError, match=r"was begun with iou 0\.7, and is now to have 0\.5"):

@@ -80,15 +80,12 @@ class SoundSteps:
         if trainer.tloss is None:
             trainer.tloss = trainer.loss_items
 
-    def go_back(self, trainer: Any, why: str) -> dict[str, Any]:
+    def go_back(self, trainer: Any, why: str) -> None:
         """Take the weights of the newest checkpoint again, and half the learning rate.
 
         Args:
             trainer: Of which all processes go back together.
             why: What was wrong, for the message.
-
-        Returns:
-            What that checkpoint keeps to resume.
 
         Raises:
             UserError: There is none, or the run went back too often.
@@ -111,7 +108,6 @@ class SoundSteps:
             f"Epoch {trainer.epoch + 1}: {why}; the weights are those of {file} again, and the learning rate is half "
             "of what it was"
         )
-        return checkpoint.training
 
     def state(self) -> dict[str, int]:
         """Give what a checkpoint keeps."""

@@ -137,6 +137,43 @@ def test_after_ctrl_c_it_goes_on_as_if_nothing_had_been(words: list[str], tmp_pa
     assert all(torch.equal(tensor, expected[name]) for name, tensor in load_checkpoint(last).weights.items())
 
 
+STOPPING = """
+import os, signal, sys
+import moat_det.offline
+from moat_det.cli import main
+from moat_det.engine.trainer import Trainer
+
+end = Trainer._end_batch
+
+def end_and_stop(self):
+    if self.position.batches == 1 and self.group.rank == 1 and os.environ["STOP"] == "yes":
+        os.kill(os.getpid(), signal.SIGTERM)
+    end(self)
+
+Trainer._end_batch = end_and_stop
+main.train(sys.argv[1:])
+"""
+
+
+def test_a_last_batch_too_small_for_statistics_has_those_that_a_checkpoint_keeps(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "train_and_stop.py"
+    script.write_text(STOPPING)
+    words[words.index("--batch") + 1] = "7"  # of 24 images: three remain for the last
+    monkeypatch.setenv("PYTHONPATH", str(REPO))
+    command = [*TORCHRUN, script, "--device", "cpu"]
+    last = tmp_path / "train" / "weights" / "last.pt"
+    for stop, rest in (("yes", words), ("no", ["--resume", last]), ("no", [*words, "--name", "whole"])):
+        monkeypatch.setenv("STOP", stop)
+        said = begin(*command, *rest).communicate(timeout=LONGEST)[0]
+        assert ("Stopped in epoch 1" in said) == (stop == "yes"), said
+        if stop == "yes":
+            assert load_checkpoint(last).training["position"]["batches"] == 2  # type: ignore[index]
+    expected = load_checkpoint(tmp_path / "whole" / "weights" / "last.pt").weights
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in load_checkpoint(last).weights.items())
+
+
 def test_processes_whose_starter_is_killed_end_with_a_checkpoint(words: list[str], tmp_path: Path) -> None:
     said, _ = stop(begin(*MOAT, "train", *words, "--device", "cpu,cpu"), tmp_path / "train", psutil.Process.kill)
     check_stopped(tmp_path / "train", said)
