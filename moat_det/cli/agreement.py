@@ -19,7 +19,7 @@ class AgreementOptions:
     raters: list[str] = option(
         ...,
         "who judged, each with a dataset YAML, a COCO JSON, a folder of moat val, the predictions.json of moat detect, "
-        "or a CSV with part and verdict (pass or reject); the same name twice: two trials",
+        "or a CSV with part and verdict (pass, review or reject); the same name twice: two trials",
         metavar="NAME=PATH ...",
     )
     reference: str | None = option(None, "the truth about the parts, in the same forms", metavar="PATH")
