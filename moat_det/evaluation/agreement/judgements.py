@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -71,7 +71,7 @@ def read_judgements(rater: str, path: Path, threshold: float | None, group: str 
     Raises:
         UserError: The file is none of these, damaged, or says something twice.
     """
-    if path.is_dir() and (path / "predictions.json").exists():
+    if _is_run(path):
         run = read_validation(path)
         rule = Rule.of_inspection(read_inspection(path)) if threshold is None else Rule(threshold)
         parts = read_parts(run.ground_truth, rule.counted(run.ground_truth, run.predictions), group)
@@ -107,6 +107,20 @@ def read_judgements(rater: str, path: Path, threshold: float | None, group: str 
     names = [str(entry["file_name"]) for entry in found if entry["score"] >= rule.threshold]
     rejected = dict.fromkeys(names if group is None else [_grouped(name, group) for name in names], True)
     return Judgements(rater, rejected, only_rejected=True, by=f"at {rule}")
+
+
+def group_of_runs(paths: Iterable[Path]) -> str | None:
+    """Give what made parts of images in the first of them that is a folder of `moat val`; None where nothing did.
+
+    Raises:
+        UserError: Its figures are damaged.
+    """
+    run = next(filter(_is_run, paths), None)
+    return None if run is None else read_inspection(run).get("group")
+
+
+def _is_run(path: Path) -> bool:
+    return path.is_dir() and (path / "predictions.json").exists()
 
 
 def _judged(verdicts: Sequence[PartVerdict], found: Sequence[Mapping[str, Any]], group: str | None) -> dict[str, bool]:

@@ -306,3 +306,24 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: An
     ):
         assert run("agreement", words) == 2
         assert message in capsys.readouterr().err
+
+
+def test_the_group_of_a_validation_makes_the_parts_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("val").mkdir()
+    for file in (coco(tmp_path, "truth.json", [1]), coco(tmp_path / "val", "ground_truth.json", [1])):
+        text = file.read_text()
+        for number, board in enumerate("aabb", 1):
+            text = text.replace(f"cam/{number}.png", f"cam/{board}_{number}.png")
+        file.write_text(text)
+    found = [{"image_id": 2, "category_id": 1, "bbox": [1, 1, 3, 3], "score": 0.8}]
+    Path("val/predictions.json").write_text(json.dumps(found))
+    Path("val/inspection.json").write_text(json.dumps({"threshold": 0.5, "group": "^([ab])_"}))
+    raters = ["--raters", "model=val", "--reference", "truth.json"]
+    for out, words, parts, escape in (("own", [], 2, 0.0), ("each", ["--group", ".+"], 4, 1.0)):
+        assert run("agreement", [*raters, *words, "--out", out]) == 0
+        content = json.loads(Path(out, "agreement.json").read_text())
+        assert (content["parts"], content["raters"]["model"]["escape"]["value"]) == (parts, escape)
+    assert "images grouped by ^([ab])_" in capsys.readouterr().out
