@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from ultralytics.data.loaders import LoadStreams, SourceTypes
 
+from moat_det.data.images.intensity import Intensity
+
 logger = logging.getLogger(__name__)
 
 WAIT = 60.0  # seconds for a camera to come back: one that was switched off and on needs about half of them
@@ -29,6 +31,7 @@ class Cameras(LoadStreams):
 
     Args:
         source: Number of a camera, address of a stream, or a .streams file of them.
+        intensity: How more than 8 bits become 8.
         vid_stride: One frame in so many is given.
         buffer: Give all frames of a camera, in their order, instead of the newest; of what has an end all are given.
         channels: Bands of the model's input.
@@ -49,7 +52,10 @@ class Cameras(LoadStreams):
     threads: list[Any]
     count: int
 
-    def __init__(self, source: str, vid_stride: int = 1, buffer: bool = False, channels: int = 3) -> None:
+    def __init__(
+        self, source: str, intensity: Intensity, vid_stride: int = 1, buffer: bool = False, channels: int = 3
+    ) -> None:
+        self._intensity = intensity
         self.unseen: list[str] = []
         self._lost: set[int] = set()
         self._buffers = Lock()
@@ -85,6 +91,7 @@ class Cameras(LoadStreams):
         success, frame = cap.read()
         if not success or frame is None:
             return None
+        frame = self._intensity.to_uint8(frame)
         return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)[..., None] if self.cv2_flag == cv2.IMREAD_GRAYSCALE else frame
 
     def _wait_for(self, i: int, cap: Any, stream: str | int) -> np.ndarray | None:

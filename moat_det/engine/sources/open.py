@@ -57,7 +57,7 @@ def open_source(
     name = str(source)
     if isinstance(source, int) or _is_live(name):
         opened, camera, *_ = check_source(name)
-        return Cameras(opened, vid_stride, buffer, channels) if camera else opened
+        return Cameras(opened, intensity, vid_stride, buffer, channels) if camera else opened
     if not name.strip():
         raise FileNotFoundError("it is empty")
     if is_url(name):
