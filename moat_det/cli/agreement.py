@@ -56,6 +56,7 @@ def _run(arguments: Arguments) -> None:
     from moat_det.files import atomic_write_json, check_writable, claim_folder
 
     options, group = arguments.take(AgreementOptions), arguments.take(Grouping).group
+    check_writable(options.out or Path("runs"))  # before the minutes that it takes
     named = [rater.partition("=")[::2] for rater in options.raters]
     if options.reference is not None:
         named.append(("the reference", options.reference))
@@ -71,7 +72,6 @@ def _run(arguments: Arguments) -> None:
         if each.by is not None:
             print(f"{each.rater}: judged {each.by}")
     out = options.out or claim_folder(Path("runs/agreement"))
-    check_writable(out)
     judged_by = [each.by for each in read]
     sources = {"raters": options.raters, "reference_source": options.reference, "judged": judged_by, "group": group}
     atomic_write_json(out / "agreement.json", {**content, "sources": sources}, indent=1)

@@ -22,6 +22,7 @@ from moat_det.benchmark.tables import write_csv as write_records
 from moat_det.cli.command import Arguments, Command
 from moat_det.errors import UserError
 from moat_det.export.formats import check_installed as check_format
+from moat_det.files import check_writable
 from moat_det.options import option
 from moat_det.progress import progress
 
@@ -85,6 +86,7 @@ def _run(arguments: Arguments) -> int:
     options = arguments.take(BenchmarkOptions)
     threads = options.threads or int(os.environ["OMP_NUM_THREADS"].split(",")[0])
     cases = _cases(options)
+    check_writable(options.out)  # before the minutes that a measurement takes
     if options.roofline:
         return _roofline(cases, options, threads)
     baseline = Baseline(options.baseline, cases)
