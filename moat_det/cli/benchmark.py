@@ -86,12 +86,12 @@ def _run(arguments: Arguments) -> int:
     options = arguments.take(BenchmarkOptions)
     threads = options.threads or int(os.environ["OMP_NUM_THREADS"].split(",")[0])
     cases = _cases(options)
-    check_writable(options.out)  # before the minutes that a measurement takes
     if options.roofline:
         return _roofline(cases, options, threads)
     baseline = Baseline(options.baseline, cases)
     files = {suffix: options.out / f"benchmark.{suffix}" for suffix in ("csv", "json", "png")}
     _check_free(files.values())
+    check_writable(options.out)  # before the minutes that a measurement takes
     rows: list[Row] = []
     try:
         for measured in _measured(cases, options.repeats, threads):
