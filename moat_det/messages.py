@@ -61,6 +61,12 @@ def as_given(value: Any) -> str:
         return shown(value)
 
 
+def as_number(value: float) -> str:
+    """Give a number of six digits, and whole where it has more of them before the point."""
+    text = f"{value:g}"
+    return f"{value:.0f}" if "e+" in text else text
+
+
 def way_out(error: OSError) -> str | None:
     """Give what a user can do about a file that the system did not let us make; None where the place is no reason."""
     return _WAYS_OUT.get(error.errno) if error.errno is not None else None

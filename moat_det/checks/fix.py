@@ -41,7 +41,7 @@ _MENDED = {
 }
 
 
-def write_fixed(check: Check, out: str | Path) -> list[str]:
+def write_fixed(check: Check, out: Path) -> list[str]:
     """Write a corrected copy, in YOLO format, or as COCO JSON where that holds what YOLO cannot.
 
     Of pictures that are there twice to the pixel one stays: that of validation or test, and the one of train is left
@@ -52,7 +52,7 @@ def write_fixed(check: Check, out: str | Path) -> list[str]:
 
     Args:
         check: What was found.
-        out: The folder to make.
+        out: The folder to make, absolute.
 
     Returns:
         What was changed, a line each; `changes.txt` in `out` has them too.
@@ -61,7 +61,6 @@ def write_fixed(check: Check, out: str | Path) -> list[str]:
         UserError: `out` holds something, lies within the images or cannot be written; or `train` or `val` cannot be
             read, or a split would be left empty.
     """
-    place = Path(os.path.abspath(os.path.expanduser(out)))
     left_out = _left_out(check)
     changes = [f"{split}: {image}: left out, {reason}" for (split, image), reason in left_out.items()]
     changes += [f"{f.split}: {f.place}: {_MENDED[f.kind]}" for f in check.faults if f.kind in _MENDED]
@@ -80,7 +79,7 @@ def write_fixed(check: Check, out: str | Path) -> list[str]:
     crowds = any(image.ignored.any() for images in splits.values() for image in images)
     target = "coco" if crowds or any(map(_share_stems, splits.values())) else "yolo"
     text = printable("".join(f"{line}\n" for line in changes)) or "nothing\n"
-    write_dataset(place, target, check.data["names"], splits, _keys(check), {"changes.txt": text})
+    write_dataset(out, target, check.data["names"], splits, _keys(check), {"changes.txt": text})
     return changes
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from moat_det.checks.decode import ImageFacts
 from moat_det.checks.faults import Fault
 from moat_det.checks.samples import Sample
+from moat_det.messages import as_number
 
 _JPEG = {".jfif", ".jpe", ".jpeg", ".jpg", ".mpo"}
 _SUFFIXES = {
@@ -39,7 +40,7 @@ def image_faults(samples: Sequence[Sample], channels: int = 3) -> Iterator[Fault
             continue
         suffix = path.suffix.lower()
         if facts.deep:
-            yield Fault("deep_image", sample.split, sample.image, f"{facts.dtype}, up to {facts.highest:g}")
+            yield Fault("deep_image", sample.split, sample.image, f"{facts.dtype}, up to {as_number(facts.highest)}")
         if facts.pictures > 1 and channels in {1, 3}:
             yield Fault("several_pictures", sample.split, sample.image, f"{facts.pictures}", image=sample.image)
         if facts.turned:

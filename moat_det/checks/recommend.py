@@ -12,6 +12,7 @@ from moat_det.checks.balance import IMBALANCE
 from moat_det.checks.decode import ImageFacts
 from moat_det.checks.samples import Sample
 from moat_det.data.config import DatasetConfig
+from moat_det.messages import as_number
 
 # Training sizes to choose from, in pixels; larger ones take long, and inference goes beyond the training's size anyhow.
 _SIZES = (640, 960, 1280)
@@ -157,7 +158,7 @@ def _choose_intensity(data: DatasetConfig, facts: Sequence[ImageFacts]) -> list[
         return []
     highest = max(item.highest for item in deep)
     floats = sum(item.dtype.startswith("float") for item in deep)
-    reason = f"{len(deep)} images have more than 8 bits, samples reach {highest:g}"
+    reason = f"{len(deep)} images have more than 8 bits, samples reach {as_number(highest)}"
     advice = "'intensity: image' in the dataset YAML" if 0 < floats < len(deep) else "'intensity: auto' (the default)"
     if data["intensity"].kind == "full" and not floats and highest < np.iinfo(deep[0].dtype).max / 4:
         reason += ": 'full' leaves few of the gray levels"

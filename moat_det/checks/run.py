@@ -17,6 +17,7 @@ from moat_det.checks.images import depth_faults, image_faults
 from moat_det.checks.recommend import Recommendation, recommend
 from moat_det.checks.samples import Sample
 from moat_det.data.config import DatasetConfig, load_dataset
+from moat_det.data.convert import check_target
 from moat_det.demo import dataset_source
 from moat_det.progress import progress
 
@@ -52,7 +53,7 @@ class Check:
         return kinds
 
 
-def check_dataset(source: str | Path, group: str | None = None) -> Check:
+def check_dataset(source: str | Path, group: str | None = None, copy: Path | None = None) -> Check:
     """Look for everything that may be wrong with a dataset; nothing is written.
 
     Each image is decoded once.
@@ -61,16 +62,21 @@ def check_dataset(source: str | Path, group: str | None = None) -> Check:
         source: What `--data` takes.
         group: A regular expression that is searched in the images' names: those for which its first group, or else the
             whole match, is the same belong into one split.
+        copy: The folder, absolute, that a corrected copy is to be written into; None for no copy.
 
     Raises:
-        UserError: The dataset YAML itself is not in order, or `group` is no regular expression or does not match.
+        UserError: The dataset YAML itself is not in order, `group` is no regular expression or does not match, or
+            `copy` lies within the images or cannot be written.
     """
     data = load_dataset(dataset_source(source))
     found = collect(data)
     samples = found.all_samples
     faults = list(found.faults)
+    # What is wrong with the arguments shall not cost the time of the images.
+    if copy is not None:
+        check_target(copy, (sample.image for sample in samples))
     if group is not None:
-        faults += group_faults(samples, group)  # before the images: a wrong expression shall not cost their time
+        faults += group_faults(samples, group)
     facts = inspect_images([sample.image for sample in samples], data["channels"])
     for sample in samples:
         sample.facts = facts[sample.image]

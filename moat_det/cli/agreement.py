@@ -19,7 +19,7 @@ class AgreementOptions:
     raters: list[str] = option(
         ...,
         "who judged, each with a dataset YAML, a COCO JSON, a folder of moat val, the predictions.json of moat detect, "
-        "or a CSV with part and verdict (pass or reject); the same name twice: two trials",
+        "or a CSV with part and verdict (pass, review or reject); the same name twice: two trials",
         metavar="NAME=PATH ...",
     )
     reference: str | None = option(None, "the truth about the parts, in the same forms", metavar="PATH")
@@ -48,6 +48,7 @@ def _run(arguments: Arguments) -> None:
     from moat_det.evaluation.agreement import (
         agreement,
         agreement_table,
+        group_of_runs,
         of_the_same_parts,
         plot_agreement,
         read_judgements,
@@ -55,21 +56,24 @@ def _run(arguments: Arguments) -> None:
     from moat_det.files import atomic_write_json, check_writable, claim_folder
 
     options, group = arguments.take(AgreementOptions), arguments.take(Grouping).group
+    check_writable(options.out or Path("runs"))  # before the minutes that it takes
     named = [rater.partition("=")[::2] for rater in options.raters]
     if options.reference is not None:
         named.append(("the reference", options.reference))
+    group = group_of_runs(Path(path) for _, path in named) if group is None else group
     read = [read_judgements(name, Path(path), options.threshold, group, options.split) for name, path in named]
     _, judged = of_the_same_parts(read)
     reference = judged.pop() if options.reference is not None else None
     content = agreement(judged, reference)
     print(agreement_table(content))
+    if group is not None:
+        print(f"images grouped by {group}")
     for each in read:
         if each.by is not None:
             print(f"{each.rater}: judged {each.by}")
     out = options.out or claim_folder(Path("runs/agreement"))
-    check_writable(out)
     judged_by = [each.by for each in read]
-    sources = {"raters": options.raters, "reference_source": options.reference, "judged": judged_by}
+    sources = {"raters": options.raters, "reference_source": options.reference, "judged": judged_by, "group": group}
     atomic_write_json(out / "agreement.json", {**content, "sources": sources}, indent=1)
     plot_agreement(out / "agreement.png", content)
     print(f"\nResults in {out}")

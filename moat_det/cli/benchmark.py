@@ -21,7 +21,7 @@ from moat_det.benchmark.sliced import check_installed
 from moat_det.cli.command import Arguments, Command
 from moat_det.errors import UserError
 from moat_det.export.formats import check_installed as check_format
-from moat_det.files import atomic_write_csv
+from moat_det.files import atomic_write_csv, check_writable
 from moat_det.options import option
 from moat_det.progress import progress
 
@@ -90,6 +90,7 @@ def _run(arguments: Arguments) -> int:
     baseline = Baseline(options.baseline, cases)
     files = {suffix: options.out / f"benchmark.{suffix}" for suffix in ("csv", "json", "png")}
     _check_free(files.values())
+    check_writable(options.out)  # before the minutes that a measurement takes
     rows: list[Row] = []
     try:
         for measured in _measured(cases, options.repeats, threads):

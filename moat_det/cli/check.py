@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,27 +33,29 @@ def _run(arguments: Arguments) -> int:
     data, group = arguments.take(Dataset).data, arguments.take(Grouping).group
     options = arguments.take(CheckOptions)
     reports = options.out or Path("runs/check")
+    copy = None
+    # All that may stand in the way of writing is looked at before the images are read.
     if options.fix:
-        check_free(options.fix)
+        copy = Path(os.path.abspath(os.path.expanduser(options.fix)))
+        check_free(copy)
         if reports.resolve().is_relative_to(options.fix.resolve()):
             raise UserError(
                 f"--fix {options.fix}: the report is written there first ({reports}); name a folder for the copy alone"
             )
-    if options.out:
-        check_writable(options.out)  # before the images are read
-        check_replaceable(options.out)
-    check = check_dataset(data, group)
+    check_writable(reports)
+    check_replaceable(reports)
+    check = check_dataset(data, group, copy)
     print(text_report(check))
     out = options.out or claim_folder(reports / _name(check.data["yaml_file"]))
     atomic_write_json(out / "report.json", json_report(check), indent=1)
     atomic_write_text(out / "report.html", html_report(check))
     print(f"\n{out / 'report.html'}")
-    if options.fix:
-        changes = write_fixed(check, options.fix)
-        listing = options.fix / "changes.txt"
+    if copy:
+        changes = write_fixed(check, copy)
+        listing = copy / "changes.txt"
         for fault in check.by_kind().get("split_unusable", []):
-            print(f"{options.fix}: without '{fault.split}', which cannot be read: {fault.place}")
-        print(f"{options.fix}: a corrected copy with {len(changes)} changes, listed in {listing}")
+            print(f"{copy}: without '{fault.split}', which cannot be read: {fault.place}")
+        print(f"{copy}: a corrected copy with {len(changes)} changes, listed in {listing}")
     return int(check.severity)
 
 

@@ -34,8 +34,7 @@ def _run(arguments: Arguments) -> None:
     from moat_det.files import atomic_write_json, atomic_write_text, check_writable, claim_folder
 
     options, group = arguments.take(CompareOptions), arguments.take(Grouping).group
-    if options.out:
-        check_writable(options.out)  # before the minutes that it takes
+    check_writable(options.out or Path("runs"))  # before the minutes that it takes
     comparison = compare([read_validation(Path(run)) for run in options.runs], group, options.threshold)
     print(comparison_table(comparison))
     out = options.out or claim_folder(Path("runs/compare"))

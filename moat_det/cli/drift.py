@@ -12,6 +12,7 @@ from moat_det.errors import UserError
 from moat_det.evaluation.drift import APPEARANCE, drift, drift_table, read_sample
 from moat_det.evaluation.drift.change import LEAST_CHANGE, LEVEL
 from moat_det.evaluation.drift.plot import plot_drift
+from moat_det.evaluation.inspection.inspection import read_inspection
 from moat_det.evaluation.inspection.operating_point import OPERATING_POINT, read_operating_point
 from moat_det.evaluation.inspection.rule import THRESHOLD, Rule
 from moat_det.evaluation.validation_folder import read_validation
@@ -56,6 +57,7 @@ def _run(arguments: Arguments) -> int:
     read_validation(options.run)
     if not options.source.exists():
         raise UserError(f"--source {options.source}: no such folder or list of images")
+    group = read_inspection(options.run).get("group") if group is None else group
     rule = Rule(options.threshold) if options.threshold is not None else _rule(options.run)
     reference = read_sample(options.run, rule, group)
     out = options.out or claim_folder(Path("runs/drift"))
@@ -64,14 +66,14 @@ def _run(arguments: Arguments) -> int:
     if not (options.source / "predictions.json").exists():
         from moat_det.engine.new_images import validate_without_labels
 
-        new = validate_without_labels(options.run, str(options.source), options.weights, out, options.device)
+        new = validate_without_labels(options.run, str(options.source), options.weights, out, options.device, group)
     sample = read_sample(new, rule, group)
     for folder in (options.run, new):
         if not (folder / APPEARANCE).exists():
             logger.warning(f"{folder} has no {APPEARANCE}: brightness and sharpness are not compared; validate it anew")
     content = drift(reference, sample, options.level, options.least_change)
     thresholds = {"threshold": rule.threshold, "per_class": dict(rule.per_class)}
-    sources = {"run": str(options.run), "source": str(options.source), **thresholds}
+    sources = {"run": str(options.run), "source": str(options.source), "group": group, **thresholds}
     atomic_write_json(out / "drift.json", {**content, "sources": sources}, indent=1)
     plot_drift(out / "drift.png", content, reference, sample)
     print(drift_table(content))

@@ -13,6 +13,7 @@ from moat_det.cli.command import Arguments, Command
 from moat_det.detection.pictures import write_picture
 from moat_det.engine.batches import draw, first_batches
 from moat_det.errors import UserError
+from moat_det.files import check_writable
 from moat_det.options import option
 from moat_det.report.pictures import sheet
 
@@ -38,7 +39,9 @@ class PictureOptions:
 
 
 def _run(arguments: Arguments) -> None:
-    options, model = arguments.take(PictureOptions), train.new_model(arguments)
+    options = arguments.take(PictureOptions)
+    check_writable(options.out.parent)  # before the data are read
+    model = train.new_model(arguments)
     arguments.take(train.Processes)  # how many train changes no picture
     epochs, pictures = sorted(map(int, options.epoch.split(","))), []
     drawn_epochs = first_batches(model, {**arguments.engine, **arguments.own}, epochs)

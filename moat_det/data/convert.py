@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from moat_det.data.groups import choose_train
 from moat_det.data.images.suffixes import ARRAY_SUFFIX
 from moat_det.data.index import open_index
 from moat_det.errors import UserError
-from moat_det.files import atomic_folder, folded
+from moat_det.files import atomic_folder, check_writable, folded
 from moat_det.messages import way_out
 from moat_det.progress import progress
 
@@ -85,6 +86,23 @@ def check_free(out: Path) -> None:
         raise UserError(f"{out}: exists and is not empty; name a new folder")
 
 
+def check_target(out: Path, images: Iterable[str]) -> None:
+    """Make sure that images can be copied into a folder that is to be made.
+
+    Args:
+        out: The folder, absolute.
+        images: Their paths, absolute.
+
+    Raises:
+        UserError: It lies within their folders, where nothing is written, or nothing can be written beside it.
+    """
+    for folder in sorted({os.path.dirname(image) for image in images}):
+        if out == Path(folder) or Path(folder) in out.parents:
+            raise UserError(f"{out}: lies within the images of the source, {folder}; name a folder elsewhere")
+    with _refusing(out):
+        check_writable(out.parent)
+
+
 def write_dataset(
     out: Path,
     target_format: str,
@@ -107,13 +125,19 @@ def write_dataset(
         UserError: `out` holds something, lies within the images, or cannot be written.
     """
     check_free(out)
-    _check_target(out, splits)
+    check_target(out, (image.path for images in splits.values() for image in images))
+    with _refusing(out), atomic_folder(out) as folder:
+        content = {**_write(folder, target_format, names, splits), **(keys or {})}
+        (folder / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "utf-8")
+        for name, text in (texts or {}).items():
+            (folder / name).write_text(text, "utf-8")
+
+
+@contextmanager
+def _refusing(out: Path) -> Iterator[None]:
+    """Let an `OSError` of the block, which writes `out`, be a `UserError`."""
     try:
-        with atomic_folder(out) as folder:
-            content = {**_write(folder, target_format, names, splits), **(keys or {})}
-            (folder / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "utf-8")
-            for name, text in (texts or {}).items():
-                (folder / name).write_text(text, "utf-8")
+        yield
     except OSError as error:
         place = error.filename or out
         helps = way_out(error) or "mend it"
@@ -175,13 +199,6 @@ def _split_anew(
         new["train" if is_train else "val"].append(image)
     logger.info(f"{len(new['train'])} images in train, {len(new['val'])} in val")
     return new
-
-
-def _check_target(out: Path, splits: Mapping[str, Sequence[LabelledImage]]) -> None:
-    folders = {os.path.dirname(image.path) for images in splits.values() for image in images}
-    for folder in sorted(folders):
-        if out == Path(folder) or Path(folder) in out.parents:
-            raise UserError(f"{out}: lies within the images of the source, {folder}; name a folder elsewhere")
 
 
 def _write(

@@ -69,7 +69,7 @@ def other_classes(known: Sequence[str], wanted: Sequence[str], given: str | Path
 def settle_intensity(
     intensity: Intensity, files: Sequence[str], deep: int, channels: int = 3, prefix: str = ""
 ) -> Intensity:
-    """Take the full range of the sample type where the training saw 8 bits alone, and say so.
+    """Take the full range of the sample type where the training saw 8 bits alone; say so, and where it saw more.
 
     Args:
         intensity: That of the training.
@@ -87,5 +87,10 @@ def settle_intensity(
         logger.warning(
             f"{prefix}{deep} images have more than 8 bits per sample, those of the training "
             "had 8: the full range of the sample type becomes 0 to 255"
+        )
+    if settled.kind == "auto" and deep < len(files):  # whose windows are of more than 8 bits
+        logger.warning(
+            f"{prefix}{len(files) - deep} images have 8 bits per sample and stay as they are, those of the training "
+            f"had more, by the range {settled}; measure on images of the depth that the training had"
         )
     return settled

@@ -26,7 +26,9 @@ from moat_det.files import claim_folder
 logger = logging.getLogger(__name__)
 
 
-def validate_without_labels(run: Path, source: str, weights: str | None, folder: Path, device: str | None) -> Path:
+def validate_without_labels(
+    run: Path, source: str, weights: str | None, folder: Path, device: str | None, group: str | None = None
+) -> Path:
     """Let the model of a validation detect in new images, by the loop and the settings of the validation.
 
     Args:
@@ -35,12 +37,13 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
         weights: The checkpoint, where it lies elsewhere now; None: where the validation found it.
         folder: Where the folder `new` goes, numbered where there is one, which is as that of a validation.
         device: Of the engine; None chooses.
+        group: What makes images one part, which must match their names.
 
     Returns:
         The new folder: with the detections, not the figures.
 
     Raises:
-        UserError: The run, the weights or the source are not in order.
+        UserError: The run, the weights, the source or the group are not in order.
     """
     try:
         settings = Settings.of(read_json(run / SETTINGS, run))
@@ -86,7 +89,7 @@ def validate_without_labels(run: Path, source: str, weights: str | None, folder:
         new = claim_folder(folder / "new")
         place = {"project": str(new.parent), "name": new.name, "exist_ok": True, "plots": False, "device": device}
         with _without_figures(new):
-            model.val(data=str(data), split="val", conf=settings.conf, **given, **place)
+            model.val(data=str(data), split="val", conf=settings.conf, group=group, **given, **place)
     return new
 
 

@@ -72,6 +72,43 @@ def test_a_report_within_the_copy_is_refused_before_images_are_read(
     assert not (tmp_path / fix).exists()
 
 
+@pytest.mark.parametrize(
+    ("fix", "message"),
+    [
+        ("parts/images/train/fixed", "lies within the images of the source"),
+        ("parts/data.yaml/fixed", "cannot be written"),
+    ],
+)
+def test_a_copy_that_cannot_be_is_refused_before_images_are_read(
+    fix: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_clean(tmp_path / "parts")
+    monkeypatch.setattr("moat_det.checks.run.inspect_images", lambda *_: pytest.fail("an image was read"))
+    assert run("check", ["--data", str(file), "--fix", fix]) == 2
+    assert f"{tmp_path / fix}: {message}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "--data", "demo"],
+        ["compare", "a", "b"],
+        ["agreement", "--raters", "a=a.csv", "b=b.csv"],
+        ["show-batch", "--data", "demo", "--out", "runs/a.jpg"],
+        ["benchmark", "--models", "tiny_moat0", "--imgsz", "64", "--out", "runs"],
+    ],
+)
+def test_results_that_cannot_be_written_are_refused_before_any_work(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs").touch()  # where their folder is to be
+    assert run(words[0], words[1:]) == 2
+    printed = capsys.readouterr()
+    assert "cannot be written" in printed.err
+    assert "a file stands where a folder is needed" in printed.err
+    assert not printed.out
+
+
 def test_a_split_that_is_not_on_this_machine_is_left_out_of_the_copy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

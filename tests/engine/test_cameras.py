@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helpers.cameras import play
+from moat_det.data.images.depth import intensity_of_run
 from moat_det.data.images.intensity import Intensity
-from moat_det.engine.sources import cameras
+from moat_det.engine.sources import cameras, video
 from moat_det.engine.sources.open import open_source
 from moat_det.errors import UserError
 
@@ -99,3 +101,16 @@ def test_one_frame_in_two_is_the_second(monkeypatch: pytest.MonkeyPatch) -> None
     source = open_source("rtsp://belt", Intensity(), 3, vid_stride=2, buffer=True)
     assert shades(source) == {"rtsp___belt": [2, 4, 6]}
     assert len(source.unseen) == 1
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_frames_for_a_model_that_was_trained_on_more_bits_are_told_of_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: list[str], live: bool
+) -> None:
+    source = tmp_path / ("films.streams" if live else "a.avi")
+    source.write_text("a.avi\nb.avi")
+    monkeypatch.setattr(video, "utf8_path", lambda path: nullcontext(Path(path).name))
+    play(monkeypatch, {"a.avi": [[1, 2]], "b.avi": [[3]]})
+    trained = Intensity("auto", ((1200, 2400),), floating=False)
+    shades(open_source(str(source), intensity_of_run(trained), 3, buffer=True))
+    assert len([line for line in log if "there are images of 8 bits" in line]) == 1

@@ -56,6 +56,9 @@ def test_new_images_are_looked_at_as_the_validation_looked(
     assert sorted(file.name for file in Path("darker").iterdir()) == ["drift.json", "drift.png", "new", "new-2"]
     assert not {"metrics.json", "inspection.json"} & {file.name for file in Path("darker/new-2").iterdir()}
     assert Path("darker/new/metrics.json").exists()
+    assert run("drift", ["runs/val", "--source", "dark", "--out", "parts", "--group", "^board"]) == 2
+    assert "--group ^board: does not match" in capsys.readouterr().err
+    assert not Path("parts/new/predictions.json").exists()  # before hours of detecting
     other = MOAT("small.yaml")
     next(other.model.parameters()).data.add_(1)
     other.save("other.pt")

@@ -100,7 +100,7 @@ def test_a_shard_that_is_done_stays_as_it_is(words: list[str], tmp_path: Path) -
 
 def test_a_setting_that_is_left_out_is_another(tmp_path: Path) -> None:
     ShardRecord(tmp_path, {"source": "parts", "conf": 0.9}).close()
-    with pytest.raises(UserError, match="begun with conf 0.9, and is now to have None"):
+    with pytest.raises(UserError, match=r"begun with conf 0\.9, and is now to have None"):
         ShardRecord(tmp_path, {"source": "parts"})
 
 

@@ -206,6 +206,18 @@ def test_validation_maps_16_bits_as_detection_does(trained: Path, demo: Path, tm
     assert sum("those of the training had 8" in line for line in log) == 1
 
 
+def test_a_model_that_saw_16_bits_tells_of_8(run: Path, deep: Path, demo: Path, tmp_path: Path, log: list[str]) -> None:
+    model = MOAT(run / "weights" / "best.pt")
+    words = {"imgsz": 64, "project": tmp_path}
+    model.predict(images(deep)[0].parent, verbose=False, **words)
+    model.val(data=str(deep), workers=0, plots=False, **words)
+    assert not any("as they are" in line for line in log)
+    model.predict(images(demo)[0].parent, verbose=False, **words)
+    assert sum("there are images of 8 bits: they stay as they are" in line for line in log) == 1
+    model.val(data=str(demo), workers=0, plots=False, **words)
+    assert sum("have 8 bits per sample and stay as they are" in line for line in log) == 1
+
+
 def test_a_checkpoint_says_that_the_training_had_8_bits(trained: Path, tmp_path: Path) -> None:
     model = MOAT(trained / "weights" / "best.pt")
     model.save(tmp_path / "saved.pt")

@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from helpers.datasets import open_dataset
+from moat_det.backbones.windows import read_window
 from moat_det.benchmark.accuracy import process
 from moat_det.benchmark.accuracy.runs import Run
+from moat_det.benchmark.accuracy.sets import BenchSet
 from moat_det.cli.command import load_command
 from moat_det.cli.parser import parse
 from moat_det.errors import UserError
@@ -153,6 +155,29 @@ def test_every_factor_that_is_tried_unless_others_are_named_is_a_change(tool: Mo
         tool.read_factor(text, SHARED).config_of("tiny_moat0")
     for text in ("batch=16", "imgsz=640", "nbs=64"):  # the engine's or ours, but not that of these trainings
         assert tool.read_factor(text, SHARED).arguments
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "expected"),
+    [
+        ("window=[null, null, 14, 7]", "window", [None, None, 14, 7]),
+        ("window=[null, null, [14, 28], full]", "window", [None, None, [14, 28], "full"]),
+        ("window=[7, 14]", "window", [7, 14]),
+        ("imgsz=[256, 512]", "imgsz", [256, 512]),
+        ("augmentation=null", "augmentation", None),
+        ("lr0=0.002", "lr0", 0.002),
+    ],
+)
+def test_a_value_reaches_the_training_as_the_user_wrote_it(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, name: str, expected: Any
+) -> None:
+    monkeypatch.setattr(Run, "state", "new")
+    made = BenchSet("set", tmp_path / "set.yaml", {split: {"images": 1} for split in ("train", "val")}, "val", (64, 64))
+    factor = tool.read_factor(text, {"augmentation": "surface"})
+    words = process.training(Run("tiny_moat0", made, 0, factor.arguments, tmp_path))
+    parsed = parse(load_command("train"), words[1:])
+    found = {**parsed.engine, **parsed.own}[name]
+    assert (read_window(found) if name == "window" else found) == expected
 
 
 @pytest.mark.parametrize(

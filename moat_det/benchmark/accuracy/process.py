@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 import subprocess
@@ -85,7 +86,7 @@ def _words(command: str, arguments: Mapping[str, Any]) -> list[str]:
     words = [command]
     for name, value in arguments.items():
         flag = f"--{name.replace('_', '-')}"
-        # Names are words of their own; numbers may stand in one, with commas between them.
+        # Names are words of their own; numbers stand in one.
         is_names = isinstance(value, list) and all(isinstance(each, str) for each in value)
         words += [flag, *value] if is_names else [f"{flag}={_spelled(value)}"]
     return words
@@ -148,8 +149,7 @@ def _end(started: subprocess.Popen[bytes]) -> None:
 
 
 def _spelled(value: Any) -> str:
-    if isinstance(value, bool):
+    if isinstance(value, bool) or value is None:
         return str(value).lower()
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ",".join(map(str, value))
-    return str(value)
+    # As in YAML, which the window of each stage is read as: [null, null, 14, 7].
+    return json.dumps(value) if isinstance(value, (list, tuple)) else str(value)

@@ -12,6 +12,7 @@ from moat_det.data.images.header import large_images, read_header
 from moat_det.data.images.intensity import Intensity, ranges
 from moat_det.data.images.read import read_image, read_input
 from moat_det.errors import UserError
+from moat_det.messages import as_number
 from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -127,10 +128,10 @@ def _warn_of_far_samples(chosen: Intensity, ends: np.ndarray, prefix: str) -> No
     low, high = np.array(chosen.windows).T
     lowest, highest = np.fmin.reduce(ends), np.fmax.reduce(ends)
     if (lowest < 2 * low - high).any() or (highest > 2 * high - low).any():
-        lo, hi = np.nanmin(lowest), np.nanmax(highest)
+        lo, hi = as_number(np.nanmin(lowest)), as_number(np.nanmax(highest))
         logger.warning(
             f"{prefix}intensity: a few samples of the training images lie far outside of {chosen}: they reach from "
-            f"{lo:g} to {hi:g}; where those are defects and no dead or hot pixels, write 'intensity: [{lo:g}, {hi:g}]' "
+            f"{lo} to {hi}; where those are defects and no dead or hot pixels, write 'intensity: [{lo}, {hi}]' "
             "into the dataset YAML"
         )
 
@@ -140,8 +141,8 @@ def _warn_of_loss(given: Intensity, pixels: np.ndarray, prefix: str) -> None:
     low, high = (np.array(ends) for ends in zip(*given.windows_of(pixels[None]), strict=True))
     cut = float(((pixels < low) | (pixels > high)).mean())
     if levels < min(_FEW_LEVELS, values) or cut > _LARGE_SHARE:
-        lo, hi = np.nanmin(pixels), np.nanmax(pixels)
+        lo, hi = as_number(np.nanmin(pixels)), as_number(np.nanmax(pixels))
         logger.warning(
             f"{prefix}intensity: {given} leaves {levels} gray levels and cuts off {cut:.1%} of the pixels of the "
-            f"training images, which have {values} levels from {lo:g} to {hi:g}; 'intensity: auto' would keep more"
+            f"training images, which have {values} levels from {lo} to {hi}; 'intensity: auto' would keep more"
         )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from moat_det.errors import UserError
-from moat_det.messages import as_given
+from moat_det.messages import as_given, as_number
 
 # Of a sensor some pixels are dead or hot; a defect may well be the brightest in a thousand.
 PERCENTILES = (0.01, 99.99)
@@ -83,7 +83,7 @@ class Intensity:
 
     def __str__(self) -> str:
         """As a dataset YAML says it; the windows of "auto" stand behind it."""
-        windows = ", ".join(f"[{lo:g}, {hi:g}]" for lo, hi in self.windows)
+        windows = ", ".join(f"[{as_number(lo)}, {as_number(hi)}]" for lo, hi in self.windows)
         return windows if self.kind == "window" else f"{self.kind} {windows}".strip()
 
     def to_uint8(self, image: np.ndarray) -> np.ndarray:

@@ -12,7 +12,11 @@ import cv2
 import numpy as np
 from ultralytics.data.loaders import LoadStreams, SourceTypes
 
+<<<<<<< HEAD
 from moat_det.engine.sources.video import nothing_but_short, tell_short
+=======
+from moat_det.data.images.intensity import Intensity
+>>>>>>> fix-a
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +35,12 @@ class Cameras(LoadStreams):
 
     Args:
         source: Number of a camera, address of a stream, or a .streams file of them.
+<<<<<<< HEAD
         vid_stride: One frame in so many is given, the last of them.
+=======
+        intensity: How more than 8 bits become 8.
+        vid_stride: One frame in so many is given.
+>>>>>>> fix-a
         buffer: Give all frames of a camera, in their order, instead of the newest; of what has an end all are given.
         channels: Bands of the model's input.
 
@@ -51,7 +60,10 @@ class Cameras(LoadStreams):
     threads: list[Any]
     count: int
 
-    def __init__(self, source: str, vid_stride: int = 1, buffer: bool = False, channels: int = 3) -> None:
+    def __init__(
+        self, source: str, intensity: Intensity, vid_stride: int = 1, buffer: bool = False, channels: int = 3
+    ) -> None:
+        self._intensity = intensity
         self.unseen: list[str] = []
         self._lost: set[int] = set()
         self._buffers, self._begun = Lock(), Semaphore(0)
@@ -92,6 +104,7 @@ class Cameras(LoadStreams):
         success, frame = cap.read()
         if not success or frame is None:
             return None
+        frame = self._intensity.to_uint8(frame)
         return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)[..., None] if self.cv2_flag == cv2.IMREAD_GRAYSCALE else frame
 
     def _wait_for(self, i: int, cap: Any, stream: str | int) -> np.ndarray | None:

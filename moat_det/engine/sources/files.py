@@ -107,7 +107,7 @@ class ImageFiles(LoadImagesAndVideos):
             images: list[np.ndarray] = []
             texts: list[str] = []
             while self._video and len(images) < self.bs and (frame := self._video.read()) is not None:
-                images.append(frame)
+                images.append(self._intensity.to_uint8(frame))
                 place = f"frame {self._video.number}/{self._video.frames}"
                 texts.append(f"video {self.count + 1}/{self.nf} ({place}) {file}: ")
             if images:

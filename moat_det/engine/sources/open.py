@@ -57,7 +57,7 @@ def open_source(
         raise ValueError(f"{ELSEWHERE}, or write the address of a camera into a file NAME.streams")
     if isinstance(source, int) or _is_live(name):
         opened, camera, *_ = check_source(name)
-        return Cameras(opened, vid_stride, buffer, channels) if camera else opened
+        return Cameras(opened, intensity, vid_stride, buffer, channels) if camera else opened
     if not name.strip():
         raise FileNotFoundError("it is empty")
     return ImageFiles(name, intensity, channels, batch, vid_stride, frames)

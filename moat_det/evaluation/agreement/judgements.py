@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 _REJECT = {"reject", "rejected", "defective", "bad", "ng", "nok", "fail", "1", "true"}
 _PASS = {"pass", "passed", "good", "ok", "io", "0", "false"}
+_REVIEW = Verdict.REVIEW.value
 _COLUMNS = ("part", "verdict")
 # Of the entries of a COCO JSON.
 _REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id")}
@@ -43,7 +44,8 @@ class Judgements:
         rater: The name; several trials of one rater share it.
         rejected: By the part's name, whether it was rejected.
         only_rejected: Parts that it does not name were passed: detections without a list of images.
-        by: What made verdicts of detections, after "judged"; None where somebody gave them.
+        by: What made verdicts of detections, or of parts that go to review, after "judged"; None where somebody said of
+            each to reject or to pass it.
     """
 
     rater: str
@@ -59,17 +61,17 @@ def read_judgements(rater: str, path: Path, threshold: float | None, group: str 
         rater: The name.
         path: A dataset YAML or a COCO JSON with labels: a part with a label that is not ignored was rejected. A folder
             of `moat val`, or the `predictions.json` of `moat detect`: a part with a detection from the threshold on
-            was. Or a CSV with the columns `part` and `verdict`.
+            was. Or a CSV with the columns `part` and `verdict`, as `moat detect` writes it too. What goes to review is
+            rejected.
         threshold: Of the detections. None: the rule of the validation, and the verdicts of `moat detect`, from the
-            `verdicts.json` beside its detections, where what goes to review is rejected too; where it has none,
-            `THRESHOLD`.
+            `verdicts.json` beside its detections; where it has none, `THRESHOLD`.
         group: A regular expression; images of one group are one part (see `read_parts`).
         split: Of a dataset YAML.
 
     Raises:
         UserError: The file is none of these, damaged, or says something twice.
     """
-    if path.is_dir() and (path / "predictions.json").exists():
+    if _is_run(path):
         run = read_validation(path)
         rule = Rule.of_inspection(read_inspection(path)) if threshold is None else Rule(threshold)
         parts = read_parts(run.ground_truth, rule.counted(run.ground_truth, run.predictions), group)
@@ -78,7 +80,9 @@ def read_judgements(rater: str, path: Path, threshold: float | None, group: str 
         )
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        return Judgements(rater, _read_table(path))
+        said = _read_table(path)
+        by = _by_verdicts(list(said.values())) if _REVIEW in said.values() else None
+        return Judgements(rater, {part: word not in _PASS for part, word in said.items()}, by=by)
     if suffix in {".yaml", ".yml"} or path.is_dir():
         data = load_dataset(path, split=split)
         images = list(open_index(split_paths(data, split), data["names"], **reading(data)).images())
@@ -96,11 +100,27 @@ def read_judgements(rater: str, path: Path, threshold: float | None, group: str 
     if threshold is None and all({"part", "verdict"} <= entry.keys() for entry in found):
         verdicts = path.with_name(VERDICTS)
         if found or verdicts.exists():
-            return Judgements(rater, _judged(_read_verdicts(verdicts, found), found, group), by="by its verdicts")
+            judged = _read_verdicts(verdicts, found)
+            by = _by_verdicts([each.verdict for each in judged])
+            return Judgements(rater, _judged(judged, found, group), by=by)
     rule = Rule() if threshold is None else Rule(threshold)
     names = [str(entry["file_name"]) for entry in found if entry["score"] >= rule.threshold]
     rejected = dict.fromkeys(names if group is None else [_grouped(name, group) for name in names], True)
     return Judgements(rater, rejected, only_rejected=True, by=f"at {rule}")
+
+
+def group_of_runs(paths: Iterable[Path]) -> str | None:
+    """Give what made parts of images in the first of them that is a folder of `moat val`; None where nothing did.
+
+    Raises:
+        UserError: Its figures are damaged.
+    """
+    run = next(filter(_is_run, paths), None)
+    return None if run is None else read_inspection(run).get("group")
+
+
+def _is_run(path: Path) -> bool:
+    return path.is_dir() and (path / "predictions.json").exists()
 
 
 def _judged(verdicts: Sequence[PartVerdict], found: Sequence[Mapping[str, Any]], group: str | None) -> dict[str, bool]:
@@ -114,6 +134,12 @@ def _judged(verdicts: Sequence[PartVerdict], found: Sequence[Mapping[str, Any]],
         name = each.part if own or group is None else _grouped(each.part, group)
         rejected[name] = rejected.get(name, False) or each.verdict != Verdict.PASS.value
     return rejected
+
+
+def _by_verdicts(words: Sequence[str]) -> str:
+    review = words.count(_REVIEW)
+    left = f", {review} of {len(words)} to review, which counts as rejected" if review else ""
+    return f"by its verdicts{left}"
 
 
 def _grouped(name: str, group: str) -> str:
@@ -166,25 +192,25 @@ def _read_json(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read as JSON ({error}); export it anew") from None
 
 
-def _read_table(path: Path) -> dict[str, bool]:
+def _read_table(path: Path) -> dict[str, str]:
     try:
         reader = csv.DictReader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
         rows = [(reader.line_num, row) for row in reader]
     except (OSError, NotTextError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read ({error}); save it anew as CSV, in UTF-8") from None
-    rejected: dict[str, bool] = {}
+    verdicts: dict[str, str] = {}
     for line, row in rows:
         if any(row.get(column) in (None, "") for column in _COLUMNS):
             raise UserError(f"{path}: line {line} has no part or no verdict; write the columns {','.join(_COLUMNS)}")
         name, word = str(row["part"]).strip(), str(row["verdict"]).strip().lower()
-        if word not in _REJECT | _PASS:
-            raise UserError(f"{path}: line {line} has the verdict {shown(word)}; write pass or reject")
-        if name in rejected:
+        if word not in _REJECT | _PASS | {_REVIEW}:
+            raise UserError(f"{path}: line {line} has the verdict {shown(word)}; write pass, review or reject")
+        if name in verdicts:
             raise UserError(f"{path}: line {line} has {shown(name)} again; write a second trial into a file of its own")
-        rejected[name] = word in _REJECT
-    if not rejected:
+        verdicts[name] = word
+    if not verdicts:
         raise UserError(f"{path}: no row in it; write a line part,verdict and one for each part")
-    return rejected
+    return verdicts
 
 
 def of_the_same_parts(judgements: Sequence[Judgements]) -> tuple[list[str], list[Judgements]]:

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from ultralytics.utils.patches import imread
 
 from moat_det.data.images.choose_intensity import SAMPLED_IMAGES, check_intensity, choose_intensity
+from moat_det.data.images.depth import intensity_of_run
 from moat_det.data.images.intensity import Intensity, ranges
+from moat_det.data.of_model import settle_intensity
 from moat_det.errors import UserError
 
 DTYPES = [np.uint16, np.int16, np.uint32, np.int32, np.float32, np.float64]
@@ -310,3 +312,48 @@ def test_the_range_of_integers_is_not_that_of_floating_samples(tmp_path: Path, t
 def test_a_choice_that_loses_much_is_warned_of(tmp_path: Path, log: list[str], given: Intensity, warned: str) -> None:
     assert choose_intensity(given, write(tmp_path, 4)) == given
     assert any(re.search(warned, message) for message in log) if warned else not any("gray" in line for line in log)
+
+
+# A run of a trained model
+
+
+def test_a_run_tells_once_of_a_depth_that_the_training_did_not_have(log: list[str]) -> None:
+    shallow, deep = np.zeros((4, 4, 1), np.uint8), np.zeros((4, 4, 1), np.uint16)
+    trained = Intensity("auto", ((1200, 2400),), floating=False)
+    run = intensity_of_run(trained)
+    for image in (deep, shallow, shallow):
+        run.to_uint8(image)
+    (line,) = log
+    assert "trained on more than 8 bits, by the range auto [1200, 2400], and there are images of 8 bits" in line
+    log.clear()
+    assert settle_intensity(trained, ["a.png", "b.png"], deep=0, prefix="val: ") == trained
+    (line,) = log
+    assert "val: 2 images have 8 bits per sample and stay as they are, those of the training had more" in line
+    log.clear()
+    for intensity in (Intensity(), Intensity("full"), Intensity("image"), window(0, 4095)):
+        intensity_of_run(intensity).to_uint8(shallow)
+        settle_intensity(intensity, ["a.png"], deep=0)
+    assert not log
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        ((0, 1_000_000), "[0, 1000000]"),
+        ((-1_234_567, 2**32 - 1), "[-1234567, 4294967295]"),
+        ((0.25, 999_999.75), "[0.25, 1000000]"),
+        ((0, 2e-7), "[0, 2e-07]"),
+    ],
+)
+def test_large_ends_are_printed_whole(ends: tuple[float, float], words: str) -> None:
+    assert str(window(*ends)) == words
+
+
+def test_messages_about_large_samples_print_them_whole(tmp_path: Path, log: list[str]) -> None:
+    samples = np.linspace(0, 9_000_000, 2400).reshape(40, 60, 1)
+    np.save(tmp_path / "a.npy", samples.astype(np.int32))
+    choose_intensity(window(0, 1_000_000), [tmp_path / "a.npy"])
+    assert "intensity: [0, 1000000] leaves" in log[-1]
+    assert "from 0 to 9000000;" in log[-1]
+    intensity_of_run(Intensity()).to_uint8(samples.astype(np.int32))
+    assert "-2147483648 to 2147483647, becomes" in log[-1]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from moat_det.cli.main import run
 from moat_det.errors import UserError
 from moat_det.evaluation.agreement import Judgements, agreement, agreement_table, of_the_same_parts, read_judgements
 from moat_det.evaluation.inspection.intervals import exact_interval
-from moat_det.evaluation.inspection.verdicts import PartVerdict
+from moat_det.evaluation.inspection.verdicts import PartVerdict, Verdict
+from moat_det.files import atomic_write_csv
 
 
 def judged(name: str, *rejected: int) -> Judgements:
@@ -161,11 +162,23 @@ def test_detections_are_judged_by_their_own_rule(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"verdicts.json: no such file, and it alone names all parts"):
         rejected("predictions.json", None)
     write_verdicts(tmp_path, dict(zip(names, (*words, "review"), strict=True)))  # the last by its heat map
-    assert rejected("predictions.json", None) == (["3", "4", "5"], "by its verdicts")
-    assert rejected("predictions.json", None, r"^([12]|[345])") == (["3", "4", "5"], "by its verdicts")
+    by = "by its verdicts, 2 of 5 to review, which counts as rejected"
+    assert rejected("predictions.json", None) == (["3", "4", "5"], by)
+    assert rejected("predictions.json", None, r"^([12]|[345])") == (["3", "4", "5"], by)
     assert rejected("predictions.json", 0.8) == (["4"], "at threshold 0.8")
     (tmp_path / "predictions.json").write_text("[]")
-    assert rejected("predictions.json", None) == (["3", "4", "5"], "by its verdicts")
+    assert rejected("predictions.json", None) == (["3", "4", "5"], by)
+    write_verdicts(tmp_path, dict.fromkeys(names, "reject"))
+    assert rejected("predictions.json", None)[1] == "by its verdicts"
+
+
+def test_the_csv_of_a_detection_is_a_rater_of_which_review_passes_no_part(tmp_path: Path) -> None:
+    columns = [field.name for field in fields(PartVerdict)]
+    rows = [asdict(PartVerdict(f"{word.value}.png", word.value, 0.5, 0.5, 1, 0)) for word in Verdict]
+    atomic_write_csv(tmp_path / "verdicts.csv", columns, rows)  # as `moat detect` does
+    read = read_judgements("model", tmp_path / "verdicts.csv", None, None, "val")
+    assert read.rejected == {"pass.png": False, "review.png": True, "reject.png": True}
+    assert read.by == "by its verdicts, 1 of 3 to review, which counts as rejected"
 
 
 def write_verdicts(folder: Path, verdicts: dict[str, str], images: int = 1) -> None:
@@ -221,7 +234,7 @@ def test_parts_that_not_all_judged_are_named(caplog: pytest.LogCaptureFixture) -
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "part,verdict\n1,maybe\n", "line 2 has the verdict 'maybe'; write pass or reject"),
+        ("a.csv", "part,verdict\n1,maybe\n", "line 2 has the verdict 'maybe'; write pass, review or reject"),
         ("a.csv", "part,verdict\n1,ok\n1,ok\n", "line 3 has '1' again"),
         ("a.csv", "part,verdict\n\n\n1,maybe\n", "line 4 has the verdict"),
         ("a.csv", "part,verdict\r\n1,ok\r\n\r\n1,ok\r\n", "line 4 has '1' again"),
@@ -293,3 +306,24 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: An
     ):
         assert run("agreement", words) == 2
         assert message in capsys.readouterr().err
+
+
+def test_the_group_of_a_validation_makes_the_parts_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("val").mkdir()
+    for file in (coco(tmp_path, "truth.json", [1]), coco(tmp_path / "val", "ground_truth.json", [1])):
+        text = file.read_text()
+        for number, board in enumerate("aabb", 1):
+            text = text.replace(f"cam/{number}.png", f"cam/{board}_{number}.png")
+        file.write_text(text)
+    found = [{"image_id": 2, "category_id": 1, "bbox": [1, 1, 3, 3], "score": 0.8}]
+    Path("val/predictions.json").write_text(json.dumps(found))
+    Path("val/inspection.json").write_text(json.dumps({"threshold": 0.5, "group": "^([ab])_"}))
+    raters = ["--raters", "model=val", "--reference", "truth.json"]
+    for out, words, parts, escape in (("own", [], 2, 0.0), ("each", ["--group", ".+"], 4, 1.0)):
+        assert run("agreement", [*raters, *words, "--out", out]) == 0
+        content = json.loads(Path(out, "agreement.json").read_text())
+        assert (content["parts"], content["raters"]["model"]["escape"]["value"]) == (parts, escape)
+    assert "images grouped by ^([ab])_" in capsys.readouterr().out

@@ -108,6 +108,10 @@ def test_the_command_compares_two_validations(tmp_path: Path, monkeypatch: pytes
     assert Path("b/drift.png").stat().st_size > 1000
     assert run("drift", ["val", "--source", "dark", "--group", r"^(board\d+)_", "--out", "c"]) == 5
     assert json.loads(Path("c/drift.json").read_text())["new_parts"] == 31
+    Path("val/inspection.json").write_text(json.dumps({"group": r"^(board\d+)_"}))
+    for out, words, parts in (("own", [], 31), ("each", ["--group", ".+"], 60)):
+        assert run("drift", ["val", "--source", "dark", "--out", out, *words]) == 5
+        assert json.loads(Path(out, "drift.json").read_text())["new_parts"] == parts
 
 
 def test_parts_of_several_images(tmp_path: Path) -> None:
