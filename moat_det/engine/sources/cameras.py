@@ -12,11 +12,8 @@ import cv2
 import numpy as np
 from ultralytics.data.loaders import LoadStreams, SourceTypes
 
-<<<<<<< HEAD
-from moat_det.engine.sources.video import nothing_but_short, tell_short
-=======
 from moat_det.data.images.intensity import Intensity
->>>>>>> fix-a
+from moat_det.engine.sources.video import nothing_but_short, tell_short
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +32,8 @@ class Cameras(LoadStreams):
 
     Args:
         source: Number of a camera, address of a stream, or a .streams file of them.
-<<<<<<< HEAD
-        vid_stride: One frame in so many is given, the last of them.
-=======
         intensity: How more than 8 bits become 8.
-        vid_stride: One frame in so many is given.
->>>>>>> fix-a
+        vid_stride: One frame in so many is given, the last of them.
         buffer: Give all frames of a camera, in their order, instead of the newest; of what has an end all are given.
         channels: Bands of the model's input.
 
