@@ -14,12 +14,12 @@ from moat_det.data.index.names import json_names
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
 from moat_det.messages import as_given, is_plain, shown, some, suggest
+from moat_det.paths import is_yaml
 
 logger = logging.getLogger(__name__)
 
 MAX_CHANNELS = 128  # OpenCV scales and turns no more at once
 SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
-_SUFFIXES = (".yaml", ".yml")
 _READ_AS = " (YAML reads yes, no, on and off without quotes as truth values)"
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 _EXAMPLES = {"train": "train: images/train", "val": "val: images/val", "names": "names: [scratch, pit]"}
@@ -183,7 +183,7 @@ def _find_yaml(source: str | Path) -> Path:
 
 
 def _yaml_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file())
+    return sorted(file for file in folder.iterdir() if is_yaml(file) and file.is_file())
 
 
 def _listing(files: list[Path]) -> str:

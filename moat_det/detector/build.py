@@ -19,6 +19,7 @@ from moat_det.detector.detector import Detector
 from moat_det.detector.neck import choose_widths
 from moat_det.detector.peers import build_peer, is_peer
 from moat_det.errors import UserError
+from moat_det.paths import is_yaml
 
 
 def with_window(mapping: Mapping[str, Any], window: WindowSpec) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def find_config(name_or_path: str | Path) -> dict[str, Any]:
     try:
         return _with_neck(load_config(name_or_path), name_or_path)
     except UserError as error:
-        if Path(name_or_path).exists() or not str(name_or_path).endswith((".yaml", ".yml")):
+        if Path(name_or_path).exists() or not is_yaml(name_or_path):
             raise
         try:
             found = yaml_model_load(str(name_or_path))

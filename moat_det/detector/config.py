@@ -16,7 +16,7 @@ from moat_det.backbones.moat.overrides import SETTINGS
 from moat_det.backbones.timm.names import as_timm, is_timm
 from moat_det.errors import UserError
 from moat_det.messages import suggest
-from moat_det.paths import cfg_dir
+from moat_det.paths import cfg_dir, is_yaml, yaml_names
 
 # What shapes a detector's backbone: it has no classification head, and the bands are the data's.
 _MOAT_KEYS = {*inspect.signature(create_moat).parameters, *SETTINGS} - {"num_classes", "in_channels", "overrides"}
@@ -77,7 +77,7 @@ class DetectorConfig:
 
 def config_names() -> list[str]:
     """Give the names of our model YAMLs: every backbone's, and variants of it such as tiny_moat0-p2."""
-    return sorted(path.stem for path in cfg_dir().glob("*.yaml"))
+    return yaml_names()
 
 
 def load_config(name_or_path: str | Path) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def load_config(name_or_path: str | Path) -> dict[str, Any]:
         path = cfg_dir() / f"{name_or_path}.yaml"
     else:
         path = Path(name_or_path)
-        if path.suffix not in {".yaml", ".yml"}:
+        if not is_yaml(path):
             other = as_timm(name_or_path)
             near = f" (did you mean '{other}'?)" if other else suggest(str(name_or_path), names)
             raise UserError(f"no model is named '{name_or_path}'{near}; there are {', '.join(names)}")

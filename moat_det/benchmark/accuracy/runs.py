@@ -18,6 +18,7 @@ from moat_det.detector.peers import is_peer
 from moat_det.detector.precision import compute_dtype
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
+from moat_det.paths import is_yaml
 
 WHERE_IT_RUNS = frozenset({"device", "workers", "cache", "plots", "verbose", "log", "save_minutes"})
 """Arguments that make no other run."""
@@ -149,7 +150,7 @@ def _sha256(path: Path, size: int, changed: int) -> str:
 def short_name(model: str) -> str:
     """Give what a model is called in tables and folders: its name, or that of its YAML."""
     path = Path(model)
-    return path.stem if path.suffix in {".yaml", ".yml"} else path.name
+    return path.stem if is_yaml(path) else path.name
 
 
 def digest(content: Any) -> str:

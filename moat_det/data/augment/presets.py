@@ -13,7 +13,7 @@ from moat_det.data.augment.pixels import check_transforms
 from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
 from moat_det.messages import shown, suggest
-from moat_det.paths import cfg_dir
+from moat_det.paths import named_yaml
 
 # The engine's arguments that say what happens to training images.
 ENGINE_KEYS = frozenset(
@@ -44,31 +44,16 @@ class Preset:
         return asdict(self)
 
 
-def preset_names() -> list[str]:
-    """Give the presets that come with the project."""
-    return sorted(file.stem for file in _folder().glob("*.yaml"))
-
-
 def load_preset(name: str | Path) -> Preset:
     """Read a preset.
 
     Args:
-        name: One of `preset_names`, or the path of a YAML (`.yaml` or `.yml`).
+        name: One of `cfg/augmentation/`, or the path of a YAML (`.yaml` or `.yml`).
 
     Raises:
         UserError: There is no such preset, or a key, a value, a transform or an argument of it is wrong.
     """
-    file = Path(str(name))
-    if file.suffix.lower() in {".yaml", ".yml"}:
-        if not file.is_file():
-            raise UserError(f"--augmentation {name}: no such file; give a YAML or one of {', '.join(preset_names())}")
-    elif str(name) in preset_names():
-        file = _folder() / f"{name}.yaml"
-    else:
-        raise UserError(
-            f"--augmentation {name}: no such preset{suggest(str(name), preset_names())}; give one of "
-            f"{', '.join(preset_names())}, or a YAML of your own"
-        )
+    file = named_yaml("augmentation", name, "--augmentation")
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise UserError(f"{file}: must hold the keys 'engine', 'quarter_turns' and 'transforms', or some of them")
@@ -88,10 +73,6 @@ def load_preset(name: str | Path) -> Preset:
         quarter_turns=float(turns),
         transforms=check_transforms(content.get("transforms", []), str(file)),
     )
-
-
-def _folder() -> Path:
-    return cfg_dir() / "augmentation"
 
 
 def _check_engine(arguments: Any, file: Path) -> dict[str, Any]:
