@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ from moat_det.backbones.timm.names import as_timm, is_timm
 from moat_det.errors import UserError
 from moat_det.messages import suggest
 from moat_det.paths import cfg_dir, is_yaml, yaml_names
+from moat_det.values import is_count, is_number
 
 # What shapes a detector's backbone: it has no classification head, and the bands are the data's.
 _MOAT_KEYS = {*inspect.signature(create_moat).parameters, *SETTINGS} - {"num_classes", "in_channels", "overrides"}
@@ -155,7 +155,7 @@ def _parse_neck(neck: Mapping[str, Any], where: str) -> NeckConfig:
     if not (
         isinstance(levels, (list, tuple))
         and len(levels) > 1
-        and all(_is_count(level, 2) for level in levels)
+        and all(is_count(level, 2) for level in levels)
         and list(levels) == list(range(levels[0], levels[-1] + 1))
         and levels[0] <= 5
         and levels[-1] <= 6
@@ -164,23 +164,23 @@ def _parse_neck(neck: Mapping[str, Any], where: str) -> NeckConfig:
     channels = neck.get("channels")
     names = ", ".join(f"P{level}" for level in levels)
     if not (
-        isinstance(channels, (list, tuple)) and len(channels) == len(levels) and all(_is_count(c, 8) for c in channels)
+        isinstance(channels, (list, tuple)) and len(channels) == len(levels) and all(is_count(c, 8) for c in channels)
     ):
         raise UserError(f"{where}.channels must be {len(levels)} whole numbers >= 8 ({names}), not {channels!r}")
-    if not _is_count(depth, 1):
+    if not is_count(depth):
         raise UserError(f"{where}.depth must be a whole number >= 1, not {depth!r}")
     return NeckConfig(tuple(channels), depth, tuple(levels))
 
 
 def _parse_head(head: Mapping[str, Any], where: str) -> HeadConfig:
     reg_max, reach = head.get("reg_max", HeadConfig.reg_max), head.get("reach", HeadConfig.reach)
-    if not _is_count(reg_max, 1):
+    if not is_count(reg_max):
         raise UserError(f"{where}.reg_max must be a whole number >= 1, not {reg_max!r}")
     if reach is None:
         return HeadConfig(reg_max)
     if reg_max == 1:
         raise UserError(f"{where}.reach: a single bin (reg_max 1) reaches any distance; leave reach out")
-    if not (_is_number(reach) and reach > reg_max - 1):
+    if not (is_number(reach) and reach > reg_max - 1):
         raise UserError(
             f"{where}.reach must be a number of strides above reg_max - 1 = {reg_max - 1}, "
             f"or null for bins of one stride each, not {reach!r}"
@@ -190,20 +190,12 @@ def _parse_head(head: Mapping[str, Any], where: str) -> HeadConfig:
 
 def _parse_assigner(assigner: Mapping[str, Any], where: str) -> AssignerConfig:
     found = {**asdict(AssignerConfig()), **assigner}
-    if not _is_count(found["topk"], 1):
+    if not is_count(found["topk"]):
         raise UserError(f"{where}.topk must be a whole number >= 1, not {found['topk']!r}")
     for name in ("alpha", "beta"):
-        if not _is_number(found[name]) or found[name] < 0:
+        if not is_number(found[name]) or found[name] < 0:
             raise UserError(f"{where}.{name} must be a number >= 0, not {found[name]!r}")
     return AssignerConfig(found["topk"], float(found["alpha"]), float(found["beta"]))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _check_keys(mapping: Mapping[str, Any], known: set[str], where: str) -> None:

@@ -14,6 +14,7 @@ from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
 from moat_det.messages import shown, suggest
 from moat_det.paths import named_yaml
+from moat_det.values import is_number
 
 # The engine's arguments that say what happens to training images.
 ENGINE_KEYS = frozenset(
@@ -64,7 +65,7 @@ def load_preset(name: str | Path) -> Preset:
             raise UserError(f"{file}: unknown key {shown(key)}{suggest(str(key), keys)}; {way_out}")
     content = {key: value for key, value in content.items() if value is not None}
     turns = content.get("quarter_turns", 0.0)
-    if isinstance(turns, bool) or not isinstance(turns, (int, float)) or not 0 <= turns <= 1:
+    if not is_number(turns) or not 0 <= turns <= 1:
         raise UserError(
             f"{file}: 'quarter_turns: {shown(turns)}' is no share of the images; write a number from 0 to 1"
         )

@@ -14,6 +14,7 @@ from moat_det.data.strict_yaml import read_yaml
 from moat_det.errors import UserError
 from moat_det.messages import shown, some
 from moat_det.paths import named_yaml
+from moat_det.values import is_count, is_number
 
 _CAMERA_MOTION = ("sparseOptFlow", "orb", "sift", "ecc", "none")
 _ALLOWED = {
@@ -117,7 +118,6 @@ def make_tracker(settings: TrackerSettings, motion: tuple[float, float] | None) 
 
 
 def _fits(key: str, value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if key == "tracker_type":
         return value in ("bytetrack", "botsort")
     if key == "fuse_score":
@@ -125,5 +125,5 @@ def _fits(key: str, value: Any) -> bool:
     if key == "gmc_method":
         return value in _CAMERA_MOTION
     if key == "track_buffer":
-        return type(value) is int and value >= 0
-    return number and 0 <= value <= 1
+        return is_count(value, 0)
+    return is_number(value) and 0 <= value <= 1
