@@ -111,6 +111,12 @@ def load_config(name_or_path: str | Path) -> dict[str, Any]:
     return mapping
 
 
+def backbone_settings(mapping: Mapping[str, Any]) -> Any:
+    """Give what a configuration says of its backbone; a name alone becomes a mapping."""
+    backbone = mapping["backbone"]
+    return {"name": backbone} if isinstance(backbone, str) else backbone
+
+
 def parse_config(mapping: Mapping[str, Any], source: str | Path = "the model configuration") -> DetectorConfig:
     """Check a mapping and make it a `DetectorConfig`.
 
@@ -126,8 +132,7 @@ def parse_config(mapping: Mapping[str, Any], source: str | Path = "the model con
     for key in ("backbone", "neck"):
         if key not in mapping:
             raise UserError(f"{source}: '{key}' is missing; see {_EXAMPLE}")
-    backbone = mapping["backbone"]
-    backbone = {"name": backbone} if isinstance(backbone, str) else backbone
+    backbone = backbone_settings(mapping)
     if not isinstance(backbone, Mapping) or "name" not in backbone:
         raise UserError(f"{source}: 'backbone' must be a backbone's name, or a mapping with 'name' among its keys")
     if not is_timm(backbone["name"]):
