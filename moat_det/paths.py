@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from moat_det.errors import UserError
+from moat_det.messages import as_given, suggest
+
 PROJECT = "runs"
 """Where runs go unless the user says otherwise, below the current folder."""
 
@@ -17,6 +20,40 @@ def cfg_dir() -> Path:
     """Give the folder of the model and training YAMLs (`cfg/` of the checkout, `moat_det/cfg/` of a wheel)."""
     installed = _PACKAGE / "cfg"
     return installed if installed.is_dir() else _PACKAGE.parent / "cfg"
+
+
+def is_yaml(path: str | Path) -> bool:
+    """Whether a path is that of a YAML, by its name."""
+    return Path(path).suffix.lower() in {".yaml", ".yml"}
+
+
+def yaml_names(folder: str = "") -> list[str]:
+    """Give the names of the YAMLs that come with the project, in a folder of `cfg_dir()`."""
+    return sorted(file.stem for file in (cfg_dir() / folder).glob("*.yaml"))
+
+
+def named_yaml(folder: str, name: str | Path, option: str) -> Path:
+    """Give the file of a name, one of `yaml_names`, or of the path of a YAML.
+
+    Args:
+        folder: Of `cfg_dir()`.
+        name: What the user wrote.
+        option: Where.
+
+    Raises:
+        UserError: There is no such name or file.
+    """
+    names = yaml_names(folder)
+    if str(name) in names:
+        return cfg_dir() / folder / f"{name}.yaml"
+    if not is_yaml(str(name)):
+        raise UserError(
+            f"{option} {as_given(name)}: none is called so{suggest(str(name), names)}; give one of {', '.join(names)}, "
+            "or a YAML of your own"
+        )
+    if not Path(name).is_file():
+        raise UserError(f"{option} {name}: no such file; give a YAML or one of {', '.join(names)}")
+    return Path(name)
 
 
 def weights_dir() -> Path:

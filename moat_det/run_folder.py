@@ -21,6 +21,16 @@ LOCK = "run.lock"
 """An empty file in the folder of a training; whoever trains holds it."""
 
 
+def last_checkpoint(folder: Path) -> Path:
+    """Give where a run keeps its newest checkpoint, with which it goes on."""
+    return folder / "weights" / "last.pt"
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """Give where a run keeps the checkpoint of its best epoch."""
+    return folder / "weights" / "best.pt"
+
+
 def hold_run(folder: Path) -> FileLock:
     """Keep other trainings out of the folder of a run, until the lock is released or the process ends.
 
@@ -37,8 +47,8 @@ def hold_run(folder: Path) -> FileLock:
         raise UserError(
             f"{folder}: another training is at work in this folder; wait until it ends, or choose another --name"
         ) from None
-    for name in ("last.pt", "best.pt"):
-        remove_half_written(folder / "weights" / name)
+    for checkpoint in (last_checkpoint(folder), best_checkpoint(folder)):
+        remove_half_written(checkpoint)
     return lock
 
 

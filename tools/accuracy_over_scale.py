@@ -19,6 +19,7 @@ from moat_det.demo import generate_demo
 from moat_det.detector.config import load_config
 from moat_det.engine import MOAT
 from moat_det.files import atomic_write_json, atomic_write_text
+from moat_det.run_folder import best_checkpoint
 from tools.command import command, make_parser
 
 # Name -> (which of the two detectors, the settings of its attention).
@@ -96,7 +97,7 @@ def larger(args: argparse.Namespace, scale: int) -> Path:
 def trained(args: argparse.Namespace, data: Path, kind: str, seed: int) -> Path:
     """Give the checkpoint of a detector with or without position tables; trained unless it is there."""
     run = args.out / "runs" / f"{kind}-{seed}".replace(" ", "-")
-    best = run / "weights" / "best.pt"
+    best = best_checkpoint(run)
     if (run / "metrics.json").exists():  # the last thing that a training writes
         return best
     config = load_config(args.backbone)

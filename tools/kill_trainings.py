@@ -28,6 +28,7 @@ from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_json, atomic_write_text
 from moat_det.progress import progress
+from moat_det.run_folder import best_checkpoint, last_checkpoint
 from tools.command import command, make_parser
 
 _SHAPES = ((64, 64), (64, 96))  # height and width in pixels
@@ -153,10 +154,10 @@ def _kill(case: Case, given: Sequence[str], run: Path, whole: Path, seconds: flo
     else:
         raise UserError(f"a training ended before its kill {_TRIES} times: see {run}.log")
     within_write = bool(_half_written(run))
-    checkpoints = [file for file in (run / "weights" / name for name in ("last.pt", "best.pt")) if file.exists()]
-    unreadable = sum(not _is_readable(file) for file in checkpoints)
-    fresh = not (run / "weights" / "last.pt").exists()
-    again = words if fresh else [f"--resume={run / 'weights' / 'last.pt'}"]
+    last = last_checkpoint(run)
+    unreadable = sum(file.exists() and not _is_readable(file) for file in (last, best_checkpoint(run)))
+    fresh = not last.exists()
+    again = words if fresh else [f"--resume={last}"]
     resumed = _start(again, run).wait() == 0
     equal = resumed and _figures(run) == _figures(whole) and _are_equal(run, whole)
     return Outcome(case, within_write, fresh, unreadable, resumed, equal, len(_half_written(run)))
@@ -187,12 +188,12 @@ def _wait_for_write(training: subprocess.Popen[bytes], run: Path, number: int) -
 
 
 def _half_written(run: Path) -> list[Path]:
-    return list((run / "weights").glob(".*.pt"))
+    return list(last_checkpoint(run).parent.glob(".*.pt"))
 
 
 def _is_done(run: Path) -> bool:
     """Whether all was done before the kill: nothing is left to go on with."""
-    last = run / "weights" / "last.pt"
+    last = last_checkpoint(run)
     return last.exists() and _is_readable(last) and load_checkpoint(last).training is None
 
 
@@ -212,8 +213,8 @@ def _figures(run: Path) -> list[list[str]]:
 
 def _are_equal(run: Path, whole: Path) -> bool:
     """Compare the tensors of both checkpoints."""
-    for name in ("last.pt", "best.pt"):
-        one, other = (load_checkpoint(folder / "weights" / name).weights for folder in (run, whole))
+    for checkpoint in (last_checkpoint, best_checkpoint):
+        one, other = (load_checkpoint(checkpoint(folder)).weights for folder in (run, whole))
         if one.keys() != other.keys() or not all(torch.equal(one[key], other[key]) for key in one):
             return False
     return True

@@ -20,13 +20,14 @@ import yaml
 from moat_det.benchmark.accuracy.process import run_python
 from moat_det.data.config import kept_keys, load_dataset, split_paths
 from moat_det.data.images.find import find_split
+from moat_det.engine.validator import AP
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
+from moat_det.run_folder import last_checkpoint
 from tools.command import command, make_parser
 
 _STARTS = ("scratch", "pre-trained")
 _WARMUP = 100  # steps, the least that the engine takes
-_AP = "metrics/mAP50-95(B)"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def train(recipe: Recipe, share: float, seed: int, weights: Path | None) -> floa
     steps = math.ceil(images / recipe.batch)
     epochs = max(round(recipe.steps / steps), 1)
     folder = recipe.out / "runs" / f"share{share:g}-{_STARTS[weights is not None]}-seed{seed}"
-    results, last = folder / "results.csv", folder / "weights" / "last.pt"
+    results, last = folder / "results.csv", last_checkpoint(folder)
     found = _rows(results)
     if not (len(found) == epochs and (folder / "done").exists()):
         words = ["train", "--resume", str(last)]
@@ -90,13 +91,13 @@ def train(recipe: Recipe, share: float, seed: int, weights: Path | None) -> floa
         _moat(words)
         atomic_write_text(folder / "done", "")
         found = _rows(results)
-    return float(found[-1][_AP])
+    return float(found[-1][AP])
 
 
 def pretrain(recipe: Recipe, sources: Sequence[Path], epochs: int) -> Path:
     """Pre-train the backbone, unless that is done; gives its checkpoint."""
     folder = recipe.out / "pretrain"
-    last, listed = folder / "weights" / "last.pt", recipe.out / "sets" / "unlabelled.txt"
+    last, listed = last_checkpoint(folder), recipe.out / "sets" / "unlabelled.txt"
     if not (folder / "done").exists():
         words = ["pretrain", "--resume", str(last)]
         if not last.exists():

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from moat_det.errors import UserError
+from moat_det.values import is_count
 
 TOKEN_BUDGET = 16_384
 """Cells of a map that "auto" leaves in one window: an image of 2048 x 2048 has as many at stride 16, of 4096 x 4096 at
@@ -149,7 +150,7 @@ def _parse(policy: object, spec: object, stride: int, trained_size: tuple[int, i
     pair = (policy, policy) if isinstance(policy, int) else policy
     if isinstance(pair, (list, tuple)) and len(pair) == 2:
         h, w = pair
-        if type(h) is int and type(w) is int and min(h, w) >= 1:
+        if is_count(h) and is_count(w):
             return h, w
     raise UserError(
         f'window {spec!r}: give "full", "auto", "auto:TOKENS", "trained", a positive int, (h, w), or one of these or '

@@ -15,6 +15,7 @@ from moat_det.detector.build import find_config
 from moat_det.detector.config import parse_config
 from moat_det.detector.peers import is_peer
 from moat_det.errors import UserError
+from moat_det.paths import is_yaml
 
 NONE = "-"
 """Stands for a setting that a model does not have."""
@@ -215,7 +216,7 @@ def attention_cases(
 
 def config_name(model: str) -> str:
     """Give what `find_config` takes: the engine's models are YAML files, but named without the suffix here."""
-    return f"{model}.yaml" if model.startswith(("yolo", "rtdetr")) and not model.endswith((".yaml", ".yml")) else model
+    return f"{model}.yaml" if model.startswith(("yolo", "rtdetr")) and not is_yaml(model) else model
 
 
 def _properties(model: str, must_be_peer: bool) -> tuple[bool, int]:

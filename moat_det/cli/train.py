@@ -19,6 +19,7 @@ from moat_det.engine.model import DEFAULT_BACKBONE, MOAT
 from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
 from moat_det.options import option
+from moat_det.paths import is_yaml
 
 WORKERS = "one per core up to 8 with a GPU, none on a CPU"
 
@@ -83,7 +84,7 @@ def _check(given: Mapping[str, Any]) -> None:
     model = given.get("model")
     if model and given.get("backbone"):
         raise UserError("--model and --backbone exclude each other: a model YAML names its own backbone")
-    if model and not is_timm(model) and Path(model).suffix not in ("", ".yaml", ".yml"):
+    if model and not is_timm(model) and Path(model).suffix and not is_yaml(model):
         raise UserError(f"--model {model}: must be a model YAML; for a checkpoint use --weights {model}")
     if not any(given.get(name) for name in ("data", "resume", "cfg")):
         raise UserError("moat train needs --data: --data defects.yaml, or --data demo for a first look")

@@ -13,13 +13,14 @@ from moat_det.data.images.intensity import Intensity
 from moat_det.data.index.names import json_names
 from moat_det.errors import UserError
 from moat_det.messages import as_given, is_plain, shown, some, suggest
+from moat_det.paths import is_yaml
 from moat_det.strict_yaml import read_yaml
+from moat_det.values import is_count
 
 logger = logging.getLogger(__name__)
 
 MAX_CHANNELS = 128  # OpenCV scales and turns no more at once
 SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
-_SUFFIXES = (".yaml", ".yml")
 _READ_AS = " (YAML reads yes, no, on and off without quotes as truth values)"
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 _EXAMPLES = {"train": "train: images/train", "val": "val: images/val", "names": "names: [scratch, pit]"}
@@ -183,7 +184,7 @@ def _find_yaml(source: str | Path) -> Path:
 
 
 def _yaml_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file())
+    return sorted(file for file in folder.iterdir() if is_yaml(file) and file.is_file())
 
 
 def _listing(files: list[Path]) -> str:
@@ -259,7 +260,7 @@ def _check_counts(content: dict[Any, Any], num_names: int, file: Path) -> None:
     nc, channels = content.get("nc"), content.get("channels")
     if nc is not None and _as_text(nc) not in {str(num_names), f"{num_names}.0"}:
         raise UserError(f"{file}: 'nc: {as_given(nc)}' but {num_names} names; correct 'nc' or remove it")
-    if channels is not None and not (type(channels) is int and 1 <= channels <= MAX_CHANNELS):
+    if channels is not None and not (is_count(channels) and channels <= MAX_CHANNELS):
         raise UserError(
             f"{file}: 'channels: {as_given(channels)}' is no whole number from 1 to {MAX_CHANNELS}; write the number "
             "of bands, or remove it: gray and colour are read as 3 channels"
@@ -268,7 +269,7 @@ def _check_counts(content: dict[Any, Any], num_names: int, file: Path) -> None:
 
 def _count_keypoints(shape: Any, file: Path) -> int:
     """How many numbers follow the box in a row of a pose dataset, by its (points, numbers of each)."""
-    if not isinstance(shape, list) or len(shape) != 2 or any(type(side) is not int or side < 1 for side in shape):
+    if not isinstance(shape, list) or len(shape) != 2 or not all(map(is_count, shape)):
         raise UserError(f"{file}: 'kpt_shape: {shown(shape)}' is not [points, 2 or 3], as in [17, 3]; correct it")
     return shape[0] * shape[1]
 

@@ -26,6 +26,7 @@ from moat_det.data.index import open_index
 from moat_det.errors import UserError
 from moat_det.files import atomic_folder, check_writable, folded
 from moat_det.messages import way_out
+from moat_det.paths import is_yaml
 from moat_det.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -149,7 +150,7 @@ def _read_source(
 ) -> tuple[dict[int, str], dict[str, list[LabelledImage]], dict[str, Any]]:
     """Give the names of the classes, the images of each split, and the keys that the new YAML keeps."""
     place = os.path.abspath(os.path.expanduser(source))
-    if place.lower().endswith((".yaml", ".yml")):
+    if is_yaml(place):
         if names or images:
             raise UserError(f"{source}: gives names and images itself; leave the arguments out")
         data = load_dataset(place)

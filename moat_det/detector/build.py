@@ -14,11 +14,12 @@ from moat_det.backbones import create_backbone
 from moat_det.backbones.timm.names import is_timm
 from moat_det.backbones.windows import WindowSpec
 from moat_det.detector.base import BaseDetector
-from moat_det.detector.config import DEFAULT_REACH, NeckConfig, load_config, parse_config
+from moat_det.detector.config import DEFAULT_REACH, NeckConfig, backbone_settings, load_config, parse_config
 from moat_det.detector.detector import Detector
 from moat_det.detector.neck import choose_widths
 from moat_det.detector.peers import build_peer, is_peer
 from moat_det.errors import UserError
+from moat_det.paths import is_yaml
 
 
 def with_window(mapping: Mapping[str, Any], window: WindowSpec) -> dict[str, Any]:
@@ -29,8 +30,7 @@ def with_window(mapping: Mapping[str, Any], window: WindowSpec) -> dict[str, Any
     """
     if is_peer(mapping):
         raise UserError(f"--window {window}: leave it out, the engine's models have no attention windows")
-    backbone = mapping["backbone"]
-    backbone = {"name": backbone} if isinstance(backbone, str) else backbone
+    backbone = backbone_settings(mapping)
     if is_timm(backbone.get("name")):
         raise UserError(f"--window {window}: leave it out, {backbone['name']} has no attention windows to choose")
     return {**mapping, "backbone": {**backbone, "window": window}}
@@ -48,8 +48,7 @@ def with_drop_path(mapping: Mapping[str, Any], rate: float) -> dict[str, Any]:
     """
     if is_peer(mapping):
         raise UserError(f"--drop-path {rate}: leave it out, the engine's models drop no branches")
-    backbone = mapping["backbone"]
-    backbone = {"name": backbone} if isinstance(backbone, str) else backbone
+    backbone = backbone_settings(mapping)
     name = "drop_path_rate" if is_timm(backbone.get("name")) else "drop_path"
     return {**mapping, "backbone": {**backbone, name: rate}}
 
@@ -70,7 +69,7 @@ def find_config(name_or_path: str | Path) -> dict[str, Any]:
     try:
         return _with_neck(load_config(name_or_path), name_or_path)
     except UserError as error:
-        if Path(name_or_path).exists() or not str(name_or_path).endswith((".yaml", ".yml")):
+        if Path(name_or_path).exists() or not is_yaml(name_or_path):
             raise
         try:
             found = yaml_model_load(str(name_or_path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,8 +13,9 @@ from moat_det.backbones.moat.overrides import SETTINGS
 from moat_det.backbones.timm.names import as_timm, is_timm
 from moat_det.errors import UserError
 from moat_det.messages import suggest
-from moat_det.paths import cfg_dir
+from moat_det.paths import cfg_dir, is_yaml, yaml_names
 from moat_det.strict_yaml import read_yaml
+from moat_det.values import is_count, is_number
 
 # What shapes a detector's backbone: it has no classification head, and the bands are the data's.
 _MOAT_KEYS = {*inspect.signature(create_moat).parameters, *SETTINGS} - {"num_classes", "in_channels", "overrides"}
@@ -76,7 +76,7 @@ class DetectorConfig:
 
 def config_names() -> list[str]:
     """Give the names of our model YAMLs: every backbone's, and variants of it such as tiny_moat0-p2."""
-    return sorted(path.stem for path in cfg_dir().glob("*.yaml"))
+    return yaml_names()
 
 
 def load_config(name_or_path: str | Path) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def load_config(name_or_path: str | Path) -> dict[str, Any]:
         path = cfg_dir() / f"{name_or_path}.yaml"
     else:
         path = Path(name_or_path)
-        if path.suffix not in {".yaml", ".yml"}:
+        if not is_yaml(path):
             other = as_timm(name_or_path)
             near = f" (did you mean '{other}'?)" if other else suggest(str(name_or_path), names)
             raise UserError(f"no model is named '{name_or_path}'{near}; there are {', '.join(names)}")
@@ -103,6 +103,12 @@ def load_config(name_or_path: str | Path) -> dict[str, Any]:
     if not isinstance(mapping, dict):
         raise UserError(f"{path} must hold a mapping with backbone, neck and head; see {_EXAMPLE}")
     return mapping
+
+
+def backbone_settings(mapping: Mapping[str, Any]) -> Any:
+    """Give what a configuration says of its backbone; a name alone becomes a mapping."""
+    backbone = mapping["backbone"]
+    return {"name": backbone} if isinstance(backbone, str) else backbone
 
 
 def parse_config(mapping: Mapping[str, Any], source: str | Path = "the model configuration") -> DetectorConfig:
@@ -120,8 +126,7 @@ def parse_config(mapping: Mapping[str, Any], source: str | Path = "the model con
     for key in ("backbone", "neck"):
         if key not in mapping:
             raise UserError(f"{source}: '{key}' is missing; see {_EXAMPLE}")
-    backbone = mapping["backbone"]
-    backbone = {"name": backbone} if isinstance(backbone, str) else backbone
+    backbone = backbone_settings(mapping)
     if not isinstance(backbone, Mapping) or "name" not in backbone:
         raise UserError(f"{source}: 'backbone' must be a backbone's name, or a mapping with 'name' among its keys")
     if not is_timm(backbone["name"]):
@@ -149,7 +154,7 @@ def _parse_neck(neck: Mapping[str, Any], where: str) -> NeckConfig:
     if not (
         isinstance(levels, (list, tuple))
         and len(levels) > 1
-        and all(_is_count(level, 2) for level in levels)
+        and all(is_count(level, 2) for level in levels)
         and list(levels) == list(range(levels[0], levels[-1] + 1))
         and levels[0] <= 5
         and levels[-1] <= 6
@@ -158,23 +163,23 @@ def _parse_neck(neck: Mapping[str, Any], where: str) -> NeckConfig:
     channels = neck.get("channels")
     names = ", ".join(f"P{level}" for level in levels)
     if not (
-        isinstance(channels, (list, tuple)) and len(channels) == len(levels) and all(_is_count(c, 8) for c in channels)
+        isinstance(channels, (list, tuple)) and len(channels) == len(levels) and all(is_count(c, 8) for c in channels)
     ):
         raise UserError(f"{where}.channels must be {len(levels)} whole numbers >= 8 ({names}), not {channels!r}")
-    if not _is_count(depth, 1):
+    if not is_count(depth):
         raise UserError(f"{where}.depth must be a whole number >= 1, not {depth!r}")
     return NeckConfig(tuple(channels), depth, tuple(levels))
 
 
 def _parse_head(head: Mapping[str, Any], where: str) -> HeadConfig:
     reg_max, reach = head.get("reg_max", HeadConfig.reg_max), head.get("reach", HeadConfig.reach)
-    if not _is_count(reg_max, 1):
+    if not is_count(reg_max):
         raise UserError(f"{where}.reg_max must be a whole number >= 1, not {reg_max!r}")
     if reach is None:
         return HeadConfig(reg_max)
     if reg_max == 1:
         raise UserError(f"{where}.reach: a single bin (reg_max 1) reaches any distance; leave reach out")
-    if not (_is_number(reach) and reach > reg_max - 1):
+    if not (is_number(reach) and reach > reg_max - 1):
         raise UserError(
             f"{where}.reach must be a number of strides above reg_max - 1 = {reg_max - 1}, "
             f"or null for bins of one stride each, not {reach!r}"
@@ -184,20 +189,12 @@ def _parse_head(head: Mapping[str, Any], where: str) -> HeadConfig:
 
 def _parse_assigner(assigner: Mapping[str, Any], where: str) -> AssignerConfig:
     found = {**asdict(AssignerConfig()), **assigner}
-    if not _is_count(found["topk"], 1):
+    if not is_count(found["topk"]):
         raise UserError(f"{where}.topk must be a whole number >= 1, not {found['topk']!r}")
     for name in ("alpha", "beta"):
-        if not _is_number(found[name]) or found[name] < 0:
+        if not is_number(found[name]) or found[name] < 0:
             raise UserError(f"{where}.{name} must be a number >= 0, not {found[name]!r}")
     return AssignerConfig(found["topk"], float(found["alpha"]), float(found["beta"]))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _check_keys(mapping: Mapping[str, Any], known: set[str], where: str) -> None:

@@ -16,6 +16,7 @@ from moat_det.errors import UserError
 from moat_det.messages import as_given, one_line
 from moat_det.options import Option, hint, read_types
 from moat_det.paths import cfg_dir, expand_home
+from moat_det.values import is_count
 
 # The command decides both.
 _FIXED = ("task", "mode")
@@ -111,7 +112,7 @@ def check_batch(batch: Any) -> None:
     Raises:
         UserError: It is no whole number above 0.
     """
-    if batch is not None and (type(batch) is not int or batch < 1):
+    if batch is not None and not is_count(batch):
         raise UserError(f"--batch {as_given(batch)}: must be a whole number of images, 1 or more")
 
 
@@ -121,7 +122,7 @@ def check_training_batch(batch: Any) -> None:
     Raises:
         UserError: It is neither a number above 0, nor a share of a GPU's memory, nor -1, which tries what fits.
     """
-    whole = type(batch) is int and (batch >= 1 or batch == -1)
+    whole = is_count(batch, -1) and batch != 0
     if batch is not None and not whole and not (isinstance(batch, float) and 0 < batch < 1):
         raise UserError(
             f"--batch {as_given(batch)}: must be a number of images, 1 or more; or -1, or a share of the GPU's memory "

@@ -17,6 +17,7 @@ from moat_det.errors import UserError
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
 from moat_det.evaluation.options import MeasuringOptions
 from moat_det.options import option, options_of
+from moat_det.values import is_count
 
 T = TypeVar("T", bound="InferenceOptions")
 LEAST_PIXELS = 32 * 32  # one cell of the coarsest level
@@ -54,7 +55,7 @@ class InferenceOptions:
             return
         if not self.native:
             raise UserError(f"--max-pixels {self.max_pixels}: it bounds the images' own size, so add --imgsz native")
-        if type(self.max_pixels) is not int or self.max_pixels < LEAST_PIXELS:
+        if not is_count(self.max_pixels, LEAST_PIXELS):
             raise UserError(
                 f"--max-pixels {self.max_pixels}: must be {LEAST_PIXELS} pixels (32 x 32) or more, e.g. 20000000"
             )

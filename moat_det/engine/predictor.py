@@ -33,6 +33,7 @@ from moat_det.data.sizes.policy import FixedSize
 from moat_det.data.sizes.shape import round_up
 from moat_det.detection.anomalies import UNLIKE
 from moat_det.detection.label_files import write_labels
+from moat_det.detection.notices import tell_cut, tell_scaled
 from moat_det.detection.output_names import OutputNames
 from moat_det.detection.pictures import as_picture, draw_detections, write_picture
 from moat_det.detection.shards import Shard, ShardRecord
@@ -376,9 +377,7 @@ class Predictor(DetectionPredictor):
             size, scaled = image.shape[:2], self._sizes.scaled(*image.shape[:2])
             if scaled != size and file not in self._scaled_files:
                 self._scaled_files.add(file)
-                logger.warning(
-                    f"{file}: {size[1]} x {size[0]} is scaled down to {scaled[1]} x {scaled[0]} by --max-pixels"
-                )
+                tell_scaled(file, size, scaled)
         fitted, self._places = zip(*(self._sizes.fit(image) for image in im), strict=True)
         return list(fitted)
 
@@ -453,10 +452,7 @@ class Predictor(DetectionPredictor):
         for file, count in zip(self.batch[0], found, strict=False):
             if count > self.args.max_det and file not in self._cut_files:
                 self._cut_files.add(file)
-                logger.warning(
-                    f"{file}: at least {count} detections, of which the best {self.args.max_det} are kept; "
-                    "raise --max-det to keep more"
-                )
+                tell_cut(file, count, self.args.max_det)
 
     def run_callbacks(self, event: str) -> None:
         """Run the user's callbacks; at the end find out which files could not be read, and count their frames."""

@@ -15,6 +15,7 @@ from moat_det.engine.loggers import NAMES, check_loggers
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
 from moat_det.options import option
+from moat_det.values import is_count
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class TrainOptions:
             raise UserError(f"--ema-tau {self.ema_tau}: must be a number of steps above 0")
         if self.drop_path is not None and not 0 <= self.drop_path < 1:
             raise UserError(f"--drop-path {self.drop_path}: must be a rate, from 0 to below 1")
-        if type(self.freeze_backbone) is not int or self.freeze_backbone < 0:
+        if not is_count(self.freeze_backbone, 0):
             raise UserError(f"--freeze-backbone {self.freeze_backbone}: must be a number of epochs, 0 or more")
         if not isinstance(self.layer_decay, (int, float)) or not 0 < self.layer_decay <= 1:
             raise UserError(f"--layer-decay {self.layer_decay}: must be over 0 and at most 1, which is off")

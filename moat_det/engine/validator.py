@@ -43,7 +43,9 @@ from moat_det.run_folder import claim_run, tell_former
 logger = logging.getLogger(__name__)
 
 _BOX = 4  # numbers of a prediction before its scores
-_NAMES = ("metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", "metrics/mAP50-95(B)")
+AP = "metrics/mAP50-95(B)"
+"""What the AP of an epoch is called, in `results.csv` too."""
+_NAMES = ("metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", AP)
 
 
 class Validator:

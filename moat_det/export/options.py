@@ -9,6 +9,7 @@ from moat_det.errors import UserError
 from moat_det.export.formats import FORMATS, REFUSED
 from moat_det.messages import as_given
 from moat_det.options import option
+from moat_det.values import is_count
 
 EXACT_IMAGES, JUDGED_IMAGES = 16, 200
 """How many images are compared unless the user says: raw outputs of f32, and AP of the others."""
@@ -69,7 +70,7 @@ class ExportOptions:
             if (number := getattr(self, name)) is not None and number < 1:
                 raise UserError(f"--{name} {number}: must be 1 or more")
         sides = self.imgsz if isinstance(self.imgsz, (list, tuple)) else [self.imgsz] if self.imgsz else []
-        if self.imgsz is not None and (not 1 <= len(sides) <= 2 or any(type(s) is not int or s < 64 for s in sides)):
+        if self.imgsz is not None and (not 1 <= len(sides) <= 2 or not all(is_count(s, 64) for s in sides)):
             raise UserError(
                 f"--imgsz {' '.join(map(str, sides))}: give height and width, or a side, of 64 or more: 256 2048"
             )

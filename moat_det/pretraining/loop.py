@@ -39,7 +39,7 @@ from moat_det.pretraining.options import LoopOptions, RunPlace
 from moat_det.pretraining.passes import Passes
 from moat_det.pretraining.task import Batch, Task
 from moat_det.progress import progress
-from moat_det.run_folder import LOCK, folder_of, hold_run
+from moat_det.run_folder import LOCK, best_checkpoint, folder_of, hold_run, last_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -112,12 +112,12 @@ class Loop:
     @property
     def last(self) -> Path:
         """Where the state after the last epoch is, or amid one."""
-        return self.folder / "weights" / "last.pt"
+        return last_checkpoint(self.folder)
 
     @property
     def best(self) -> Path:
         """Where the weights of the best epoch are."""
-        return self.folder / "weights" / "best.pt"
+        return best_checkpoint(self.folder)
 
     def run(self) -> None:
         """Train to the end; both checkpoints are then without what only resuming needs.

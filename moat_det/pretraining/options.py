@@ -9,6 +9,7 @@ from typing import Any
 from moat_det.data.seeds import SEEDS
 from moat_det.errors import UserError
 from moat_det.options import option
+from moat_det.values import is_number
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,7 @@ def check_range(name: str, value: Any, least: float, most: float, above: bool = 
         above: It must be above the lowest.
         below: It must be below the highest.
     """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < least or value > most or (above and value == least) or (below and value == most):
+    if not is_number(value) or value < least or value > most or (above and value == least) or (below and value == most):
         low = f"above {least:g}" if above else f"{least:g} or more"
         high = "" if most in (math.inf, 2**31) else f", {'below' if below else 'at most'} {most:.10g}"
         raise UserError(f"--{name.replace('_', '-')} {value}: must be {low}{high}")

@@ -19,6 +19,7 @@ from moat_det.data.sizes.shape import NATIVE
 from moat_det.detection.classes import check_classes
 from moat_det.detection.detections import Detections
 from moat_det.detection.label_files import write_labels
+from moat_det.detection.notices import tell_cut, tell_scaled
 from moat_det.detection.output_names import OutputNames
 from moat_det.detection.pictures import draw_detections, write_picture
 from moat_det.detection.shards import Shard, ShardRecord
@@ -203,9 +204,7 @@ class DetectionRun:
         size = one.image.shape[:2]
         scaled = self._detector.sizes.scaled(*size)
         if self._options.sides == NATIVE and scaled != size:
-            logger.warning(
-                f"{one.path}: {size[1]} x {size[0]} is scaled down to {scaled[1]} x {scaled[0]} by --max-pixels"
-            )
+            tell_scaled(one.path, size, scaled)
 
     def _look(self, images: Iterable[_Read]) -> Iterator[tuple[_Read, np.ndarray]]:
         """Run the model, over images of one shape together; at their own size one that is too large is left out."""
@@ -232,10 +231,7 @@ class DetectionRun:
             predictions, size, self._conf, options.iou, max_det, options.classes, bool(options.agnostic_nms)
         )
         if count > max_det:
-            logger.warning(
-                f"{one.path}: at least {count} detections, of which the best {max_det} are kept; raise --max-det to "
-                "keep more"
-            )
+            tell_cut(one.path, count, max_det)
         if self.folder is not None:
             self._write(self.folder, one, found)
         return one.path, found

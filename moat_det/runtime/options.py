@@ -12,6 +12,7 @@ from moat_det.errors import UserError
 from moat_det.evaluation import LEAST_SCORE
 from moat_det.evaluation.options import MeasuringOptions
 from moat_det.options import option
+from moat_det.values import is_count
 
 REFUSED = {
     "window": "its attention windows are in the file: moat export --window",
@@ -74,7 +75,7 @@ class RuntimeOptions:
     def __post_init__(self) -> None:
         """Check the values."""
         sides = self.sides
-        if isinstance(sides, tuple) and (not 1 <= len(sides) <= 2 or any(type(s) is not int or s < 1 for s in sides)):
+        if isinstance(sides, tuple) and (not 1 <= len(sides) <= 2 or not all(map(is_count, sides))):
             raise UserError(
                 f"--imgsz {' '.join(map(str, sides))}: give the longer side, --imgsz 640, or height and width, "
                 "--imgsz 256 2048"

@@ -11,6 +11,7 @@ import yaml
 
 from moat_det.benchmark.accuracy.runs import short_name
 from moat_det.files import atomic_write_csv, atomic_write_text
+from moat_det.paths import is_yaml
 from moat_det.tuning.recipe import Recipe
 from moat_det.tuning.study import Tried
 
@@ -43,7 +44,7 @@ def write_best(file: Path, values: Mapping[str, Any], recipe: Recipe, line: str,
         line: What is known.
         data: The dataset, as the user named it.
     """
-    named = "--model" if Path(recipe.model).suffix in {".yaml", ".yml"} else "--backbone"
+    named = "--model" if is_yaml(recipe.model) else "--backbone"
     head = [
         f"moat tune found this for {short_name(recipe.model)} on {data}:",
         f"{line}.",

@@ -16,6 +16,7 @@ from moat_det.messages import shown, suggest
 from moat_det.options import options_of
 from moat_det.paths import cfg_dir
 from moat_det.strict_yaml import read_yaml
+from moat_det.values import is_number
 
 _RANGE = frozenset({"low", "high", "log"})
 _DIGITS = 3  # of the values that are tried
@@ -111,12 +112,12 @@ def _parameter(file: Path, name: str, content: Any, default: Any) -> Parameter:
         holds = any(value == default and isinstance(value, bool) == isinstance(default, bool) for value in choices)
     elif {"low", "high"} <= keys <= _RANGE:
         low, high, log = content["low"], content["high"], content.get("log", False)
-        if not (_is_number(low) and _is_number(high) and low < high) or not isinstance(log, bool) or (log and low <= 0):
+        if not (is_number(low) and is_number(high) and low < high) or not isinstance(log, bool) or (log and low <= 0):
             raise UserError(f"{place}: give numbers, low below high, with 'log: true' above 0")
         if not isinstance(default, int) and not (isinstance(low, int) and default is None):
             low, high = float(low), float(high)
         found = Parameter(name, default, low, high, log)
-        holds = _is_number(default) and low <= default <= high
+        holds = is_number(default) and low <= default <= high
     else:
         raise UserError(f"{place}: write {{low: A, high: B}}, perhaps with 'log: true', or {{choices: [A, B]}}")
     for value in found.choices or (low, high):
@@ -152,9 +153,5 @@ def check_value(place: str, name: str, value: Any) -> None:
         raise UserError(f"{place}: {error}") from None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (bool, int, str)) or _is_number(value)
+    return value is None or isinstance(value, (bool, int, str)) or is_number(value)

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from moat_det.benchmark.accuracy import process
 from moat_det.benchmark.accuracy.runs import Run
+from moat_det.engine.validator import AP
 from moat_det.run_folder import LOCK
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,6 @@ LOG = "train.log"
 End = Literal["trained", "stopped", "failed"]
 """How a training ended; one that was stopped goes on when it is trained again."""
 
-_AP = "metrics/mAP50-95(B)"  # of a row of `results.csv`
 _LOOK_EVERY = 1.0  # seconds
 
 
@@ -30,7 +30,7 @@ def epochs_of(run: Run) -> list[float]:
     """Give AP after each epoch of a training, as far as it is."""
     try:
         header, *rows = csv.reader((run.folder / "results.csv").read_text(encoding="utf-8").splitlines())
-        place = header.index(_AP)
+        place = header.index(AP)
     except (FileNotFoundError, ValueError):  # none yet, or empty, or half a header
         return []
     return [float(row[place]) for row in rows if len(row) == len(header)]  # the last may be half written

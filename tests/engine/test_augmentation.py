@@ -43,7 +43,7 @@ def test_command_line_over_preset_over_our_defaults_over_the_engines(
 
 
 def test_a_mistake_in_it_leaves_no_folder_behind(demo: Path, model_yaml: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--augmentation bord: no such preset .did you mean 'board'"):
+    with pytest.raises(UserError, match=r"--augmentation bord: none is called so .did you mean 'board'"):
         make(model_yaml, demo, tmp_path / "runs", augmentation="bord")
     with pytest.raises(UserError, match=r"no split 'vall' in it"):
         make(model_yaml, demo, tmp_path / "runs", split="vall")

@@ -9,6 +9,7 @@ from moat_det.backbones.moat.initializers import KERNELS
 from moat_det.backbones.moat.variants import BLOCK_TYPES, VARIANTS, Variant
 from moat_det.errors import UserError
 from moat_det.messages import nearest, shown, suggest
+from moat_det.values import is_count, is_number
 
 SETTINGS = tuple(f.name for f in fields(Variant) if f.name not in {"survival", "native", "mean", "std"})
 """What of a variant can be overridden by its name."""
@@ -63,7 +64,7 @@ def _count(stages: int) -> str:
 
 def _check_values(variant: Variant) -> None:
     for key in ("stem", "depths", "channels"):
-        if not getattr(variant, key) or not all(_is_count(value) for value in getattr(variant, key)):
+        if not getattr(variant, key) or not all(is_count(value) for value in getattr(variant, key)):
             raise UserError(f"{key} {list(getattr(variant, key))}: must be whole numbers, 1 or more")
     for kind in variant.block_types:
         if kind not in BLOCK_TYPES:
@@ -71,15 +72,15 @@ def _check_values(variant: Variant) -> None:
                 f"block_types: {shown(kind)} is no type of block{suggest(str(kind), BLOCK_TYPES)}; "
                 f"there are {' and '.join(BLOCK_TYPES)}"
             )
-    if not all(_is_count(stride) and stride <= 2 for stride in variant.strides):
+    if not all(is_count(stride) and stride <= 2 for stride in variant.strides):
         raise UserError(f"strides {list(variant.strides)}: must be 1 or 2")
-    if not _is_count(variant.head_size):
+    if not is_count(variant.head_size):
         raise UserError(f"head_size {shown(variant.head_size)}: must be a whole number, 1 or more")
     for key in ("expansion", "se_ratio", "norm_eps"):
         value = getattr(variant, key)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < 1e6:
+        if not is_number(value) or not 0 < value < 1e6:
             raise UserError(f"{key} {shown(value)}: must be a number above 0")
-    if not isinstance(variant.bias_init, (int, float)) or isinstance(variant.bias_init, bool):
+    if not is_number(variant.bias_init):
         raise UserError(f"bias_init {shown(variant.bias_init)}: must be a number")
     if variant.kernel_init is not None and variant.kernel_init not in KERNELS:
         raise UserError(f"kernel_init {shown(variant.kernel_init)}: must be {' or '.join(KERNELS)}")
@@ -93,12 +94,8 @@ def _check_values(variant: Variant) -> None:
                 f"channels {list(variant.channels)}: stage {stage} attends: {width} must be a multiple of head_size "
                 f"{variant.head_size}"
             )
-        if not _is_count(size):
+        if not is_count(size):
             raise UserError(
                 f"position_sizes {list(variant.position_sizes)}: stage {stage} attends: give it the cells along a side "
                 "of the map that its position table is made for"
             )
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -18,6 +18,8 @@ from moat_det.detector.precision import compute_dtype
 from moat_det.engine.checkpoint import load_checkpoint
 from moat_det.engine.device import choose_device, is_mixed
 from moat_det.files import sha256
+from moat_det.paths import is_yaml
+from moat_det.run_folder import best_checkpoint, last_checkpoint
 
 WHERE_IT_RUNS = frozenset({"device", "workers", "cache", "plots", "verbose", "log", "save_minutes"})
 """Arguments that make no other run."""
@@ -77,12 +79,12 @@ class Run:
     @property
     def last(self) -> Path:
         """The checkpoint of the last epoch."""
-        return self.folder / "weights" / "last.pt"
+        return last_checkpoint(self.folder)
 
     @property
     def best(self) -> Path:
         """The checkpoint of the epoch that was best on `val`."""
-        return self.folder / "weights" / "best.pt"
+        return best_checkpoint(self.folder)
 
     @property
     def state(self) -> str:
@@ -149,7 +151,7 @@ def _sha256(path: Path, size: int, changed: int) -> str:
 def short_name(model: str) -> str:
     """Give what a model is called in tables and folders: its name, or that of its YAML."""
     path = Path(model)
-    return path.stem if path.suffix in {".yaml", ".yml"} else path.name
+    return path.stem if is_yaml(path) else path.name
 
 
 def digest(content: Any) -> str:

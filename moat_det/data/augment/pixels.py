@@ -16,6 +16,7 @@ from ultralytics.data.augment import Albumentations
 
 from moat_det.errors import UserError
 from moat_det.messages import one_line, shown, suggest
+from moat_det.values import is_number
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ def _make(name: str, arguments: dict[str, Any], where: str) -> tuple[float, Imag
                 f"it takes {', '.join(parameters)}"
             )
     probability = arguments.get("p", _USUAL_P)
-    if isinstance(probability, bool) or not isinstance(probability, (int, float)):
+    if not is_number(probability):
         raise UserError(f"{where}: {name} has 'p: {shown(probability)}'; write a share from 0 to 1")
     try:
         return float(probability), known[name](**{**arguments, "p": 1.0})

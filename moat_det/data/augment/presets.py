@@ -12,8 +12,9 @@ from ultralytics.cfg import check_cfg
 from moat_det.data.augment.pixels import check_transforms
 from moat_det.errors import UserError
 from moat_det.messages import shown, suggest
-from moat_det.paths import cfg_dir
+from moat_det.paths import named_yaml
 from moat_det.strict_yaml import read_yaml
+from moat_det.values import is_number
 
 # The engine's arguments that say what happens to training images.
 ENGINE_KEYS = frozenset(
@@ -44,31 +45,16 @@ class Preset:
         return asdict(self)
 
 
-def preset_names() -> list[str]:
-    """Give the presets that come with the project."""
-    return sorted(file.stem for file in _folder().glob("*.yaml"))
-
-
 def load_preset(name: str | Path) -> Preset:
     """Read a preset.
 
     Args:
-        name: One of `preset_names`, or the path of a YAML (`.yaml` or `.yml`).
+        name: One of `cfg/augmentation/`, or the path of a YAML (`.yaml` or `.yml`).
 
     Raises:
         UserError: There is no such preset, or a key, a value, a transform or an argument of it is wrong.
     """
-    file = Path(str(name))
-    if file.suffix.lower() in {".yaml", ".yml"}:
-        if not file.is_file():
-            raise UserError(f"--augmentation {name}: no such file; give a YAML or one of {', '.join(preset_names())}")
-    elif str(name) in preset_names():
-        file = _folder() / f"{name}.yaml"
-    else:
-        raise UserError(
-            f"--augmentation {name}: no such preset{suggest(str(name), preset_names())}; give one of "
-            f"{', '.join(preset_names())}, or a YAML of your own"
-        )
+    file = named_yaml("augmentation", name, "--augmentation")
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise UserError(f"{file}: must hold the keys 'engine', 'quarter_turns' and 'transforms', or some of them")
@@ -79,7 +65,7 @@ def load_preset(name: str | Path) -> Preset:
             raise UserError(f"{file}: unknown key {shown(key)}{suggest(str(key), keys)}; {way_out}")
     content = {key: value for key, value in content.items() if value is not None}
     turns = content.get("quarter_turns", 0.0)
-    if isinstance(turns, bool) or not isinstance(turns, (int, float)) or not 0 <= turns <= 1:
+    if not is_number(turns) or not 0 <= turns <= 1:
         raise UserError(
             f"{file}: 'quarter_turns: {shown(turns)}' is no share of the images; write a number from 0 to 1"
         )
@@ -88,10 +74,6 @@ def load_preset(name: str | Path) -> Preset:
         quarter_turns=float(turns),
         transforms=check_transforms(content.get("transforms", []), str(file)),
     )
-
-
-def _folder() -> Path:
-    return cfg_dir() / "augmentation"
 
 
 def _check_engine(arguments: Any, file: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from moat_det.errors import UserError
 from moat_det.messages import as_given, as_number
+from moat_det.values import is_number
 
 # Of a sensor some pixels are dead or hot; a defect may well be the brightest in a thousand.
 PERCENTILES = (0.01, 99.99)
@@ -160,10 +161,7 @@ def _finite(values: np.ndarray) -> np.ndarray:
 
 
 def _is_window(pair: Any) -> bool:
-    if not isinstance(pair, list) or len(pair) != 2:
-        return False
-    numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x) for x in pair)
-    return numbers and pair[0] < pair[1]
+    return isinstance(pair, list) and len(pair) == 2 and all(map(is_number, pair)) and pair[0] < pair[1]
 
 
 def _map(samples: np.ndarray, window: Window) -> np.ndarray:

@@ -10,6 +10,7 @@ from moat_det.data.fraction import split_fraction
 from moat_det.data.index import open_index
 from moat_det.data.sizes.shape import Shape, median_shape, multiple_of
 from moat_det.errors import UserError
+from moat_det.values import is_count
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def take_shape(arguments: dict[str, Any]) -> Shape | None:
         return None
     given = arguments["imgsz"]
     sides = given if isinstance(given, (list, tuple)) else [given]
-    if not 1 <= len(sides) <= 2 or any(type(side) is not int or side < 1 for side in sides):
+    if not 1 <= len(sides) <= 2 or not all(map(is_count, sides)):
         raise UserError(
             f"--imgsz {' '.join(map(repr, sides))}: give the longer side, --imgsz 640, or height and width, "
             "--imgsz 256 2048"

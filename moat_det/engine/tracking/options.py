@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from moat_det.engine.tracking.trackers import TrackerSettings, load_tracker
 from moat_det.errors import UserError
 from moat_det.messages import as_given
 from moat_det.options import option, options_of
+from moat_det.values import is_count, is_number
 
 IOU = 0.4
 """The overlap from which two detections in a frame are one: two boxes on one defect would be counted as two."""
@@ -61,7 +61,7 @@ class Tracking:
         """
         given = {name: arguments.pop(name) for name in options_of(TrackingOptions) if name in arguments}
         options = TrackingOptions(**{name: value for name, value in given.items() if value is not None})
-        if type(options.min_frames) is not int or options.min_frames < 1:
+        if not is_count(options.min_frames):
             raise UserError(f"--min-frames {as_given(options.min_frames)}: must be a whole number of frames, 1 or more")
         motion = None if options.motion is None else _read_motion(options.motion)
         return cls(load_tracker(options.tracker), motion, options.min_frames)
@@ -74,8 +74,7 @@ class Tracking:
 
 def _read_motion(given: Any) -> tuple[float, float]:
     values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
-    if len(values) != 2 or len(numbers) != 2 or not all(map(math.isfinite, numbers)):
+    if len(values) != 2 or not all(map(is_number, values)):
         words = " ".join(map(as_given, values))
         raise UserError(f"--motion {words}: give pixels to the right, and down, as in --motion 24 0")
-    return float(numbers[0]), float(numbers[1])
+    return float(values[0]), float(values[1])

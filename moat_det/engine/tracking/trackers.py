@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from moat_det.errors import UserError
-from moat_det.messages import as_given, shown, some, suggest
-from moat_det.paths import cfg_dir
+from moat_det.messages import shown, some
+from moat_det.paths import named_yaml
 from moat_det.strict_yaml import read_yaml
+from moat_det.values import is_count, is_number
 
 _CAMERA_MOTION = ("sparseOptFlow", "orb", "sift", "ecc", "none")
 _ALLOWED = {
@@ -65,30 +66,16 @@ class FixedMotion:
         return self._warp
 
 
-def tracker_names() -> list[str]:
-    """Give the trackers that come with the project."""
-    return sorted(file.stem for file in _folder().glob("*.yaml"))
-
-
 def load_tracker(name: str | Path) -> TrackerSettings:
     """Read the settings of a tracker.
 
     Args:
-        name: One of `tracker_names`, or the path of a YAML (`.yaml` or `.yml`).
+        name: One of `cfg/tracking/`, or the path of a YAML (`.yaml` or `.yml`).
 
     Raises:
         UserError: There is no such tracker, or a key or a value of its file is wrong.
     """
-    file = Path(str(name))
-    if file.suffix.lower() not in {".yaml", ".yml"}:
-        if str(name) not in tracker_names():
-            raise UserError(
-                f"--tracker {as_given(name)}: no such tracker{suggest(str(name), tracker_names())}; give "
-                f"{' or '.join(tracker_names())}, or a YAML of your own"
-            )
-        file = _folder() / f"{name}.yaml"
-    elif not file.is_file():
-        raise UserError(f"--tracker {name}: no such file; give a YAML, or {' or '.join(tracker_names())}")
+    file = named_yaml("tracking", name, "--tracker")
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise UserError(f"--tracker {file}: must hold keys such as 'tracker_type: bytetrack'")
@@ -131,7 +118,6 @@ def make_tracker(settings: TrackerSettings, motion: tuple[float, float] | None) 
 
 
 def _fits(key: str, value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if key == "tracker_type":
         return value in ("bytetrack", "botsort")
     if key == "fuse_score":
@@ -139,9 +125,5 @@ def _fits(key: str, value: Any) -> bool:
     if key == "gmc_method":
         return value in _CAMERA_MOTION
     if key == "track_buffer":
-        return type(value) is int and value >= 0
-    return number and 0 <= value <= 1
-
-
-def _folder() -> Path:
-    return cfg_dir() / "tracking"
+        return is_count(value, 0)
+    return is_number(value) and 0 <= value <= 1

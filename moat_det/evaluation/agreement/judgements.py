@@ -24,6 +24,7 @@ from moat_det.evaluation.inspection.rule import Rule
 from moat_det.evaluation.inspection.verdicts import VERDICTS, PartVerdict, Verdict
 from moat_det.evaluation.validation_folder import read_validation
 from moat_det.messages import shown, some
+from moat_det.paths import is_yaml
 from moat_det.text import NotTextError, read_text
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def read_judgements(rater: str, path: Path, threshold: float | None, group: str 
         said = _read_table(path)
         by = _by_verdicts(list(said.values())) if _REVIEW in said.values() else None
         return Judgements(rater, {part: word not in _PASS for part, word in said.items()}, by=by)
-    if suffix in {".yaml", ".yml"} or path.is_dir():
+    if is_yaml(path) or path.is_dir():
         data = load_dataset(path, split=split)
         images = list(open_index(split_paths(data, split), data["names"], **reading(data)).images())
         return Judgements(rater, _labelled(coco_ground_truth(images, data["names"]), group))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from moat_det.errors import UserError
 from moat_det.options import option
+from moat_det.values import is_number
 
 CONFIDENCE = 0.95
 """That of limits and intervals, where nobody asked for another."""
@@ -66,10 +66,10 @@ class TargetOptions:
         """Check the values."""
         for name in (*_RATES, "confidence"):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value) and 0 < value < 1):
+            if value is not None and not (is_number(value) and 0 < value < 1):
                 raise UserError(f"{_flag(name)} {value}: must be a share above 0 and below 1, such as 0.95 or 0.02")
         alarms = self.max_false_alarms_per_image
-        if alarms is not None and not (_is_number(alarms) and alarms > 0):
+        if alarms is not None and not (is_number(alarms) and alarms > 0):
             raise UserError(f"--max-false-alarms-per-image {alarms}: must be a number above 0, such as 0.1")
         given = [name for name in _PROMISES if getattr(self, name) is not None]
         if len(given) > 1:
@@ -89,7 +89,3 @@ class TargetOptions:
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

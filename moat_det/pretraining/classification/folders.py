@@ -19,6 +19,7 @@ from moat_det.data.images.intensity import Intensity
 from moat_det.data.of_model import settle_intensity
 from moat_det.errors import UserError
 from moat_det.messages import some
+from moat_det.paths import is_yaml
 from moat_det.pretraining.identity import identity, sample
 from moat_det.progress import progress
 from moat_det.strict_yaml import read_yaml
@@ -163,7 +164,7 @@ def _contents(pictures: Pictures) -> dict[str, Any]:
 
 def _places(data: Path) -> tuple[Path, Path, Path | None, list[str] | None, Intensity]:
     """Give the root, the folder of training, that of validation if there is one, the classes and the intensity."""
-    if data.suffix.lower() in {".yaml", ".yml"}:
+    if is_yaml(data):
         return _of_yaml(data)
     if not data.is_dir():
         raise UserError(f"--data {data}: there is no such folder; give one with a folder for each class, or a YAML")

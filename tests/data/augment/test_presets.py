@@ -15,12 +15,11 @@ from ultralytics.utils.instance import Instances
 from helpers.dataset_files import HEIGHT, WIDTH, noise
 from helpers.datasets import open_dataset
 from moat_det.data.augment import Preset, load_preset
-from moat_det.data.augment.presets import preset_names
 from moat_det.data.augment.quarter_turns import QuarterTurns
 from moat_det.data.loader.dataset import DetectionDataset
 from moat_det.data.loader.loader import make_loader
 from moat_det.errors import UserError
-from moat_det.paths import cfg_dir
+from moat_det.paths import cfg_dir, yaml_names
 
 MakeSet = Callable[[dict[str, str | None]], Path]
 FILES = {f"{i}.png": f"{i % 3} 0.5 0.5 0.15 0.2\n" for i in range(6)}
@@ -38,7 +37,7 @@ def make_gray(source: Path) -> None:
 
 @pytest.mark.parametrize("name", ["none", "light", "surface", "board"])
 def test_each_preset_says_for_whom_it_is_and_survives_a_checkpoint(name: str) -> None:
-    assert name in preset_names()
+    assert name in yaml_names("augmentation")
     head = (cfg_dir() / "augmentation" / f"{name}.yaml").read_text().partition("\nengine:")[0]
     assert "# For whom:" in head
     preset = load_preset(name)
@@ -84,7 +83,7 @@ def test_a_mistake_in_a_preset_ends_in_one_line(tmp_path: Path, text: str, messa
 
 
 def test_a_preset_that_is_not_there() -> None:
-    with pytest.raises(UserError, match=r"--augmentation surfce: no such preset \(did you mean 'surface'"):
+    with pytest.raises(UserError, match=r"--augmentation surfce: none is called so \(did you mean 'surface'"):
         load_preset("surfce")
     with pytest.raises(UserError, match=r"absent\.yaml: no such file.*board, light, none, surface"):
         load_preset("absent.yaml")
