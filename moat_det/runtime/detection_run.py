@@ -35,7 +35,6 @@ from moat_det.run_folder import check_apart, tell_results
 from moat_det.runtime.detector import RuntimeDetector
 from moat_det.runtime.memory_check import MemoryCheck
 from moat_det.runtime.metadata import SizeNotTaken
-from moat_det.runtime.operating_points import least_scores
 from moat_det.runtime.options import RuntimeDetection
 from moat_det.runtime.side_by_side import ahead
 
@@ -98,7 +97,7 @@ class DetectionRun:
         if point is None:
             self._conf = np.array(Thresholds.read(options.conf).of_classes(names), np.float32)
         else:
-            self._conf = least_scores(point)
+            self._conf = point.least_scores()
         self._files = _list(options.source)
         self._memory = MemoryCheck(detector.metadata, detector.sizes)
         self._of_wrong_size: UserError | None = None  # the first image that is
