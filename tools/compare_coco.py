@@ -15,7 +15,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from moat_det.data.formats.labelled_image import LabelledImage
-from moat_det.evaluation import STATS, CocoEvaluator, coco_ground_truth, number_categories, number_images
+from moat_det.evaluation import STATS
+from moat_det.evaluation.make_evaluator import make_evaluator
 from tools.command import command, make_parser
 
 NAMES = {0: "scratch", 1: "pit", 2: "stain"}
@@ -107,13 +108,11 @@ def measure(case: Case, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     images = draw_images(rng)
     images, found = case(images, [draw_found(image, rng) for image in images], rng)
-    paths = [Path(image.path) for image in images]
-    truth = coco_ground_truth(images, NAMES)
-    evaluator = CocoEvaluator(truth, number_images(paths), number_categories(NAMES), NAMES)
-    for path, detections in zip(paths, found, strict=True):
-        evaluator.update(path, *detections)
+    evaluator = make_evaluator(images, NAMES)
+    for image, detections in zip(images, found, strict=True):
+        evaluator.update(Path(image.path), *detections)
     metrics = evaluator.compute()
-    return np.array([getattr(metrics, name) for name in STATS]), plain(truth, evaluator.predictions)
+    return np.array([getattr(metrics, name) for name in STATS]), plain(evaluator.ground_truth, evaluator.predictions)
 
 
 def plain(truth: dict[str, Any], predictions: list[dict[str, Any]]) -> np.ndarray:
