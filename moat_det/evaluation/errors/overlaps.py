@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pycocotools import mask
+
+from moat_det.evaluation.matching import overlaps
 
 Entry = Mapping[str, Any]
 
@@ -70,7 +71,7 @@ def _match(image: Entry, annotations: Sequence[Entry], found: Sequence[Entry]) -
     objects = [entry for entry in annotations if not entry.get("iscrowd")]
     crowds = [entry for entry in annotations if entry.get("iscrowd")]
     ious, same = overlaps(found, objects), same_class(found, objects)
-    on_crowd = ((overlaps(found, crowds, crowd=True) >= FOUND_IOU) & same_class(found, crowds)).any(axis=1)
+    on_crowd = ((overlaps(found, crowds) >= FOUND_IOU) & same_class(found, crowds)).any(axis=1)
     match, match_of = np.full(len(found), -1), np.full(len(objects), -1)
     for detection, row in enumerate(np.where(same, ious, 0)):
         free = np.where(match_of < 0, row, 0)
@@ -93,14 +94,6 @@ def _best(found: Sequence[Entry]) -> list[Entry]:
         if count[entry["category_id"]] <= _MAX_DETECTIONS:
             kept.append(entry)
     return kept
-
-
-def overlaps(found: Sequence[Entry], objects: Sequence[Entry], crowd: bool = False) -> np.ndarray:
-    """Give the IoU of D detections and G objects, (D, G); over the detection's area alone where they are crowds."""
-    if not found or not objects:
-        return np.zeros((len(found), len(objects)))
-    boxes = [[entry["bbox"] for entry in entries] for entries in (found, objects)]
-    return np.asarray(mask.iou(*boxes, [int(crowd)] * len(objects)))
 
 
 def same_class(found: Sequence[Entry], objects: Sequence[Entry]) -> np.ndarray:
