@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from moat_det.evaluation.inspection.box_matches import AP_DETECTIONS
 from moat_det.evaluation.matching import overlaps
 
 Entry = Mapping[str, Any]
@@ -18,8 +19,6 @@ FOUND_IOU = 0.5
 
 BACKGROUND_IOU = 0.1
 """Under this overlap it has nothing to do with an object (TIDE's thresholds)."""
-
-_MAX_DETECTIONS = 100  # of a class in an image, as in COCO's AP
 
 
 @dataclass(frozen=True)
@@ -86,12 +85,12 @@ def _match(image: Entry, annotations: Sequence[Entry], found: Sequence[Entry]) -
 
 
 def _best(found: Sequence[Entry]) -> list[Entry]:
-    """Give the best detections of each class, the highest score first."""
+    """Give the best detections of each class, as AP looks at them, the highest score first."""
     count: dict[int, int] = defaultdict(int)
     kept = []
     for entry in sorted(found, key=lambda entry: -entry["score"]):
         count[entry["category_id"]] += 1
-        if count[entry["category_id"]] <= _MAX_DETECTIONS:
+        if count[entry["category_id"]] <= AP_DETECTIONS:
             kept.append(entry)
     return kept
 
