@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 
 import torch
-from tqdm import tqdm
 
 from moat_det.backbones.moat.create import create_moat
 from moat_det.backbones.moat.flops import count_multiply_adds
 from moat_det.backbones.weights import RELEASED, Release
+from moat_det.progress import progress
 from tools.command import command, make_parser
 
 HEADER = (
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "in our model, as Markdown. Nothing is downloaded."
     )
     parser.parse_args(argv)
-    rows = [row(release) for release in tqdm(RELEASED.values(), desc="counting", leave=False)]
+    rows = [row(release) for release in progress(RELEASED.values(), "counting", leave=False)]
     print("\n".join([HEADER, *rows]))
     return 0
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.data.config import kept_keys, load_dataset, reading, split_paths
 from moat_det.data.convert import check_free, write_dataset
@@ -19,6 +18,7 @@ from moat_det.data.images.read import read_image
 from moat_det.data.index import open_index
 from moat_det.detection.output_names import OutputNames, common_folder
 from moat_det.errors import UserError
+from moat_det.progress import progress
 from tools.command import command, make_parser
 
 LEAST = 0.5
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for split in args.splits:
             index = open_index(split_paths(data, split), data["names"], **reading(data))
             names = OutputNames(common_folder(index.paths))
-            images = tqdm(list(index.images()), f"{split}: cutting", unit="image", leave=False, disable=None)
+            images = progress(list(index.images()), f"{split}: cutting", unit="image", leave=False)
             splits[split] = [
                 tile for image in images for tile in cut(image, args.side, Path(folder, split, names.base(image.path)))
             ]

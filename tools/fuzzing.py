@@ -15,6 +15,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from moat_det.progress import progress
+
 
 class Hang(BaseException):
     """A mutant takes longer than it may."""
@@ -67,7 +69,7 @@ def feed(
         check: Looks at what a mutant has left behind; gives what is wrong.
     """
     report = Report()
-    for number in tqdm(range(settings.count), unit="file", disable=None):
+    for number in progress(range(settings.count), "fuzzing", unit="file"):
         place = write(number, random.Random(f"{settings.seed} {number}"))
         outcome, seconds = timed(read, place, settings.seconds_limit)
         report.slowest = max(report.slowest, (seconds, number))

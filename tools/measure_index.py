@@ -11,8 +11,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from moat_det.data.config import DatasetConfig, load_dataset, reading
 from moat_det.data.formats.coco import coco_dictionary
 from moat_det.data.formats.labelled_image import LabelledImage
@@ -20,6 +18,7 @@ from moat_det.data.formats.yolo import yolo_text
 from moat_det.data.index import open_index
 from moat_det.demo import dataset_source
 from moat_det.errors import UserError
+from moat_det.progress import progress
 from tools.command import command, make_parser
 from tools.measuring import medians, run_once, run_tool
 
@@ -39,7 +38,7 @@ def make_set(data: DatasetConfig, folder: Path, count: int) -> None:
     seeds = [Path(shutil.copy(image.path, folder / "seed")) for image in known]
     images = [known[i % len(known)] for i in range(count)]
     names = [f"{i:06d}{seeds[i % len(seeds)].suffix}" for i in range(count)]
-    for i, (image, name) in enumerate(zip(tqdm(images, desc="linking", leave=False), names, strict=True)):
+    for i, (image, name) in enumerate(zip(progress(images, "linking", leave=False), names, strict=True)):
         os.link(seeds[i % len(seeds)], folder / "images" / name)
         (folder / "labels" / f"{i:06d}.txt").write_text(yolo_text(image))
         rows = zip(image.classes.tolist(), image.boxes.tolist(), strict=True)

@@ -13,7 +13,6 @@ from functools import partial
 
 import numpy as np
 from scipy.stats import norm
-from tqdm import tqdm
 
 from moat_det.evaluation.inspection.average_precision import ap_interval, average_precision, mean_ap
 from moat_det.evaluation.inspection.box_matches import ClassMatches
@@ -21,6 +20,7 @@ from moat_det.evaluation.inspection.figures import auroc, escape
 from moat_det.evaluation.inspection.froc import false_alarms, froc, gather, recall_interval
 from moat_det.evaluation.inspection.intervals import Interval, count_interval, exact_interval
 from moat_det.evaluation.inspection.parts import Parts
+from moat_det.progress import progress
 from tools.command import command, make_parser
 
 LEAST_EXACT = 0.936
@@ -187,7 +187,7 @@ def _ap(split: Split, resamples: int) -> Interval | None:
 def coverage(case: Case, simulations: int, seed: int) -> tuple[float, float]:
     """Give the share of intervals that hold the truth, of those that there are, and their mean width."""
     rng, held, width, count = np.random.default_rng(seed), 0, 0.0, 0
-    for _ in tqdm(range(simulations), case.name.strip(), leave=False, disable=None):
+    for _ in progress(range(simulations), case.name.strip(), leave=False):
         found = case.interval(rng)
         if found is not None:
             held += found.low <= case.truth <= found.high

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.choose_threshold import just_above
@@ -24,6 +23,7 @@ from moat_det.evaluation.inspection.evidence import Evidence, read_evidence
 from moat_det.evaluation.inspection.find_operating_point import choose_thresholds
 from moat_det.evaluation.inspection.settings import SETTINGS
 from moat_det.evaluation.inspection.targets import Target, TargetOptions
+from moat_det.progress import progress
 from tools.command import command, make_parser
 
 
@@ -100,7 +100,7 @@ def simulate(evidence: Evidence, options: TargetOptions, samples: int, size: int
     assert target is not None
     rng, whole, truths = np.random.default_rng(seed), evidence.rate(target.name), []
     broken = 0
-    for _ in tqdm(range(samples), "drawing", leave=False, disable=None):
+    for _ in progress(range(samples), "drawing", leave=False):
         sample = evidence.drawn(rng.integers(len(evidence.scores), size=size))
         found = choose_thresholds(sample, target, options.max_review, options.confidence, lowest)
         if found.reject is None:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.shown import read_rgb
 from moat_det.evaluation.errors.overlaps import Entry
 from moat_det.evaluation.inspection.rule import THRESHOLD
+from moat_det.progress import progress
 from moat_det.report.evidence import Marks, truth_beside_found
 
 _TITLES = {"missing": "no label", "wrong_class": "class?", "misplaced": "place?", "not_found": "nothing there?"}
@@ -45,7 +45,7 @@ def draw_suspicious(
     labels = [entry for entry in ground_truth["annotations"] if entry["image_id"] in wanted]
     found = [e for of_model in predictions for e in of_model if e["image_id"] in wanted and e["score"] >= threshold]
     pictures = []
-    for entry in tqdm(entries, desc="drawing", unit="picture", leave=False, disable=None):
+    for entry in progress(entries, "drawing", unit="picture", leave=False):
         try:
             image = read_rgb(paths[entry["image_id"]], intensity, channels)
         except OSError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from moat_det.evaluation.inspection.box_matches import ClassMatches
 from moat_det.evaluation.inspection.intervals import (
@@ -17,6 +16,7 @@ from moat_det.evaluation.inspection.intervals import (
     resampled,
 )
 from moat_det.evaluation.inspection.parts import Parts
+from moat_det.progress import progress
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
 
@@ -42,10 +42,10 @@ def ap_interval(
         return None
     part_of = np.array(list(parts.of_image.values()))
     figures = []
-    with tqdm(total=resamples, desc="interval of AP", unit="sample", leave=False, disable=None) as progress:
+    with progress(None, "interval of AP", resamples, unit="sample", leave=False) as bar:
         for counts in resampled(len(parts), resamples, seed):
             figures.append(mean_ap(average_precision(matches, counts[:, part_of])))
-            progress.update(len(counts))
+            bar.update(len(counts))
     return percentile_interval(float(value), np.concatenate(figures), confidence) if figures else None
 
 
