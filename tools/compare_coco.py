@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from moat_det.data.formats.labelled_image import LabelledImage
-from moat_det.evaluation import STATS, CocoEvaluator, coco_ground_truth, number_categories, number_images
+from moat_det.evaluation import STATS
+from moat_det.evaluation.make_evaluator import make_evaluator
+from moat_det.evaluation.matching import coco_of
 from tools.command import command, make_parser
 
 NAMES = {0: "scratch", 1: "pit", 2: "stain"}
@@ -107,33 +108,24 @@ def measure(case: Case, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     images = draw_images(rng)
     images, found = case(images, [draw_found(image, rng) for image in images], rng)
-    paths = [Path(image.path) for image in images]
-    truth = coco_ground_truth(images, NAMES)
-    evaluator = CocoEvaluator(truth, number_images(paths), number_categories(NAMES), NAMES)
-    for path, detections in zip(paths, found, strict=True):
-        evaluator.update(path, *detections)
+    evaluator = make_evaluator(images, NAMES)
+    for image, detections in zip(images, found, strict=True):
+        evaluator.update(Path(image.path), *detections)
     metrics = evaluator.compute()
-    return np.array([getattr(metrics, name) for name in STATS]), plain(truth, evaluator.predictions)
+    return np.array([getattr(metrics, name) for name in STATS]), plain(evaluator.ground_truth, evaluator.predictions)
 
 
 def plain(truth: dict[str, Any], predictions: list[dict[str, Any]]) -> np.ndarray:
     """Give the twelve numbers of pycocotools alone."""
     with contextlib.redirect_stdout(io.StringIO()):
-        coco = _index(truth)
+        coco = coco_of(truth)
         # pycocotools cannot load an empty list.
-        results = coco.loadRes(predictions) if predictions else _index({**truth, "annotations": []})
+        results = coco.loadRes(predictions) if predictions else coco_of({**truth, "annotations": []})
         evaluation = COCOeval(coco, results, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return evaluation.stats
-
-
-def _index(dataset: dict[str, Any]) -> COCO:
-    coco = COCO()
-    coco.dataset = dataset
-    coco.createIndex()
-    return coco
 
 
 def _chosen(image: LabelledImage, chosen: np.ndarray) -> LabelledImage:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from moat_det.checks.faults import KINDS, Fault, Severity
@@ -18,9 +17,8 @@ from moat_det.checks.recommend import command
 from moat_det.checks.report import printable, summary_rows
 from moat_det.checks.run import Check
 from moat_det.checks.samples import Sample
-from moat_det.data.images.header import large_images
 from moat_det.data.images.intensity import Intensity
-from moat_det.data.images.read import read_input
+from moat_det.data.images.shown import read_rgb
 from moat_det.progress import progress
 from moat_det.report.html import Table, jpeg_uri, png_uri, render
 from moat_det.report.palette import BOX_COLOURS
@@ -122,12 +120,9 @@ def _draw(fault: Fault, path: str, samples: Sequence[Sample], channels: int) -> 
     Nothing where the image cannot be read.
     """
     try:
-        with large_images():
-            image = read_input(path, Intensity("image"), channels)
+        image = read_rgb(path, Intensity("image"), channels)
     except OSError:
         return []
-    colour = image.shape[2] == 3
-    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if colour else np.repeat(image[..., :1], 3, axis=2)
     others = np.concatenate([np.zeros((0, 4)), *(sample.boxes for sample in samples)])
     classes = [row.cls for sample in samples if sample.readable for row in sample.annotation.rows]
     marked = np.array(fault.boxes if path == fault.image else ()).reshape(-1, 4)

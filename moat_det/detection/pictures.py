@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from moat_det.data.images.shown import as_picture
 from moat_det.detection.detections import Detections
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_bytes
@@ -47,14 +48,6 @@ def draw_detections(
     rgb = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_BGR2RGB)
     drawn = draw_boxes(rgb, found.xyxy, texts, found.cls.tolist(), line=line_width)
     return cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
-
-
-def as_picture(image: np.ndarray) -> np.ndarray:
-    """Give (H, W, 3), BGR, to draw of an image (H, W, C): of bands the first three as RGB, or the first as gray."""
-    if image.shape[2] == 3:
-        return image
-    bands = image[..., [0, 0, 0]] if image.shape[2] < 3 else image[..., 2::-1]
-    return np.ascontiguousarray(bands)
 
 
 def write_picture(path: Path, picture: np.ndarray, *settings: int, suffix: str = ".jpg") -> Path:

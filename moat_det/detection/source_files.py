@@ -46,21 +46,29 @@ def list_files(source: str) -> tuple[list[str], list[str]]:
     return found.images, found.videos
 
 
-def list_pictures(source: str) -> list[str]:
+def list_pictures(source: str, option: str = "--source", why: str = "they are videos") -> list[str]:
     """Find the images of a source, as `list_files` does, for what looks at pictures alone.
+
+    Args:
+        source: See `list_files`.
+        option: That names it.
+        why: Videos are left out.
+
+    Returns:
+        Absolute paths.
 
     Raises:
         UserError: There is no such file, or no image.
     """
     try:
-        images, videos = list_files(source)
+        images, videos = list_files(source) if source.strip() else ([], [])  # else it is the working directory
     except FileNotFoundError:
-        raise UserError(f"--source {source}: no such folder, list of images or image, and no pattern of any") from None
+        raise UserError(f"{option} {source}: no such folder, list of images or image, and no pattern of any") from None
     if videos:
-        logger.warning(f"{source}: left out, since they are videos: {count_suffixes(videos)}")
+        logger.warning(f"{source}: left out, since {why}: {count_suffixes(videos)}")
     if not images:
-        raise UserError(f"--source {source}: no images in it; give an image, a folder, a pattern or a list of images")
-    return sorted(images)
+        raise UserError(f"{option} {source}: no images in it; give an image, a folder, a pattern or a list of images")
+    return images
 
 
 def tell_pictures(file: str | Path, channels: int) -> None:

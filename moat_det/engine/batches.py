@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from moat_det.data.images.shown import shown_bands
 from moat_det.engine.model import MOAT
 from moat_det.errors import UserError
 from moat_det.report.pictures import draw_boxes
@@ -59,17 +60,17 @@ def draw(batch: dict[str, Any], names: dict[int, str], note: str = "") -> list[n
         note: Is written into a corner of each image.
 
     Returns:
-        (H, W, 3) uint8 each, RGB; of images of other than one or three bands the first, the middle and the last.
+        (H, W, 3) uint8 each, RGB; of other bands what `shown_bands` takes.
     """
     pictures = []
     owners, classes = batch["batch_idx"].numpy(), batch["cls"].numpy()[:, 0].astype(int)
     for number, image in enumerate(batch["img"].numpy()):
-        bands, height, width = image.shape
+        height, width = image.shape[1:]
         mine = owners == number
         centre, side = np.split(batch["bboxes"].numpy()[mine] * ([width, height] * 2), 2, axis=1)
         boxes = np.hstack([centre - side / 2, centre + side / 2])
         texts = [names[cls] for cls in classes[mine]]
-        picture = draw_boxes(image[[0, bands // 2, bands - 1]].transpose(1, 2, 0), boxes, texts, classes[mine].tolist())
+        picture = draw_boxes(shown_bands(image.transpose(1, 2, 0)), boxes, texts, classes[mine].tolist())
         if note:
             corner = np.array([[0, height - 1, 0, height - 1]])
             picture = draw_boxes(picture, corner, [note], [0])

@@ -18,13 +18,12 @@ from moat_det.anomaly.bank import SUFFIX, Bank, make_bank, read_bank
 from moat_det.anomaly.features import STRIDES, channel_weights, choose_maps, patch_features
 from moat_det.anomaly.maps import own_cells, to_pixels
 from moat_det.anomaly.options import HeatmapOptions
-from moat_det.data.images.find import count_suffixes
 from moat_det.data.images.intensity import Intensity
 from moat_det.data.images.read import read_input
 from moat_det.data.sizes.letterbox import Placement
 from moat_det.data.sizes.shape import Shape
 from moat_det.detection.anomalies import Anomaly
-from moat_det.detection.source_files import list_files
+from moat_det.detection.source_files import list_pictures
 from moat_det.detector.base import BaseDetector
 from moat_det.errors import UserError
 from moat_det.messages import some
@@ -117,7 +116,7 @@ class Heatmaps:
         else:
             weights = channel_weights(self._backbone.feature_info, self._names)
             reader = self._reader(look, intensity, channels)
-            self.good_parts = _good_parts(source)
+            self.good_parts = list_pictures(source, "--good-parts")
             bank, self.made = make_bank(source, self.good_parts, reader, weights, settings), True
         self.bank = bank.to(next(self._backbone.parameters()).device)
         logger.info(f"--good-parts {source}: {bank}")
@@ -165,15 +164,3 @@ class Heatmaps:
             return features[cells.rows, cells.columns]
 
         return read
-
-
-def _good_parts(source: str) -> list[str]:
-    try:
-        images, videos = list_files(source)
-    except FileNotFoundError:
-        raise UserError(
-            f"--good-parts {source}: no such folder, list of images or pattern, and no bank{SUFFIX} of an earlier run"
-        ) from None
-    if videos:
-        logger.warning(f"--good-parts {source}: left out, since they are videos: {count_suffixes(videos)}")
-    return sorted(images)

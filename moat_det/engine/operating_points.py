@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from moat_det.backbones.windows import read_window
@@ -16,7 +15,7 @@ from moat_det.engine.device import choose_device, is_mixed
 from moat_det.engine.inference_options import InferenceOptions
 from moat_det.engine.trained import Trained
 from moat_det.errors import UserError
-from moat_det.evaluation.inspection.operating_point import OperatingPoint, read_thresholds
+from moat_det.evaluation.inspection.operating_point import OperatingPoint, other_setting, read_thresholds
 from moat_det.evaluation.inspection.settings import Settings
 
 SETTINGS_OF_ARGUMENTS = {
@@ -110,15 +109,9 @@ def take_operating_point(
     for name, argument in SETTINGS_OF_ARGUMENTS.items():
         wanted, own = getattr(settings, name), given.get(argument)
         if own is not None and _plain(argument, own) != wanted:
-            flag = "--" + argument.replace("_", "-")
-            raise UserError(
-                f"{flag} {own}: the thresholds of {file} hold for {wanted}; leave {flag} out, or find a point with it "
-                "by moat val"
-            )
+            raise other_setting(file, argument, own, wanted)
         taken[argument] = wanted
-    scores = [point.per_class.get(name, point.least) for name in settings.classes]
-    # Suppression keeps what is above `conf`, and a verdict looks at what is at a threshold too.
-    taken["conf"] = [float(np.nextafter(np.float32(score), np.float32(0))) for score in scores]
+    taken["conf"] = point.least_scores().tolist()
     return point, taken
 
 

@@ -28,6 +28,7 @@ from moat_det.data.images.depth import intensity_of_run
 from moat_det.data.images.find import count_suffixes
 from moat_det.data.images.header import large_images
 from moat_det.data.images.intensity import Intensity
+from moat_det.data.images.shown import as_picture
 from moat_det.data.sizes.letterbox import Placement
 from moat_det.data.sizes.policy import FixedSize
 from moat_det.data.sizes.shape import round_up
@@ -35,7 +36,7 @@ from moat_det.detection.anomalies import UNLIKE
 from moat_det.detection.label_files import write_labels
 from moat_det.detection.notices import tell_cut, tell_scaled
 from moat_det.detection.output_names import OutputNames
-from moat_det.detection.pictures import as_picture, draw_detections, write_picture
+from moat_det.detection.pictures import draw_detections, write_picture
 from moat_det.detection.shards import Shard, ShardRecord
 from moat_det.detector.nms import non_max_suppression, read_output
 from moat_det.engine.boxes import in_file

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from pycocotools import mask
 
 from moat_det.evaluation.inspection.rule import THRESHOLD
+from moat_det.evaluation.matching import overlaps
 
 
 class Measured(Protocol):
@@ -64,8 +64,7 @@ def confusion_matrix(evaluator: Measured, conf: float = THRESHOLD, iou: float = 
         true = [row[annotation["category_id"]] for annotation in present]
         crowd = [bool(annotation["iscrowd"]) for annotation in present]
         free = [not region for region in crowd]
-        overlaps = _overlaps(found, present, crowd)
-        for d, overlap in enumerate(overlaps):
+        for d, overlap in enumerate(overlaps(found, present)):
             candidates = [(overlap[g], true[g] == predicted[d], g) for g in np.flatnonzero(free) if overlap[g] >= iou]
             if candidates:
                 match = max(candidates)[-1]
@@ -76,12 +75,3 @@ def confusion_matrix(evaluator: Measured, conf: float = THRESHOLD, iou: float = 
         for g in np.flatnonzero(free):
             matrix[background, true[g]] += 1
     return matrix
-
-
-def _overlaps(
-    detections: Sequence[Mapping[str, Any]], objects: Sequence[Mapping[str, Any]], crowd: list[bool]
-) -> np.ndarray:
-    """Give the IoU of detections and objects; over the detection's area alone for crowd regions. (D, G)."""
-    if not detections or not objects:
-        return np.zeros((len(detections), len(objects)))
-    return mask.iou([d["bbox"] for d in detections], [g["bbox"] for g in objects], [int(c) for c in crowd])

@@ -14,7 +14,7 @@ from moat_det.evaluation.ground_truth import coco_ground_truth, number_categorie
 def make_evaluator(
     images: Sequence[LabelledImage],
     names: dict[int, str],
-    annotations: str | None,
+    annotations: str | None = None,
     only: Sequence[int] | None = None,
 ) -> CocoEvaluator:
     """Make the evaluator of a split.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -18,6 +20,14 @@ def coco_of(dataset: dict[str, Any]) -> COCO:
     coco.dataset = dataset
     coco.createIndex()
     return coco
+
+
+def overlaps(found: Sequence[Mapping[str, Any]], objects: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Give the IoU of D detections and G objects, (D, G); over the detection's area alone on crowd regions."""
+    if not found or not objects:
+        return np.zeros((len(found), len(objects)))
+    boxes = [[entry["bbox"] for entry in entries] for entries in (found, objects)]
+    return np.asarray(mask.iou(*boxes, [int(bool(entry.get("iscrowd"))) for entry in objects]))
 
 
 class BoxEval(COCOeval):

@@ -9,8 +9,8 @@ from typing import Any
 
 from moat_det.data.formats.labelled_image import LabelledImage
 from moat_det.detection.detections import Detections
-from moat_det.evaluation import CocoEvaluator, coco_ground_truth, number_categories, number_images
 from moat_det.evaluation.compare import compare_ap
+from moat_det.evaluation.make_evaluator import make_evaluator
 
 AP_LIMITS = {"bf16": 0.003, "f16": 0.003, "int8": 0.005}
 """How much AP, in [0, 1], a file of each precision may lose. An f32 file is judged by its raw outputs."""
@@ -84,11 +84,7 @@ class Judge:
     """
 
     def __init__(self, images: Sequence[LabelledImage], names: dict[int, str]) -> None:
-        paths = [Path(image.path) for image in images]
-        truth = coco_ground_truth(images, names)
-        self._checkpoint, self._file = (
-            CocoEvaluator(truth, number_images(paths), number_categories(names), names) for _ in range(2)
-        )
+        self._checkpoint, self._file = (make_evaluator(images, names) for _ in range(2))
 
     def add(self, path: Path, expected: Detections, found: Detections) -> None:
         """Take the detections of the checkpoint and of the file in an image, with scores down to `LEAST_SCORE`."""
@@ -115,8 +111,7 @@ class Judge:
 
 def average_precision(images: Sequence[LabelledImage], names: dict[int, str], found: Sequence[Detections]) -> float:
     """Give AP (IoU 0.50:0.95), in [0, 1], of the detections in each of some labelled images."""
-    paths = [Path(image.path) for image in images]
-    evaluator = CocoEvaluator(coco_ground_truth(images, names), number_images(paths), number_categories(names), names)
-    for path, detections in zip(paths, found, strict=True):
-        evaluator.update(path, detections.xyxy, detections.score, detections.cls)
+    evaluator = make_evaluator(images, names)
+    for image, detections in zip(images, found, strict=True):
+        evaluator.update(Path(image.path), detections.xyxy, detections.score, detections.cls)
     return evaluator.compute().AP

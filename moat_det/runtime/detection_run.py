@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from moat_det.cores import READING_THREADS
-from moat_det.data.images.find import count_suffixes
 from moat_det.data.images.header import large_images
 from moat_det.data.sizes.shape import NATIVE
 from moat_det.detection.classes import check_classes
@@ -23,7 +22,7 @@ from moat_det.detection.notices import tell_cut, tell_scaled
 from moat_det.detection.output_names import OutputNames
 from moat_det.detection.pictures import draw_detections, write_picture
 from moat_det.detection.shards import Shard, ShardRecord
-from moat_det.detection.source_files import list_files, source_root, tell_pictures
+from moat_det.detection.source_files import list_pictures, source_root, tell_pictures
 from moat_det.detection.thresholds import Thresholds
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.operating_point import OperatingPoint
@@ -36,7 +35,6 @@ from moat_det.run_folder import check_apart, tell_former, tell_results
 from moat_det.runtime.detector import RuntimeDetector
 from moat_det.runtime.memory_check import MemoryCheck
 from moat_det.runtime.metadata import SizeNotTaken
-from moat_det.runtime.operating_points import least_scores
 from moat_det.runtime.options import RuntimeDetection
 from moat_det.runtime.side_by_side import ahead
 
@@ -99,8 +97,8 @@ class DetectionRun:
         if point is None:
             self._conf = np.array(Thresholds.read(options.conf).of_classes(names), np.float32)
         else:
-            self._conf = least_scores(point)
-        self._files = _list(options.source)
+            self._conf = point.least_scores()
+        self._files = list_pictures(options.source, why="videos need the checkpoint")
         self._memory = MemoryCheck(detector.metadata, detector.sizes)
         self._of_wrong_size: UserError | None = None  # the first image that is
         self.folder: Path | None = None
@@ -255,19 +253,6 @@ class DetectionRun:
         name = self.names.relative(path)
         part = None if self.verdicts is None else self.verdicts.add(name, found.score.tolist(), found.classes)
         return Found(path, name, found, part)
-
-
-def _list(source: str) -> list[str]:
-    """Give the images of a source; of what else there is, say that it is left out."""
-    try:
-        images, videos = list_files(source) if source.strip() else ([], [])
-    except FileNotFoundError as error:
-        raise UserError(f"--source {source}: {error}; give an image, folder, pattern or list file") from None
-    if videos:
-        logger.warning(f"{source}: left out, since videos need the checkpoint: {count_suffixes(videos)}")
-    if not images:
-        raise UserError(f"--source {source}: no images found in it; give an image, folder, pattern or list file")
-    return images
 
 
 def _batches(images: Iterable[_Read], most: int) -> Iterator[list[_Read]]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from moat_det.errors import UserError
-from moat_det.evaluation.inspection.operating_point import OperatingPoint
+from moat_det.evaluation.inspection.operating_point import OperatingPoint, other_setting
 from moat_det.runtime.load import identify
 from moat_det.runtime.metadata import Metadata
 from moat_det.runtime.options import RuntimeDetection
@@ -33,11 +31,7 @@ def with_settings(options: RuntimeDetection, point: OperatingPoint) -> RuntimeDe
         # A size can be said in several ways: 640, or 640 640 to a file of that shape alone.
         same = metadata.sizes(options.size) == metadata.sizes(wanted) if name == "imgsz" else own == wanted
         if own is not None and not same:
-            flag = "--" + argument.replace("_", "-")
-            raise UserError(
-                f"{flag} {own}: the thresholds of {options.operating_point} hold for {wanted}; leave {flag} out, or "
-                "find a point with it by moat val"
-            )
+            raise other_setting(options.operating_point, argument, own, wanted)
         taken[argument] = wanted
     return replace(options, **taken)
 
@@ -51,10 +45,3 @@ def _check_weights(point: OperatingPoint, options: RuntimeDetection) -> Metadata
             f"with those, or find the point of these: moat val --weights {options.weights}"
         )
     return metadata
-
-
-def least_scores(point: OperatingPoint) -> np.ndarray:
-    """Give the score of each class below which a detection does not matter to a verdict, (nc,) float32."""
-    scores = [point.per_class.get(name, point.least) for name in point.settings.classes]
-    # Suppression keeps what is above it, and a verdict looks at what is at a threshold too.
-    return np.nextafter(np.array(scores, np.float32), np.float32(0))

@@ -89,9 +89,9 @@ def test_boxes_are_drawn_around_what_they_enclose() -> None:
     assert not second[32:48, 24:40].any()
     for border in (second[31, 24:40], second[48, 24:40], second[32:48, 23], second[32:48, 40]):
         assert border.any(axis=1).all()
-    bands = draw({**batch, "img": torch.full((2, 5, 64, 64), 9, dtype=torch.uint8)}, {1: "pit"})
+    bands = draw({**batch, "img": torch.arange(5, dtype=torch.uint8)[:, None, None].expand(2, 5, 64, 64)}, {1: "pit"})
     assert bands[0].shape == (64, 64, 3)
-    assert np.unique(bands[0]).tolist() == [9]
+    assert np.unique(bands[0].reshape(-1, 3), axis=0).tolist() == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,8 @@ def test_what_looks_at_pictures_alone_names_videos(folder: Path, log: list[str])
     for source, message in (("clip.mp4", "no images in it"), ("gone", "no such folder"), ("x*", "no images in it")):
         with pytest.raises(UserError, match=f"--source {re.escape(source)}: {message}"):
             list_pictures(source)
+    with pytest.raises(UserError, match="--good-parts : no images in it"):  # and not those that lie here
+        list_pictures("", "--good-parts")
 
 
 @pytest.mark.parametrize(

@@ -118,3 +118,11 @@ def test_a_sheet_shows_pictures_what_is_seen_of_them_and_predictions(model: Mask
     hidden = spread(masks)[0]
     assert torch.equal(drawn[:, :64, 102:198][:, ~hidden], images[0][:, ~hidden])
     assert not torch.equal(drawn[:, :64, 204:300][:, hidden], images[0][:, hidden])
+
+
+def test_a_sheet_of_bands_shows_the_first_three(tmp_path: Path) -> None:
+    _, masks = pictures()
+    images = (10 * torch.arange(5, dtype=torch.uint8))[:, None, None].expand(len(masks), 5, 64, 96)
+    five = MaskedModel(create_backbone("tiny_moat0", in_channels=5), 5)
+    draw_reconstructions(five, images, masks, tmp_path / "sheet.png")
+    assert cv2.imread(str(tmp_path / "sheet.png"))[0, 0].tolist() == [20, 10, 0]

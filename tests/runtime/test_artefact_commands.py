@@ -407,7 +407,7 @@ def test_a_validation_sends_nobody_to_a_checkpoint_that_takes_no_such_option(
 
 def test_a_source_that_is_not_there(artefact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert detect(artefact, tmp_path / "nothing", tmp_path) == 2
-    assert "does not exist; give an image, folder, pattern or list file" in line_of(capsys)
+    assert "no such folder, list of images or image" in line_of(capsys)
 
 
 @pytest.mark.parametrize(

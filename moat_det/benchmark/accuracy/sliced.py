@@ -16,16 +16,8 @@ from moat_det.data.images.read import naming_unreadable, read_input
 from moat_det.data.index import open_index
 from moat_det.engine import MOAT
 from moat_det.errors import UserError
-from moat_det.evaluation import (
-    LEAST_SCORE,
-    CocoEvaluator,
-    CocoMetrics,
-    coco_ground_truth,
-    metrics_table,
-    number_categories,
-    number_images,
-    write_results,
-)
+from moat_det.evaluation import LEAST_SCORE, CocoMetrics, metrics_table, write_results
+from moat_det.evaluation.make_evaluator import make_evaluator
 from moat_det.messages import one_line
 from moat_det.progress import progress
 
@@ -60,7 +52,7 @@ def measure_sliced(
     model = MOAT(weights)
     images = list(open_index(split_paths(dataset, split), dataset["names"], **reading(dataset)).images())
     paths, names = [Path(image.path) for image in images], model.model.names
-    evaluator = CocoEvaluator(coco_ground_truth(images, names), number_images(paths), number_categories(names), names)
+    evaluator = make_evaluator(images, names)
 
     def detect(image: np.ndarray) -> list[list[float]]:
         (result,) = model.predict(image, imgsz=tile, conf=LEAST_SCORE, device=device, verbose=False)

@@ -9,8 +9,8 @@ import numpy as np
 
 from moat_det.evaluation.errors.kinds import ALARMS, sort_alarms
 from moat_det.evaluation.errors.overlaps import ImageMatches
+from moat_det.evaluation.inspection.average_precision import mean_precision
 
-_RECALLS = np.linspace(0, 1, 101)
 _MENDED = ("wrong_class", "badly_placed")  # kinds of which one alarm of an object becomes right
 
 
@@ -132,13 +132,6 @@ def _mean_ap(
     for category_id in np.unique(table.objects):
         objects = int(counted[table.objects == category_id].sum())
         hits = right[order][classes[order] == category_id]
-        figures.append(_average_precision(hits, objects) if objects else 1.0)
+        found, seen = np.cumsum(hits), np.arange(1, len(hits) + 1)
+        figures.append(mean_precision(found[None], seen[None], np.array([objects]))[0] if objects else 1.0)
     return float(np.mean(figures))
-
-
-def _average_precision(hits: np.ndarray, objects: int) -> float:
-    """Give COCO's AP over 101 recalls, of detections by descending score."""
-    right = np.cumsum(hits)
-    precision = right / (np.arange(len(hits)) + 1)
-    best_after = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-    return float(best_after[np.searchsorted(right / objects, _RECALLS, side="left")].mean())

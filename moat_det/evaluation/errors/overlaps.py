@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pycocotools import mask
+
+from moat_det.evaluation.inspection.box_matches import AP_DETECTIONS
+from moat_det.evaluation.matching import overlaps
 
 Entry = Mapping[str, Any]
 
@@ -17,8 +19,6 @@ FOUND_IOU = 0.5
 
 BACKGROUND_IOU = 0.1
 """Under this overlap it has nothing to do with an object (TIDE's thresholds)."""
-
-_MAX_DETECTIONS = 100  # of a class in an image, as in COCO's AP
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _match(image: Entry, annotations: Sequence[Entry], found: Sequence[Entry]) -
     objects = [entry for entry in annotations if not entry.get("iscrowd")]
     crowds = [entry for entry in annotations if entry.get("iscrowd")]
     ious, same = overlaps(found, objects), same_class(found, objects)
-    on_crowd = ((overlaps(found, crowds, crowd=True) >= FOUND_IOU) & same_class(found, crowds)).any(axis=1)
+    on_crowd = ((overlaps(found, crowds) >= FOUND_IOU) & same_class(found, crowds)).any(axis=1)
     match, match_of = np.full(len(found), -1), np.full(len(objects), -1)
     for detection, row in enumerate(np.where(same, ious, 0)):
         free = np.where(match_of < 0, row, 0)
@@ -85,22 +85,14 @@ def _match(image: Entry, annotations: Sequence[Entry], found: Sequence[Entry]) -
 
 
 def _best(found: Sequence[Entry]) -> list[Entry]:
-    """Give the best detections of each class, the highest score first."""
+    """Give the best detections of each class, as AP looks at them, the highest score first."""
     count: dict[int, int] = defaultdict(int)
     kept = []
     for entry in sorted(found, key=lambda entry: -entry["score"]):
         count[entry["category_id"]] += 1
-        if count[entry["category_id"]] <= _MAX_DETECTIONS:
+        if count[entry["category_id"]] <= AP_DETECTIONS:
             kept.append(entry)
     return kept
-
-
-def overlaps(found: Sequence[Entry], objects: Sequence[Entry], crowd: bool = False) -> np.ndarray:
-    """Give the IoU of D detections and G objects, (D, G); over the detection's area alone where they are crowds."""
-    if not found or not objects:
-        return np.zeros((len(found), len(objects)))
-    boxes = [[entry["bbox"] for entry in entries] for entries in (found, objects)]
-    return np.asarray(mask.iou(*boxes, [int(crowd)] * len(objects)))
 
 
 def same_class(found: Sequence[Entry], objects: Sequence[Entry]) -> np.ndarray:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
-from moat_det.data.images.header import large_images
 from moat_det.data.images.intensity import Intensity
-from moat_det.data.images.read import read_input
+from moat_det.data.images.shown import read_rgb
 from moat_det.evaluation.errors.overlaps import Entry
 from moat_det.evaluation.inspection.rule import THRESHOLD
 from moat_det.progress import progress
@@ -59,13 +57,6 @@ def draw_suspicious(
         title = f"{entry['rank']}  {_TITLES[entry['kind']]}  {entry['suspicion']:.2f}  {entry['file_name']}"
         pictures.append(truth_beside_found(image, truth, seen, title))
     return pictures
-
-
-def read_rgb(path: str, intensity: Intensity, channels: int) -> np.ndarray:
-    """Read an image as people see it, (H, W, 3) uint8 RGB; raises OSError where it cannot be read."""
-    with large_images():
-        image = read_input(path, intensity, channels)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.shape[2] == 3 else np.repeat(image[..., :1], 3, axis=2)
 
 
 def boxes_of(

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
-from moat_det.evaluation.errors.overlaps import BACKGROUND_IOU, FOUND_IOU, Entry, ImageMatches, match_images, overlaps
+from moat_det.evaluation.errors.overlaps import BACKGROUND_IOU, FOUND_IOU, Entry, ImageMatches, match_images
+from moat_det.evaluation.matching import overlaps
 
 SUSPICIONS = {
     "missing": "confident detections without a label",

@@ -78,12 +78,12 @@ def average_precision(matches: Sequence[ClassMatches], counts: np.ndarray) -> np
             counting = np.flatnonzero(of_class.right[level] | of_class.wrong[level])
             right = counts[:, of_class.images[rises]].cumsum(axis=1)
             seen = cumulated(np.searchsorted(rises, counting), of_class.images[counting], counts, len(rises))
-            figures[:, column, level] = _mean_precision(right, seen, objects)
+            figures[:, column, level] = mean_precision(right, seen, objects)
         figures[objects == 0, column] = np.nan
     return figures
 
 
-def _mean_precision(right: np.ndarray, seen: np.ndarray, objects: np.ndarray) -> np.ndarray:
+def mean_precision(right: np.ndarray, seen: np.ndarray, objects: np.ndarray) -> np.ndarray:
     """Give the mean precision over 101 recalls, as COCO interpolates it, (R,).
 
     Args:

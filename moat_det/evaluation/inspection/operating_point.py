@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from moat_det.errors import UserError
 from moat_det.evaluation.inspection.settings import Settings
 from moat_det.evaluation.inspection.targets import Target
@@ -98,6 +100,17 @@ class OperatingPoint:
             raise ValueError("the target is out of reach: there is no threshold")
         return self.threshold if self.review is None else self.review
 
+    def least_scores(self) -> np.ndarray:
+        """Give the score of each class above which a detection matters to a verdict, (nc,) float32.
+
+        Just below the threshold: suppression keeps what is above, and a verdict looks at what is at a threshold too.
+
+        Raises:
+            ValueError: There is no threshold.
+        """
+        scores = [self.per_class.get(name, self.least) for name in self.settings.classes]
+        return np.nextafter(np.array(scores, np.float32), np.float32(0))
+
     def write(self, path: str | Path) -> None:
         """Write it as JSON, the settings beside all else, atomically; raises `OSError` where that cannot be."""
         content = asdict(self)
@@ -140,6 +153,15 @@ def read_thresholds(path: str | Path) -> OperatingPoint:
             f"out of reach at a confidence of {point.confidence:g}; ask moat val for less, or label more parts"
         )
     return point
+
+
+def other_setting(file: Any, argument: str, given: Any, wanted: Any) -> UserError:
+    """Give the error of a user's setting that the thresholds of an operating point do not hold for."""
+    flag = "--" + argument.replace("_", "-")
+    return UserError(
+        f"{flag} {given}: the thresholds of {file} hold for {wanted}; leave {flag} out, or find a point with it by "
+        "moat val"
+    )
 
 
 def _check(point: OperatingPoint) -> None:

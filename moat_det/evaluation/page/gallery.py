@@ -9,8 +9,9 @@ from itertools import zip_longest
 from typing import Any
 
 from moat_det.data.images.intensity import Intensity
+from moat_det.data.images.shown import read_rgb
 from moat_det.evaluation.errors.overlaps import Entry
-from moat_det.evaluation.errors.pictures import boxes_of, read_rgb
+from moat_det.evaluation.errors.pictures import boxes_of
 from moat_det.progress import progress
 from moat_det.report.evidence import truth_beside_found
 from moat_det.report.html import jpeg_uri, size_of

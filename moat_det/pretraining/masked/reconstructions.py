@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moat_det.data.images.shown import shown_bands
 from moat_det.files import atomic_write_bytes
 from moat_det.pretraining.masked.model import STRIDES, MaskedModel, hide, spread, targets
 from moat_det.report.pictures import sheet
@@ -20,7 +21,7 @@ def draw_reconstructions(model: MaskedModel, images: Tensor, masks: Tensor, file
 
     Args:
         model: On the device of the pictures; its mode is as before afterwards.
-        images: (B, C, H, W) uint8; of other than 1 and 3 bands the mean is shown.
+        images: (B, C, H, W) uint8; of other than 3 bands what `shown_bands` takes is shown.
         masks: (B, h, w) bool.
         file: .jpg or .png, written atomically.
 
@@ -42,6 +43,4 @@ def draw_reconstructions(model: MaskedModel, images: Tensor, masks: Tensor, file
 
 def _picture(image: Tensor) -> np.ndarray:
     """Give an image (C, H, W), in [0, 1] but for errors of prediction, as (H, W, 3) uint8."""
-    if len(image) != 3:
-        image = image.mean(0, keepdim=True).expand(3, -1, -1)
-    return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return shown_bands((image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
