@@ -14,15 +14,16 @@ from moat_det.errors import UserError
 from moat_det.report.pictures import sheet
 from tools.command import command, make_parser
 
+_GAP = 6  # pixels of white between squares
 
-def contact_sheet(paths: list[Path], columns: int, side: int, gap: int = 6) -> np.ndarray:
+
+def contact_sheet(paths: list[Path], columns: int, side: int) -> np.ndarray:
     """Draw the pictures in rows, each scaled to fit a square and centred on white.
 
     Args:
         paths: The picture files, in reading order.
         columns: Pictures in a row.
         side: Side of a square in pixels.
-        gap: White between squares, in pixels.
 
     Returns:
         (H, W, 3) uint8, BGR.
@@ -36,7 +37,7 @@ def contact_sheet(paths: list[Path], columns: int, side: int, gap: int = 6) -> n
         if picture is None:
             raise UserError(f"{path} cannot be read as a picture")
         pictures.append(picture)
-    return sheet(pictures, columns, (side, side), gap)
+    return sheet(pictures, columns, (side, side), _GAP)
 
 
 @command

@@ -48,9 +48,9 @@ def render(template: Path, **content: Any) -> str:
     return environment.get_template(template.name).render(content)
 
 
-def jpeg_uri(picture: np.ndarray, quality: int = _QUALITY) -> str:
+def jpeg_uri(picture: np.ndarray) -> str:
     """Give a picture, (H, W, 3) uint8 RGB, as a JPEG within the page."""
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
     return _uri("jpeg", encoded.tobytes())
 
 

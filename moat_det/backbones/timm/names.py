@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatch
 from importlib.util import find_spec
 
 from moat_det.errors import UserError
@@ -51,13 +50,13 @@ def as_timm(word: object) -> str | None:
     return PREFIX + bare if timm.is_model(bare) else None
 
 
-def list_timm(pattern: str = "*") -> list[str]:
-    """Give the names of timm's models, `timm/NAME`, that match a pattern of the shell's; none without timm."""
+def list_timm() -> list[str]:
+    """Give the names of timm's models, `timm/NAME`; none without timm."""
     if not is_installed():
         return []
     import timm
 
-    return [name for name in (f"{PREFIX}{bare}" for bare in timm.list_models()) if fnmatch(name, pattern)]
+    return [f"{PREFIX}{bare}" for bare in timm.list_models()]
 
 
 def check_installed(name: str) -> None:

@@ -101,9 +101,7 @@ def split_training(source: str, folder: Path, share: float, group: str | None = 
     return _split(name, data, folder / name, group, seed, share)
 
 
-def take_shares(
-    sources: Sequence[str], out: Path, share: float, group: str | None = None, seed: int = 0
-) -> list[BenchSet]:
+def take_shares(sources: Sequence[str], out: Path, share: float, group: str | None = None) -> list[BenchSet]:
     """Take a part of each dataset's `train` to train on; its `val` is both `val` and test, so it shall choose nothing.
 
     Args:
@@ -111,14 +109,13 @@ def take_shares(
         out: Where lists of the parts and YAMLs are written.
         share: Of the training images, above 0 and at most 1.
         group: As in `make_sets`.
-        seed: Of the choice.
 
     Raises:
         UserError: A dataset is not in order, or cannot be split.
     """
     found = []
     for name, data in _load(sources):
-        train, chosen = _choose(data, share, group, seed)
+        train, chosen = _choose(data, share, group, seed=0)
         found.append(_write(name, data, out / name, train, {"train": chosen}, ["val", "test"]))
     return found
 

@@ -24,7 +24,6 @@ def draw_suspicious(
     predictions: Sequence[Sequence[Entry]],
     intensity: Intensity,
     channels: int = 3,
-    threshold: float = THRESHOLD,
 ) -> list[np.ndarray]:
     """Draw suspicious labels, one picture each.
 
@@ -32,10 +31,9 @@ def draw_suspicious(
         entries: From `suspicious_labels`.
         paths: The file of each image, by its id.
         ground_truth: As `suspicious_labels` takes it.
-        predictions: The same; of all models together, those from the threshold on are drawn, and what an entry names.
+        predictions: The same; of all models together, those from `THRESHOLD` on are drawn, and what an entry names.
         intensity: How more than 8 bits become 8.
         channels: Of the images.
-        threshold: Of the detections that are drawn.
 
     Returns:
         (H, W, 3) uint8 RGB each; entries whose image cannot be read are left out.
@@ -43,7 +41,7 @@ def draw_suspicious(
     names = {category["id"]: str(category["name"]) for category in ground_truth["categories"]}
     wanted = {entry["image_id"] for entry in entries}
     labels = [entry for entry in ground_truth["annotations"] if entry["image_id"] in wanted]
-    found = [e for of_model in predictions for e in of_model if e["image_id"] in wanted and e["score"] >= threshold]
+    found = [e for of_model in predictions for e in of_model if e["image_id"] in wanted and e["score"] >= THRESHOLD]
     pictures = []
     for entry in progress(entries, "drawing", unit="picture", leave=False):
         try:

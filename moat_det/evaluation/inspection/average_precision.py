@@ -26,7 +26,6 @@ def ap_interval(
     parts: Parts,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Interval | None:
     """Give AP (IoU 0.50:0.95) and its interval by bootstrap over the parts; None without an object.
 
@@ -35,7 +34,6 @@ def ap_interval(
         parts: Of the same files.
         confidence: Of the interval.
         resamples: How often to draw the parts anew.
-        seed: Of the draws.
     """
     value = mean_ap(average_precision(matches, np.ones((1, len(parts.of_image)), dtype=int)))[0]
     if not np.isfinite(value):
@@ -43,7 +41,7 @@ def ap_interval(
     part_of = np.array(list(parts.of_image.values()))
     figures = []
     with progress(text="interval of AP", total=resamples, unit="sample", leave=False) as bar:
-        for counts in resampled(len(parts), resamples, seed):
+        for counts in resampled(len(parts), resamples):
             figures.append(mean_ap(average_precision(matches, counts[:, part_of])))
             bar.update(len(counts))
     return percentile_interval(float(value), np.concatenate(figures), confidence) if figures else None

@@ -91,7 +91,6 @@ def froc(
     parts: Parts,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
-    seed: int = 0,
     at: Sequence[float] = FALSE_ALARMS,
 ) -> list[FrocPoint]:
     """Give the recall at some numbers of false alarms per image, with intervals by bootstrap over the parts.
@@ -106,7 +105,6 @@ def froc(
         parts: Of the same files.
         confidence: Of the intervals.
         resamples: How often to draw the parts anew; 0 gives the intervals at the thresholds.
-        seed: Of the draws.
         at: False alarms per image, ascending.
 
     Returns:
@@ -120,7 +118,7 @@ def froc(
     at = at[: int(np.searchsorted(at, given)) + 1]
     part_of = np.array(list(parts.of_image.values()), dtype=int)
     recalls, thresholds = _curve(alarms, np.ones((1, images), dtype=int), at)
-    drawn = [_curve(alarms, counts[:, part_of], at)[0] for counts in resampled(len(parts), resamples, seed)]
+    drawn = [_curve(alarms, counts[:, part_of], at)[0] for counts in resampled(len(parts), resamples)]
     figures = np.concatenate(drawn) if drawn else np.zeros((0, len(at)))
     points = []
     rows = zip(at, recalls[0].tolist(), thresholds[0].tolist(), strict=True)
