@@ -10,9 +10,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from moat_det.checks.duplicates import same_pictures
+from moat_det.checks.duplicates import same_labels, same_pictures
 from moat_det.checks.report import printable
 from moat_det.checks.run import Check
+from moat_det.checks.samples import Sample
 from moat_det.data.config import kept_keys
 from moat_det.data.convert import write_dataset
 from moat_det.data.formats.labelled_image import LabelledImage
@@ -44,9 +45,9 @@ _MENDED = {
 def write_fixed(check: Check, out: str | Path) -> list[str]:
     """Write a corrected copy, in YOLO format, or as COCO JSON where that holds what YOLO cannot.
 
-    Of pictures that are there twice to the pixel one stays: that of validation or test, and the one of train is left
-    out, since measured data that shrinks would not compare with what was measured before; within a split the first by
-    path. Images whose labels were all unreadable are left out: without boxes they would train as good parts. A 'test'
+    Of pictures that are there twice to the pixel, with the same labels, one stays: that of validation or test, and the
+    one of train is left out, since measured data that shrinks would not compare with what was measured before; within a
+    split the first by path. Images whose labels were all unreadable are left out: without boxes they would train as good parts. A 'test'
     that cannot be read, such as one that is not on this machine, is left out too; no dataset goes without the other
     splits. COCO is written where there are crowd regions or two images with one stem.
 
@@ -97,9 +98,14 @@ def _left_out(check: Check) -> dict[tuple[str, str], str]:
             reasons[sample.split, sample.image] = "none of its labels is in order"
         else:
             kept.append(sample)
-    for first, *others in same_pictures(kept):
-        for other in others:
-            reasons[other.split, other.image] = f"the same picture as {first.image} of {first.split}"
+    for group in same_pictures(kept):
+        staying: list[Sample] = []
+        for sample in group:
+            same = next((other for other in staying if same_labels(other, sample)), None)
+            if same is None:
+                staying.append(sample)  # where labels differ, a person has to say which are right
+            else:
+                reasons[sample.split, sample.image] = f"the same picture as {same.image} of {same.split}"
     return reasons
 
 
