@@ -47,9 +47,9 @@ def write_fixed(check: Check, out: str | Path) -> list[str]:
 
     Of pictures that are there twice to the pixel, with the same labels, one stays: that of validation or test, and the
     one of train is left out, since measured data that shrinks would not compare with what was measured before; within a
-    split the first by path. Images whose labels were all unreadable are left out: without boxes they would train as good parts. A 'test'
-    that cannot be read, such as one that is not on this machine, is left out too; no dataset goes without the other
-    splits. COCO is written where there are crowd regions or two images with one stem.
+    split the first by path. Images none of whose labels is in order are left out: without boxes they would train as
+    good parts. A 'test' that cannot be read, such as one that is not on this machine, is left out too; no dataset goes
+    without the other splits. COCO is written where there are crowd regions or two images with one stem.
 
     Args:
         check: What was found.
@@ -94,7 +94,7 @@ def _left_out(check: Check) -> dict[tuple[str, str], str]:
         image = sample.labelled
         if image is None:
             reasons[sample.split, sample.image] = "it cannot be decoded"
-        elif sample.annotation.lost and not len(image.classes):
+        elif sample.annotation.total and not len(image.classes):
             reasons[sample.split, sample.image] = "none of its labels is in order"
         else:
             kept.append(sample)

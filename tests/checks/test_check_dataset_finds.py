@@ -106,6 +106,16 @@ def test_of_a_picture_in_two_splits_that_of_train_is_left_out(
     assert "part020" not in stems
 
 
+@pytest.mark.parametrize("row", ["0 0.5 0.5 0 0.2", "0 1.5 1.5 0.2 0.2", "0 0.5 0.5 -0.1 0.2", "0 50 50 20 20"])
+def test_an_image_whose_only_box_is_none_becomes_no_good_part_of_a_corrected_copy(row: str, tmp_path: Path) -> None:
+    file = boxes_of_size(tmp_path / "set", 40)
+    save(tmp_path / "set/images/train/3.png", surface(3))
+    write_text(tmp_path / "set/labels/train/3.txt", f"{row}\n")
+    changes = write_fixed(check_dataset(file), tmp_path / "fixed")
+    assert [image.name for image in (tmp_path / "fixed/images/train").iterdir()] == ["1.png"]
+    assert f"train: {tmp_path}/set/images/train/3.png: left out, none of its labels is in order" in changes
+
+
 def test_images_of_a_corrected_copy_are_the_files_themselves(
     dirty: tuple[Path, Planted, Check], tmp_path: Path
 ) -> None:

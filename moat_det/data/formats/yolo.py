@@ -157,6 +157,8 @@ def parse_row(columns: list[str], place: str, num_classes: int | None, keypoints
             "unknown_class",
         )
     if not is_polygon:
+        if coordinates[2] < 0 or coordinates[3] < 0:
+            raise AnnotationError("its box has a negative side; write 'class x y w h', as shares of the image's sides")
         return Row(int(cls), coordinates, place)
     x, y = coordinates[::2], coordinates[1::2]
     around = ((min(x) + max(x)) / 2, (min(y) + max(y)) / 2, max(x) - min(x), max(y) - min(y))
