@@ -215,7 +215,7 @@ class ValidationRun:
             weights=self._detector.digest,
             weights_file=str(options.weights),
             split=str(self._index.identity()["digest"]),
-            chosen_on_same_split=None,
+            chosen_on_same_split=self._index.chose(facts.chosen_on),
             classes=facts.names,
             conf=options.conf,
             imgsz=list(size) if isinstance(size, tuple) else size,

@@ -223,7 +223,8 @@ def test_the_figures_of_the_checkpoint(artefact: Path, checkpoint: Path, images:
             content.pop("speed_ms", None)
             content.pop("calibration", None)  # of a handful of detections of no model: it follows their last digits
         assert_same_numbers(ours, theirs_figures, 1e-3)
-    settings, _ = read("settings.json")
+    settings, expected_settings = read("settings.json")
+    assert settings["chosen_on_same_split"] is expected_settings["chosen_on_same_split"] is True
     assert settings["imgsz"] == [96, 128]
     assert settings["classes"] == json.loads((artefact / "metadata.json").read_text())["names"]
 
