@@ -31,7 +31,7 @@ from moat_det.evaluation.drift.appearance import appearance
 from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.inspection.settings import Settings
 from moat_det.evaluation.make_evaluator import make_evaluator
-from moat_det.evaluation.validation_files import log_validation, warn_of_cuts, write_validation
+from moat_det.evaluation.validation_files import log_validation, warn_of_cuts, warn_of_unreadable, write_validation
 from moat_det.files import claim_folder
 from moat_det.paths import PROJECT
 from moat_det.progress import progress
@@ -143,6 +143,7 @@ class ValidationRun:
         )
         warn_of_cuts(self._cut, len(self._labels), self._most, options.conf)
         log_validation(folder, metrics, speed, *written)
+        warn_of_unreadable(len(self._index.report.unreadable), len(self._labels), options.annotations)
         return metrics
 
     @property

@@ -229,6 +229,22 @@ def test_the_figures_of_the_checkpoint(artefact: Path, checkpoint: Path, images:
     assert settings["classes"] == json.loads((artefact / "metadata.json").read_text())["names"]
 
 
+@pytest.mark.parametrize("weights", ["checkpoint", "artefact"])
+def test_images_that_could_not_be_read_are_told_beside_the_figures(
+    weights: str, images: Path, tmp_path: Path, log: list[str], request: pytest.FixtureRequest
+) -> None:
+    shutil.copytree(images.parent, tmp_path / "set")
+    data = tmp_path / "set" / images.name
+    data.write_text(data.read_text().replace(str(images.parent), str(data.parent)))
+    broken = sorted((data.parent / "images" / "val").iterdir())[0]
+    broken.write_bytes(b"no image")
+    words = ["--weights", str(request.getfixturevalue(weights)), "--data", str(data), "--plots", "false"]
+    assert run("val", [*words, "--project", str(tmp_path)]) == 0
+    figures = next(number for number, line in enumerate(log) if "Results in" in line)
+    (told,) = (number for number, line in enumerate(log) if "1 of 4 images could not be read" in line)
+    assert told > figures > next(number for number, line in enumerate(log) if str(broken) in line)
+
+
 def test_options_choose_what_is_found(artefact: Path, source: Path, tmp_path: Path) -> None:
     def found(name: str, *words: str) -> list[dict[str, str]]:
         assert detect(artefact, source, tmp_path, "--save-csv", "--save", "false", "--name", name, *words) == 0
