@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from moat_det.checks.duplicates import same_labels, same_pictures
 from moat_det.checks.report import printable
@@ -66,6 +65,10 @@ def write_fixed(check: Check, out: str | Path) -> list[str]:
     left_out = _left_out(check)
     changes = [f"{split}: {image}: left out, {reason}" for (split, image), reason in left_out.items()]
     changes += [f"{f.split}: {f.place}: {_MENDED[f.kind]}" for f in check.faults if f.kind in _MENDED]
+    keys = kept_keys(check.data)
+    if "mixed_sample_types" in check.by_kind() and "intensity" not in keys:  # the user's own is not replaced
+        keys["intensity"] = "image"
+        changes.append(f"{check.data['yaml_file']}: 'intensity: image' written, a range for each image")
     unusable = {fault.split: fault for fault in check.faults if fault.kind == "split_unusable"}
     for split, fault in unusable.items():
         if split != "test":
@@ -81,7 +84,7 @@ def write_fixed(check: Check, out: str | Path) -> list[str]:
     crowds = any(image.ignored.any() for images in splits.values() for image in images)
     target = "coco" if crowds or any(map(_share_stems, splits.values())) else "yolo"
     text = printable("".join(f"{line}\n" for line in changes)) or "nothing\n"
-    write_dataset(place, target, check.data["names"], splits, _keys(check), {"changes.txt": text})
+    write_dataset(place, target, check.data["names"], splits, keys, {"changes.txt": text})
     return changes
 
 
@@ -112,10 +115,3 @@ def _left_out(check: Check) -> dict[tuple[str, str], str]:
 def _share_stems(images: list[LabelledImage]) -> bool:
     stems = Counter(os.path.splitext(image.path)[0] for image in images)
     return max(stems.values()) > 1
-
-
-def _keys(check: Check) -> dict[str, Any]:
-    """Give the keys of the dataset YAML that say how images are read, so that the copy can be trained."""
-    mixed = any(fault.kind == "mixed_sample_types" for fault in check.faults)
-    by_window = check.data["intensity"].kind == "window"  # the user's own, which serves both types
-    return kept_keys(check.data) | ({"intensity": "image"} if mixed and not by_window else {})
