@@ -61,8 +61,13 @@ class Fault:
 
     @property
     def place(self) -> str:
-        """The file and the detail."""
-        return f"{self.file}: {self.detail}" if self.detail else self.file
+        """The file and the detail, in one line."""
+        return in_one_line(f"{self.file}: {self.detail}" if self.detail else self.file)
+
+
+def in_one_line(text: str) -> str:
+    """Give a text whole, with a question mark for each line end, which the name of a file may have."""
+    return "?".join(text.splitlines())
 
 
 def _error(title: str, advice: str) -> Kind:

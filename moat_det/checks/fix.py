@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from moat_det.checks.duplicates import same_labels, same_pictures
+from moat_det.checks.faults import in_one_line
 from moat_det.checks.report import printable
 from moat_det.checks.run import Check
 from moat_det.checks.samples import Sample
@@ -63,7 +64,7 @@ def write_fixed(check: Check, out: str | Path) -> list[str]:
     """
     place = Path(os.path.abspath(os.path.expanduser(out)))
     left_out = _left_out(check)
-    changes = [f"{split}: {image}: left out, {reason}" for (split, image), reason in left_out.items()]
+    changes = [in_one_line(f"{split}: {image}: left out, {reason}") for (split, image), reason in left_out.items()]
     changes += [f"{f.split}: {f.place}: {_MENDED[f.kind]}" for f in check.faults if f.kind in _MENDED]
     keys = kept_keys(check.data)
     if "mixed_sample_types" in check.by_kind() and "intensity" not in keys:  # the user's own is not replaced

@@ -28,6 +28,7 @@ from moat_det.checks.faults import KINDS, Severity
 from moat_det.checks.fingerprint import fingerprint
 from moat_det.checks.fix import write_fixed
 from moat_det.checks.html import html_report
+from moat_det.checks.report import text_report
 from moat_det.checks.run import Check, check_dataset
 from moat_det.checks.samples import Sample
 from moat_det.data.config import load_dataset
@@ -303,6 +304,15 @@ def test_a_strip_of_two_rows_is_checked_and_drawn(tmp_path: Path) -> None:
     check = check_dataset(file)
     assert set(check.by_kind()) == {"tiny_box"}
     assert html_report(check).count("data:image/jpeg") == 4  # each whole, and from near
+
+
+def test_a_name_with_a_line_end_is_one_line(tmp_path: Path) -> None:
+    file = boxes_of_size(tmp_path / "set", 40)
+    write_text(tmp_path / "set/images/train/2\n3.png", "no image")
+    check = check_dataset(file)
+    assert "images/train/2?3.png" in text_report(check)
+    changes = write_fixed(check, tmp_path / "fixed")
+    assert (tmp_path / "fixed/changes.txt").read_text().splitlines() == changes
 
 
 def test_arrays_stay_readable_in_a_corrected_copy(tmp_path: Path) -> None:
