@@ -269,6 +269,8 @@ def test_no_label_file_means_no_boxes() -> None:
         ("-1 0.5 0.5 0.1 0.1", "class id -1 is not a whole number"),
         ("1.5 0.5 0.5 0.1 0.1", "class id 1.5 is not a whole number"),
         ("scratch 0.5 0.5 0.1 0.1", "'scratch'; write numbers"),
+        ("0_1 0.5 0.5 0.1 0.1", "'0_1'; write numbers"),
+        ("0 0.5 0.5 0.1 \u0660.\u0661", "write numbers"),
         ("0,0.5,0.5,0.1,0.1", "1 columns"),
         ("0 0,5 0,5 0,1 0,1", "'0,5'; write numbers"),
         ("0 0.5 0.5 0.1", "4 columns"),
@@ -285,7 +287,7 @@ def test_no_label_file_means_no_boxes() -> None:
 )
 def test_a_malformed_row_is_named_by_file_and_line(tmp_path: Path, row: str, message: str) -> None:
     file = tmp_path / "a.txt"
-    file.write_text(f"{BOX}\n\n{row}\n")
+    file.write_text(f"{BOX}\n\n{row}\n", encoding="utf-8")
     with pytest.raises(UserError, match=message) as caught:
         read(file, 3)
     assert str(caught.value).startswith(f"{file}, line 3: ")
