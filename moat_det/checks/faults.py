@@ -61,8 +61,13 @@ class Fault:
 
     @property
     def place(self) -> str:
-        """The file and the detail."""
-        return f"{self.file}: {self.detail}" if self.detail else self.file
+        """The file and the detail, in one line."""
+        return in_one_line(f"{self.file}: {self.detail}" if self.detail else self.file)
+
+
+def in_one_line(text: str) -> str:
+    """Give a text whole, with a question mark for each line end, which the name of a file may have."""
+    return "?".join(text.splitlines())
 
 
 def _error(title: str, advice: str) -> Kind:
@@ -104,7 +109,10 @@ KINDS = {
         "nearly the same picture in two splits", "AP comes out too good: put both into one split"
     ),
     "group_leak": _warning("groups in two splits", "AP comes out too good: split anew by group (moat convert)"),
-    "box_without_area": _warning("boxes without area within the image", "training drops them: draw them anew"),
+    "box_without_area": _warning(
+        "boxes without area within the image",
+        "training drops them, and an image without another box counts as a good part: draw them anew",
+    ),
     "box_past_edge": _warning("boxes past the image's edge", "training clips them: see whether they belong here"),
     "duplicate_box": _warning("boxes that stand there twice", "training drops the second: remove it"),
     "box_of_two_classes": _warning("one box with two classes", "each contradicts the other: keep the right class"),

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-from moat_det.checks.duplicates import same_pictures
+from moat_det.checks.duplicates import same_labels, same_pictures
+from moat_det.checks.faults import in_one_line
 from moat_det.checks.report import printable
 from moat_det.checks.run import Check
+from moat_det.checks.samples import Sample
 from moat_det.data.config import kept_keys
 from moat_det.data.convert import write_dataset
 from moat_det.data.formats.labelled_image import LabelledImage
@@ -44,11 +45,11 @@ _MENDED = {
 def write_fixed(check: Check, out: Path) -> list[str]:
     """Write a corrected copy, in YOLO format, or as COCO JSON where that holds what YOLO cannot.
 
-    Of pictures that are there twice to the pixel one stays: that of validation or test, and the one of train is left
-    out, since measured data that shrinks would not compare with what was measured before; within a split the first by
-    path. Images whose labels were all unreadable are left out: without boxes they would train as good parts. A 'test'
-    that cannot be read, such as one that is not on this machine, is left out too; no dataset goes without the other
-    splits. COCO is written where there are crowd regions or two images with one stem.
+    Of pictures that are there twice to the pixel, with the same labels, one stays: that of validation or test, and the
+    one of train is left out, since measured data that shrinks would not compare with what was measured before; within a
+    split the first by path. Images none of whose labels is in order are left out: without boxes they would train as
+    good parts. A 'test' that cannot be read, such as one that is not on this machine, is left out too; no dataset goes
+    without the other splits. COCO is written where there are crowd regions or two images with one stem.
 
     Args:
         check: What was found.
@@ -62,8 +63,12 @@ def write_fixed(check: Check, out: Path) -> list[str]:
             read, or a split would be left empty.
     """
     left_out = _left_out(check)
-    changes = [f"{split}: {image}: left out, {reason}" for (split, image), reason in left_out.items()]
+    changes = [in_one_line(f"{split}: {image}: left out, {reason}") for (split, image), reason in left_out.items()]
     changes += [f"{f.split}: {f.place}: {_MENDED[f.kind]}" for f in check.faults if f.kind in _MENDED]
+    keys = kept_keys(check.data)
+    if "mixed_sample_types" in check.by_kind() and "intensity" not in keys:  # the user's own is not replaced
+        keys["intensity"] = "image"
+        changes.append(f"{check.data['yaml_file']}: 'intensity: image' written, a range for each image")
     unusable = {fault.split: fault for fault in check.faults if fault.kind == "split_unusable"}
     for split, fault in unusable.items():
         if split != "test":
@@ -79,7 +84,7 @@ def write_fixed(check: Check, out: Path) -> list[str]:
     crowds = any(image.ignored.any() for images in splits.values() for image in images)
     target = "coco" if crowds or any(map(_share_stems, splits.values())) else "yolo"
     text = printable("".join(f"{line}\n" for line in changes)) or "nothing\n"
-    write_dataset(out, target, check.data["names"], splits, _keys(check), {"changes.txt": text})
+    write_dataset(out, target, check.data["names"], splits, keys, {"changes.txt": text})
     return changes
 
 
@@ -92,23 +97,21 @@ def _left_out(check: Check) -> dict[tuple[str, str], str]:
         image = sample.labelled
         if image is None:
             reasons[sample.split, sample.image] = "it cannot be decoded"
-        elif sample.annotation.lost and not len(image.classes):
+        elif sample.annotation.total and not len(image.classes):
             reasons[sample.split, sample.image] = "none of its labels is in order"
         else:
             kept.append(sample)
-    for first, *others in same_pictures(kept):
-        for other in others:
-            reasons[other.split, other.image] = f"the same picture as {first.image} of {first.split}"
+    for group in same_pictures(kept):
+        staying: list[Sample] = []
+        for sample in group:
+            same = next((other for other in staying if same_labels(other, sample)), None)
+            if same is None:
+                staying.append(sample)  # where labels differ, a person has to say which are right
+            else:
+                reasons[sample.split, sample.image] = f"the same picture as {same.image} of {same.split}"
     return reasons
 
 
 def _share_stems(images: list[LabelledImage]) -> bool:
     stems = Counter(os.path.splitext(image.path)[0] for image in images)
     return max(stems.values()) > 1
-
-
-def _keys(check: Check) -> dict[str, Any]:
-    """Give the keys of the dataset YAML that say how images are read, so that the copy can be trained."""
-    mixed = any(fault.kind == "mixed_sample_types" for fault in check.faults)
-    by_window = check.data["intensity"].kind == "window"  # the user's own, which serves both types
-    return kept_keys(check.data) | ({"intensity": "image"} if mixed and not by_window else {})

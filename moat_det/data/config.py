@@ -280,7 +280,9 @@ def _find_root(given: Any, file: Path) -> Path:
         return file.parent
     if not is_plain(given):
         raise UserError(f"{file}: 'path: {shown(given)}' is no path; write the dataset's folder or remove the key")
-    candidates = [os.path.abspath(base / os.path.expanduser(given)) for base in (file.parent, Path.cwd())]
+    bases = (file.parent, Path.cwd())
+    place = os.path.expanduser(_with_own_separators(given, *bases))
+    candidates = [os.path.abspath(base / place) for base in bases]
     for candidate in candidates:
         if os.path.isdir(candidate):
             return Path(candidate)
@@ -298,13 +300,21 @@ def _resolve(entry: Any, key: str, example: str, root: Path, file: Path, must_ex
     """Give the absolute path that an entry of the YAML means."""
     if not is_plain(entry):
         raise UserError(f"{file}: '{key}' has {shown(entry)} where a path belongs; write '{example}'")
+    name = _with_own_separators(entry, root)
     # Not `realpath`: labels lie beside the images under the name that the user gave, also behind a link.
-    path = os.path.abspath(root / os.path.expanduser(entry))
-    if entry.startswith("../") and not os.path.exists(path) and os.path.exists(root / entry[3:]):
-        path = os.path.abspath(root / entry[3:])  # some tools export ../train/images where train/images is meant
+    path = os.path.abspath(root / os.path.expanduser(name))
+    if name.startswith("../") and not os.path.exists(path) and os.path.exists(root / name[3:]):
+        path = os.path.abspath(root / name[3:])  # some tools export ../train/images where train/images is meant
     if must_exist and not is_there(path):
         raise UserError(f"{file}: '{key}: {entry}' does not exist (looked for {path}); correct it or the key 'path'")
     return path
+
+
+def _with_own_separators(entry: str, *folders: Path) -> str:
+    """Give a path, that of Windows too, unless something in one of the folders has that very name."""
+    if "\\" in entry and not any(is_there(os.path.abspath(folder / entry)) for folder in folders):
+        return entry.replace("\\", "/")
+    return entry
 
 
 def _resolve_image_roots(value: Any, data: dict[str, Any], root: Path, file: Path, needed: set[str]) -> dict[str, str]:

@@ -81,6 +81,7 @@ def _subject(model: BaseDetector, trained: Trained, weights: Path, options: Expo
         conf=CONF,
         iou=float(DEFAULT_CFG.iou),
         max_det=int(DEFAULT_CFG.max_det),
+        chosen_on=trained.chosen_on,
     )
 
 

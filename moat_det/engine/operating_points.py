@@ -48,12 +48,11 @@ def validation_settings(
         imgsz: The longer side in pixels, as the user gave it.
         dtype: That the model computes in.
     """
-    chosen_on, index = trained.chosen_on, dataset.index
     return Settings(
         weights=weights,
         weights_file=str(args.model),
-        split=str(index.identity()["digest"]),
-        chosen_on_same_split=None if chosen_on is None else chosen_on == index.images_digest(),
+        split=str(dataset.index.identity()["digest"]),
+        chosen_on_same_split=dataset.index.chose(trained.chosen_on),
         classes=classes,
         conf=args.conf,
         imgsz=NATIVE if options.native else list(options.shape) if options.shape else imgsz,

@@ -36,7 +36,7 @@ from moat_det.engine.window_chooser import WindowChooser
 from moat_det.evaluation import LEAST_SCORE, CocoEvaluator, CocoMetrics
 from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.make_evaluator import make_evaluator
-from moat_det.evaluation.validation_files import log_validation, warn_of_cuts
+from moat_det.evaluation.validation_files import log_validation, warn_of_cuts, warn_of_unreadable
 from moat_det.progress import progress
 from moat_det.run_folder import claim_run, tell_former
 
@@ -185,6 +185,8 @@ class Validator:
             written = files.write(evaluator, self.coco, self.speed)
             warn_of_cuts(self._cut, self._seen, self.args.max_det, self.args.conf)
             log_validation(self.save_dir, self.coco, self.speed, *written)
+            unreadable = self.dataloader.dataset.index.report.unreadable
+            warn_of_unreadable(len(unreadable), self._seen, self.options.annotations)
         self.group.share(None)  # the files are there for all
         self.run_callbacks("on_val_end")
         return figures

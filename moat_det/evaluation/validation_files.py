@@ -129,6 +129,26 @@ def warn_of_cuts(cut: int, seen: int, max_det: int, conf: float) -> None:
         )
 
 
+def warn_of_unreadable(unreadable: int, seen: int, annotations: str | None) -> None:
+    """Say of how many images the figures are not.
+
+    Args:
+        unreadable: Images of the split that were left out.
+        seen: Those that were not.
+        annotations: The user's own COCO JSON, all of whose images are evaluated.
+    """
+    if unreadable:
+        counted = (
+            "the figures are of the others alone"
+            if annotations is None
+            else f"of those that {annotations} lists the figures say that nothing was found in them"
+        )
+        logger.warning(
+            f"{unreadable} of {unreadable + seen} images could not be read and were not looked at: {counted}; replace "
+            "them, which are named above, and validate again"
+        )
+
+
 def _write_appearance(folder: Path, evaluator: CocoEvaluator, appearances: Mapping[str, tuple[float, float]]) -> None:
     """Write how bright and sharp each image was, which `moat drift` compares new ones with."""
     ids = [evaluator.image_id(Path(image)) for image in appearances]

@@ -158,6 +158,10 @@ class _Export:
         fault = parity.fault(exact=precision == "f32") or self.lost(accuracy)
         if fault:
             file, weights = self._facts.file, self._subject.weights["file"]
-            raise UserError(f"{file} in {precision} does not agree with {weights}: {fault}; it is not kept")
+            way_out = "export another --format or --imgsz" if precision == "f32" else "export it in --precision f32"
+            raise UserError(
+                f"{file} in {precision} does not agree with {weights}: {fault}; it is not kept: {way_out}, or weights "
+                "that were trained longer"
+            )
         for doubt in [] if accuracy is None else accuracy.doubts(precision):
             logger.warning(doubt)

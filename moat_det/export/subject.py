@@ -39,6 +39,7 @@ class Subject:
         conf: Least score that detection shows.
         iou: Of the suppression.
         max_det: Of the suppression.
+        chosen_on: Digest of the images that the weights were chosen by; None where that is not known.
     """
 
     model: BaseDetector
@@ -53,6 +54,7 @@ class Subject:
     conf: float
     iou: float
     max_det: int
+    chosen_on: str | None
 
     def metadata(self, options: ExportOptions) -> Metadata:
         """Give what goes with the file."""
@@ -81,6 +83,7 @@ class Subject:
             memory=[0.0, 0.0],  # measured when the file is there
             weights=self.weights,
             versions={"moat_det": moat_det.__version__, **_versions()},
+            chosen_on=self.chosen_on,
         )
 
     def example(self, facts: Metadata) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Metadata:
         memory: Bytes that a pass is predicted to need for a pixel, and for the square of the pixels, of each image.
         weights: The checkpoint's name and SHA-256.
         versions: Of moat_det and of the packages that wrote the file.
+        chosen_on: Digest of the images that the weights were chosen by; None where the checkpoint does not say.
     """
 
     artefact: int
@@ -74,6 +75,7 @@ class Metadata:
     memory: list[float]
     weights: dict[str, str]
     versions: dict[str, str]
+    chosen_on: str | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Metadata:
@@ -101,10 +103,10 @@ class Metadata:
                 f"{file} is of version {content['artefact']}, this moat_det reads version {VERSION}: "
                 "export the checkpoint with the moat_det that is to run it"
             )
-        missing = [field.name for field in fields(cls) if field.name not in content]
+        missing = [field.name for field in fields(cls) if field.name not in content and field.default is MISSING]
         if missing:
             raise UserError(f"{file} lacks {', '.join(missing)}: export the checkpoint again")
-        known = {field.name: content[field.name] for field in fields(cls)}
+        known = {field.name: content[field.name] for field in fields(cls) if field.name in content}
         for name in ("shape", "largest"):
             known[name] = None if known[name] is None else tuple(known[name])
         return cls(**known)

@@ -31,7 +31,7 @@ from moat_det.evaluation.drift.appearance import appearance
 from moat_det.evaluation.inspection.parts import read_parts
 from moat_det.evaluation.inspection.settings import Settings
 from moat_det.evaluation.make_evaluator import make_evaluator
-from moat_det.evaluation.validation_files import log_validation, warn_of_cuts, write_validation
+from moat_det.evaluation.validation_files import log_validation, warn_of_cuts, warn_of_unreadable, write_validation
 from moat_det.files import claim_folder
 from moat_det.paths import PROJECT
 from moat_det.progress import progress
@@ -143,6 +143,7 @@ class ValidationRun:
         )
         warn_of_cuts(self._cut, len(self._labels), self._most, options.conf)
         log_validation(folder, metrics, speed, *written)
+        warn_of_unreadable(len(self._index.report.unreadable), len(self._labels), options.annotations)
         return metrics
 
     @property
@@ -215,7 +216,7 @@ class ValidationRun:
             weights=self._detector.digest,
             weights_file=str(options.weights),
             split=str(self._index.identity()["digest"]),
-            chosen_on_same_split=None,
+            chosen_on_same_split=self._index.chose(facts.chosen_on),
             classes=facts.names,
             conf=options.conf,
             imgsz=list(size) if isinstance(size, tuple) else size,

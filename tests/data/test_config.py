@@ -51,6 +51,8 @@ def test_paths_are_absolute_and_only_given_splits_appear(root: Path) -> None:
         f"path: .\n{SPLITS}{NAMES}",
         f"train: images/train\nvalidation: images/val\n{NAMES}",
         f"train: ../images/train\nval: ../images/val\n{NAMES}",
+        f"train: images\\train\nval: ..\\images\\val\n{NAMES}",
+        f"path: images\\..\n{SPLITS}{NAMES}",
         f"\ufeff{SPLITS}{NAMES}".replace("\n", "\r\n"),
         f"{SPLITS}{NAMES}test:\nroboflow: {{licence: none}}",
     ],

@@ -12,6 +12,7 @@ from torch import nn
 
 from helpers.separated import separate
 from moat_det import MOAT, demo
+from moat_det.data.index import open_index
 from moat_det.detector.build import build_model
 from moat_det.engine.checkpoint import Checkpoint
 
@@ -20,8 +21,11 @@ NAMES = dict(enumerate(demo.NAMES))
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint, trained on 96 x 128 by its own account; its weights are random, its norms follow images."""
+def checkpoint(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint, trained on 96 x 128 and chosen by the images, by its own account.
+
+    Its weights are random, its norms follow images.
+    """
     torch.manual_seed(0)
     model = build_model(CONFIG, len(NAMES), NAMES).train()
     coarse = torch.randint(0, 256, (8, 3, 12, 16), dtype=torch.uint8)
@@ -35,7 +39,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         score[-1].weight.data *= 0.05  # less than 1 all, where many would be equal
     path = tmp_path_factory.mktemp("weights") / "best.pt"
     args = {"amp": True, "imgsz": [96, 128]}
-    Checkpoint(CONFIG, NAMES, model.state_dict(), args, metrics={}).save(path)
+    chosen_on = open_index(str(images.parent / "images" / "val"), NAMES).images_digest()
+    Checkpoint(CONFIG, NAMES, model.state_dict(), args, metrics={}, chosen_on=chosen_on).save(path)
     return path
 
 

@@ -223,9 +223,26 @@ def test_the_figures_of_the_checkpoint(artefact: Path, checkpoint: Path, images:
             content.pop("speed_ms", None)
             content.pop("calibration", None)  # of a handful of detections of no model: it follows their last digits
         assert_same_numbers(ours, theirs_figures, 1e-3)
-    settings, _ = read("settings.json")
+    settings, expected_settings = read("settings.json")
+    assert settings["chosen_on_same_split"] is expected_settings["chosen_on_same_split"] is True
     assert settings["imgsz"] == [96, 128]
     assert settings["classes"] == json.loads((artefact / "metadata.json").read_text())["names"]
+
+
+@pytest.mark.parametrize("weights", ["checkpoint", "artefact"])
+def test_images_that_could_not_be_read_are_told_beside_the_figures(
+    weights: str, images: Path, tmp_path: Path, log: list[str], request: pytest.FixtureRequest
+) -> None:
+    shutil.copytree(images.parent, tmp_path / "set")
+    data = tmp_path / "set" / images.name
+    data.write_text(data.read_text().replace(str(images.parent), str(data.parent)))
+    broken = sorted((data.parent / "images" / "val").iterdir())[0]
+    broken.write_bytes(b"no image")
+    words = ["--weights", str(request.getfixturevalue(weights)), "--data", str(data), "--plots", "false"]
+    assert run("val", [*words, "--project", str(tmp_path)]) == 0
+    figures = next(number for number, line in enumerate(log) if "Results in" in line)
+    (told,) = (number for number, line in enumerate(log) if "1 of 4 images could not be read" in line)
+    assert told > figures > next(number for number, line in enumerate(log) if str(broken) in line)
 
 
 def test_options_choose_what_is_found(artefact: Path, source: Path, tmp_path: Path) -> None:

@@ -38,19 +38,21 @@ class Row(NamedTuple):
 
 @dataclass
 class Cleaning:
-    """How many boxes were changed, by kind.
+    """How many boxes were changed, by kind, and how many images that left without any.
 
     Attributes:
         duplicates: Boxes dropped, as the same class and box stand before them.
         no_area: Boxes dropped, as no area is left of them within the image.
         clipped: Boxes cut at the image's edge, which they passed by more than half a pixel.
         polygons: Polygons replaced by the box around them.
+        emptied: Images of whose boxes none is left.
     """
 
     duplicates: int = 0
     no_area: int = 0
     clipped: int = 0
     polygons: int = 0
+    emptied: int = 0
 
     def add(self, other: Cleaning) -> None:
         """Add the counts of `other` to these."""
@@ -64,6 +66,7 @@ class Cleaning:
             "no_area": "boxes without area dropped",
             "clipped": "boxes clipped at the edge",
             "polygons": "polygons turned into boxes",
+            "emptied": "images left without a box, which count as good parts",
         }
         counts = {text: getattr(self, name) for name, text in words.items()}
         return ", ".join(f"{count} {text}" for text, count in counts.items() if count)
@@ -84,6 +87,11 @@ class Annotation:
     in_shares: bool = False
     declared: tuple[int, int] | None = None
     lost: int = 0
+
+    @property
+    def total(self) -> int:
+        """The boxes that the annotation has, those that could not be read too."""
+        return len(self.rows) + self.lost
 
     def pixels(self, height: int, width: int) -> np.ndarray:
         """Give the boxes as they stand in the file, (N, 4) float64 xyxy in pixels, which may lie outside the image."""
@@ -125,6 +133,7 @@ class Annotation:
             no_area=int((~has_area).sum()),
             clipped=int((passed & has_area).sum()),
             polygons=sum(row.polygon for row in self.rows),
+            emptied=int(not has_area.any()),
         )
         kept = np.flatnonzero(has_area)[first]
         return LabelledImage(image, height, width, classes[kept], inside[kept], shares[kept], ignored[kept]), cleaning

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from moat_det.data.formats.annotation import LARGEST_PIXEL, Annotation, Row
 from moat_det.data.formats.faults import AnnotationError, OnFault, pass_over
+from moat_det.data.formats.numbers import read_number
 from moat_det.data.formats.records import ClassIds, Record, Source
 from moat_det.data.formats.voc_files import XmlFolder, image_folders
 from moat_det.data.images.find import walk
@@ -252,7 +253,7 @@ def _box(item: ET.Element) -> list[float]:
 def _number(text: str) -> float | None:
     """Give the number that a text is, if a pixel coordinate may have it."""
     try:
-        value = float(text)
+        value = read_number(text)
     except ValueError:
         return None
     return value if math.isfinite(value) and abs(value) <= LARGEST_PIXEL else None

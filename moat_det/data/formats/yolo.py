@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from moat_det.data.formats.annotation import Annotation, Row
 from moat_det.data.formats.faults import AnnotationError, OnFault
 from moat_det.data.formats.labelled_image import LabelledImage
+from moat_det.data.formats.numbers import read_number
 from moat_det.data.formats.records import Record
 from moat_det.data.formats.yolo_files import find_labels, unused_texts
 from moat_det.messages import one_line
@@ -137,7 +138,7 @@ def parse_row(columns: list[str], place: str, num_classes: int | None, keypoints
             f"{len(columns)} columns; write 'class x y w h', or a polygon as 'class x1 y1 x2 y2 ...'{pose}"
         )
     try:
-        cls, *coordinates = map(float, columns)
+        cls, *coordinates = map(read_number, columns)
     except ValueError as error:
         raise AnnotationError(f"{one_line(error)}; write numbers, separated by spaces") from error
     if not all(map(math.isfinite, (cls, *coordinates))):
@@ -157,6 +158,8 @@ def parse_row(columns: list[str], place: str, num_classes: int | None, keypoints
             "unknown_class",
         )
     if not is_polygon:
+        if coordinates[2] < 0 or coordinates[3] < 0:
+            raise AnnotationError("its box has a negative side; write 'class x y w h', as shares of the image's sides")
         return Row(int(cls), coordinates, place)
     x, y = coordinates[::2], coordinates[1::2]
     around = ((min(x) + max(x)) / 2, (min(y) + max(y)) / 2, max(x) - min(x), max(y) - min(y))

@@ -19,6 +19,7 @@ from moat_det.text import SAVE_AS_UTF_8, NotTextError, read_text
 
 logger = logging.getLogger(__name__)
 
+_DATASETS = (".json", ".yaml", ".yml", ".xml")
 _QUOTES = "\"'"
 _SHOWN_SUFFIXES = 8
 
@@ -111,10 +112,12 @@ def find_files(source: str | Path, root: str | None = None) -> FoundFiles:
 
     Raises:
         FileNotFoundError: There is no such file.
-        UserError: A list is no text.
+        UserError: A list is no text, or the source is the file of a dataset.
     """
     path, found = os.path.abspath(source), FoundFiles()
     if os.path.isfile(path) and not is_image(path) and _is_list(path):
+        if path.lower().endswith(_DATASETS):
+            raise UserError(f"{source}: is a dataset or its labels, no list of images; give the folder of its images")
         for entry in read_list(path, root):
             if not found.add_matches(entry, named=not os.path.isdir(entry)):
                 found.add(entry, named=True)

@@ -27,7 +27,7 @@ from moat_det.paths import user_cache
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 """Counts up with every change of what is read from the files, or of how it is kept."""
 
 # File systems keep times in steps of up to two seconds: a file that changed so lately may change once more unseen.

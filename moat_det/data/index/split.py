@@ -157,6 +157,14 @@ class SplitIndex:
         names = sorted(f"{os.path.basename(path)}/{height}x{width}" for path, (height, width) in rows)
         return hashlib.blake2b("\n".join(names).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
+    def chose(self, chosen_on: str | None) -> bool | None:
+        """Whether a model's weights were chosen by these images; None where nobody knows.
+
+        Args:
+            chosen_on: `images_digest` of those that chose them, as far as it is known.
+        """
+        return None if chosen_on is None else chosen_on == self.images_digest()
+
     def images(self) -> Iterator[LabelledImage]:
         """Give each image with its boxes, which are views of the index's arrays."""
         rows = zip(self.paths, self.shapes.tolist(), self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)

@@ -225,15 +225,16 @@ BOX_PIXELS = [75, 25, 125, 75]
         ("1.0\t0.5  5e-1 .25 0.50", [1], [BOX_PIXELS], Cleaning()),
         (f"{BOX}\n{BOX}\n1 0.50 0.5 0.25 0.5", [1], [BOX_PIXELS], Cleaning(duplicates=2)),
         (f"2{BOX[1:]}\n{BOX}", [2, 1], [BOX_PIXELS] * 2, Cleaning()),
-        ("0 0.5 0.5 0 0.2\n0 0.5 0.5 0.2 0\n0 0.5 0.5 -0.1 0.2", [], [], Cleaning(no_area=3)),
-        ("0 1.5 0.5 0.2 0.2\n0 -0.5 0.5 0.2 0.2", [], [], Cleaning(no_area=2)),
+        ("0 0.5 0.5 0 0.2\n0 0.5 0.5 0.2 0", [], [], Cleaning(no_area=2, emptied=1)),
+        (f"0 0.5 0.5 0 0.2\n{BOX}", [1], [BOX_PIXELS], Cleaning(no_area=1)),
+        ("0 1.5 0.5 0.2 0.2\n0 -0.5 0.5 0.2 0.2", [], [], Cleaning(no_area=2, emptied=1)),
         ("0 0.0 0.5 0.2 0.2", [0], [[0, 40, 20, 60]], Cleaning(clipped=1)),
         ("0 0.95 0.95 0.2 0.2", [0], [[170, 85, 200, 100]], Cleaning(clipped=1)),
         ("0 0.5 0.5 1.001 1.001", [0], [[0, 0, 200, 100]], Cleaning()),  # a rounding, under half a pixel
         ("0 0 0.5 0.2 0.2\n0 0.025 0.5 0.15 0.2", [0], [[0, 40, 20, 60]], Cleaning(duplicates=1, clipped=2)),
         ("2 0.25 0.2 0.5 0.4 0.25 0.6", [2], [[50, 20, 100, 60]], Cleaning(polygons=1)),
         ("2 0 0 1 0 1 1 0 1", [2], [[0, 0, 200, 100]], Cleaning(polygons=1)),
-        ("0 0.1 0.1 0.3 0.1 0.5 0.1", [], [], Cleaning(polygons=1, no_area=1)),
+        ("0 0.1 0.1 0.3 0.1 0.5 0.1", [], [], Cleaning(polygons=1, no_area=1, emptied=1)),
         (f"2 .375 .25 .625 .75 .5 .5\n{BOX}", [2, 1], [BOX_PIXELS] * 2, Cleaning(polygons=1)),
     ],
 )
@@ -268,6 +269,8 @@ def test_no_label_file_means_no_boxes() -> None:
         ("-1 0.5 0.5 0.1 0.1", "class id -1 is not a whole number"),
         ("1.5 0.5 0.5 0.1 0.1", "class id 1.5 is not a whole number"),
         ("scratch 0.5 0.5 0.1 0.1", "'scratch'; write numbers"),
+        ("0_1 0.5 0.5 0.1 0.1", "'0_1'; write numbers"),
+        ("0 0.5 0.5 0.1 \u0660.\u0661", "write numbers"),
         ("0,0.5,0.5,0.1,0.1", "1 columns"),
         ("0 0,5 0,5 0,1 0,1", "'0,5'; write numbers"),
         ("0 0.5 0.5 0.1", "4 columns"),
@@ -276,13 +279,15 @@ def test_no_label_file_means_no_boxes() -> None:
         ("0 nan 0.5 0.1 0.1", "not all values are finite"),
         ("0 0.5 0.5 inf 0.1", "not all values are finite"),
         ("nan 0.5 0.5 0.1 0.1", "not all values are finite"),
+        ("0 0.5 0.5 -0.1 0.2", "negative side"),
+        ("0 0.5 0.5 0.1 -0.2", "negative side"),
         ("0 100 50 20 10", "coordinate 100 is no share"),
         ("0 10 10 20 10 20 20 10 200", "coordinate 200 is no share"),
     ],
 )
 def test_a_malformed_row_is_named_by_file_and_line(tmp_path: Path, row: str, message: str) -> None:
     file = tmp_path / "a.txt"
-    file.write_text(f"{BOX}\n\n{row}\n")
+    file.write_text(f"{BOX}\n\n{row}\n", encoding="utf-8")
     with pytest.raises(UserError, match=message) as caught:
         read(file, 3)
     assert str(caught.value).startswith(f"{file}, line 3: ")
@@ -336,7 +341,7 @@ def test_a_scan_keeps_the_order_and_counts(tmp_path: Path) -> None:
     assert {label[key].dtype.name for label in labels for key in ("cls", "bboxes")} == {"float32"}
     assert (report.images, report.labelled, report.backgrounds, report.deep) == (4, 2, 2, 1)
     assert [Path(path).name for path, _ in report.unreadable] == [f"c{i}.jpg" for i in range(7)]
-    assert report.cleaning == Cleaning(duplicates=1, no_area=1, clipped=1, polygons=1)
+    assert report.cleaning == Cleaning(duplicates=1, no_area=1, clipped=1, polygons=1, emptied=1)
 
 
 def test_the_report_says_each_thing_once(tmp_path: Path, log: list[str]) -> None:
@@ -346,6 +351,7 @@ def test_the_report_says_each_thing_once(tmp_path: Path, log: list[str]) -> None
     assert all("train: " in message and "\n" not in message for message in log)
     assert "4 images: 2 with boxes, 2 backgrounds, 7 unreadable" in log[0]
     assert "1 duplicate boxes dropped, 1 boxes without area dropped, 1 boxes clipped" in log[1]
+    assert "1 images left without a box, which count as good parts" in log[1]
     assert [i for i in range(7) if any(f"c{i}.jpg: " in message for message in log)] == list(range(5))
     assert sum("2 more unreadable" in message for message in log) == 1
     assert sum("more than 8 bits" in message for message in log) == 1

@@ -37,6 +37,7 @@ ENTITIES = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;"><!ENTITY f SYSTEM
         (TEXT.replace(">pit<", ">pits<"), r"object 1: the class 'pits' .* \(did you mean 'pit'\?\)"),
         (TEXT.replace("<xmin>10</xmin>", ""), "object 1: <xmin> is ''"),
         (TEXT.replace("<xmin>10<", "<xmin>1o<"), "object 1: <xmin> is '1o'"),
+        (TEXT.replace("<xmin>10<", "<xmin>1_0<"), "object 1: <xmin> is '1_0'"),
         (TEXT.replace("<xmin>10<", "<xmin>nan<"), "object 1: <xmin> is 'nan'"),
         (TEXT.replace("<xmin>10<", "<xmin>1e300<"), "object 1: <xmin> is '1e300'"),
         (TEXT.replace("<ymax>20<", "<ymax>4<"), "object 1: its <bndbox> has a negative side"),

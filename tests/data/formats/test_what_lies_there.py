@@ -272,6 +272,13 @@ def test_a_part_of_a_json_leaves_the_rest_listed(tmp_path: Path) -> None:
     assert open_index(tmp_path / "train.json", {0: "square"}, part=2).report.unlisted == []
 
 
+@pytest.mark.parametrize("name", ["set.json", "data.yaml", "data.YML", "a.xml"])
+def test_the_file_of_a_dataset_is_no_list_of_images(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(UserError, match=f"{name}: is a dataset or its labels, .*; give the folder of its images"):
+        find_files(tmp_path / name)
+
+
 def test_a_folder_that_a_pattern_matches_is_named(tmp_path: Path) -> None:
     image, _ = picture(tmp_path / "images/a.png"), picture(tmp_path / "images/deep/b.png")
     found = find_files(tmp_path / "images/*")
