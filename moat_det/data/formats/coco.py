@@ -23,8 +23,6 @@ from moat_det.text import SAVE_AS_UTF_8, NotTextError, read_text
 logger = logging.getLogger(__name__)
 
 _LISTS = ("images", "annotations", "categories")
-# Keys of an annotation that make it a region that is no object: COCO's own, and that of sets such as CrowdHuman.
-_NO_OBJECT = ("iscrowd", "ignore")
 # So many file names, spread over the JSON, tell which folder they are relative to.
 _SAMPLE = 20
 
@@ -150,13 +148,12 @@ class CocoSource:
                 raise AnnotationError(
                     f"no category has the id {shown(category)}; correct 'category_id'", "absent_category"
                 )
-            for key in _NO_OBJECT:
-                if entry.get(key, 0) not in (0, 1):
-                    raise AnnotationError(f"'{key}' is {shown(entry[key])}; write 0 or 1")
-            ignored = any(entry.get(key, 0) for key in _NO_OBJECT)
+            crowd = entry.get("iscrowd", 0)
+            if crowd not in (0, 1):
+                raise AnnotationError(f"'iscrowd' is {shown(crowd)}; write 0 or 1")
             x, y, width, height = _box(entry)
             corners = (x, y, x + width, y + height)
-            annotation.rows.append(Row(self._ids.of(categories[category]), corners, place, ignored))
+            annotation.rows.append(Row(self._ids.of(categories[category]), corners, place, bool(crowd)))
         except AnnotationError as error:
             annotation.lost += 1
             on_fault(error.at(self.file, place, path))

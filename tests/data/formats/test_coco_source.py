@@ -68,7 +68,6 @@ def without(part: str, position: int, key: str) -> dict[str, Any]:
         (changed("annotations", 1, bbox=[1, 2, 3, 10**400]), "annotation 49: 'bbox' is"),
         (changed("annotations", 1, bbox=[1, 2, -3, 4]), "annotation 49: 'bbox' .* has a negative side"),
         (changed("annotations", 1, iscrowd=2), "annotation 49: 'iscrowd' is 2"),
-        (changed("annotations", 1, ignore="yes"), "annotation 49: 'ignore' is 'yes'"),
         (changed("categories", 1, id=9), r"categories\[1\]: the id 9 occurs twice"),
         (changed("categories", 1, name=None), r"categories\[1\]: 'name' is None"),
         (changed("categories", 1, name="pits"), r"annotation 50: the class 'pits' .* \(did you mean 'pit'\?\)"),
@@ -89,12 +88,6 @@ def test_a_name_that_is_no_utf_8_is_that_of_a_file(file: Path) -> None:
     index = open_index(write_coco(file, **changed("images", 1, file_name=name)), NAMES)
     assert str(file.parent / "images" / name) in index.paths
     assert not index.report.unreadable
-
-
-@pytest.mark.parametrize("key", ["iscrowd", "ignore"])
-def test_what_is_marked_as_no_object_is_none(file: Path, key: str) -> None:
-    file.write_text(json.dumps(changed("annotations", 1, **{key: 1})))
-    assert open_index(str(file), NAMES).ignored.sum() == 1
 
 
 def test_shares_are_told_from_pixels(file: Path) -> None:
