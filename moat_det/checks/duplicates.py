@@ -62,8 +62,9 @@ def same_labels(a: Sample, b: Sample) -> bool:
     if len(one.classes) != len(other.classes):
         return False
     free = np.ones(len(one.classes), dtype=bool)
-    for cls, box in zip(one.classes, one.boxes, strict=True):
-        fits = free & (other.classes == cls) & (np.abs(other_boxes - box) <= 1).all(axis=1)
+    for cls, box, ignored in zip(one.classes, one.boxes, one.ignored, strict=True):
+        alike = (other.classes == cls) & (other.ignored == ignored)
+        fits = free & alike & (np.abs(other_boxes - box) <= 1).all(axis=1)
         if not fits.any():
             return False
         free[np.argmax(fits)] = False
