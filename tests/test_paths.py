@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from moat_det.benchmark.accuracy.runs import short_name
-from moat_det.cli.train import COMMAND
+from moat_det.cli.commands.train import COMMAND
 from moat_det.detector.build import find_config
 from moat_det.paths import cfg_dir
 

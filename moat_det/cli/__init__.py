@@ -1,4 +1,5 @@
-"""The command `moat`: a file for each subcommand, which is imported when it is called.
+"""The command `moat`.
 
-`main` chooses the subcommand, `parser` and `help` read its words, `runner` ends every mistake in a line.
+`main` chooses the subcommand, a file of `commands/` that is imported when it is called; `parser` and `help` read its words,
+`runner` ends every mistake in a line.
 """

@@ -40,7 +40,7 @@ COMMANDS = {
 """Every subcommand and what it does; `moat NAME` is the module of that name, or of the second word in a folder."""
 
 ON_ARTEFACTS = ("detect", "val")
-"""Those that also have a module in `cli/artefact/`, for exported models."""
+"""Those that also have a module in `cli/commands/artefact/`, for exported models."""
 
 TRAINING = ("train", "classify train", "pretrain", "check-labels")
 """Those that train; others start processes that do."""
@@ -168,7 +168,7 @@ def load_command(name: str, words: Sequence[str] = ()) -> Command:
     if name in ON_ARTEFACTS and _is_for_artefact(words):
         module = f"artefact.{module}"
     try:
-        return import_module(f"moat_det.cli.{module}").COMMAND
+        return import_module(f"moat_det.cli.commands.{module}").COMMAND
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("moat_det"):
             raise

@@ -25,7 +25,7 @@ from moat_det.benchmark.roofline import Limits, Part, measure_limits, measure_pa
 from moat_det.benchmark.roofline import table as table_of_parts
 from moat_det.benchmark.runner import Row, _why_it_ended, run_cases, side_by_side
 from moat_det.benchmark.sliced import check_installed, sliced_pass
-from moat_det.cli import benchmark
+from moat_det.cli.commands import benchmark
 from moat_det.cli.main import run
 from moat_det.errors import UserError
 

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import pytest
 
-from moat_det.cli import check_labels
+from moat_det.cli.commands import check_labels
 from moat_det.cli.main import run
 from moat_det.data.config import load_dataset
 from moat_det.data.index import open_index

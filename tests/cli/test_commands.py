@@ -87,8 +87,8 @@ def test_a_light_command_shows_its_help_without_torch_and_the_engine(name: str) 
         f"try: main(['{name}', '--help'])\n"
         "except SystemExit as end: assert not end.code\n"
         "assert not {'torch', 'ultralytics', 'cv2', 'numpy'} & set(sys.modules)\n"
-        f"others = {{name for name in sys.modules if name.startswith('moat_det.cli.')}}\n"
-        f"assert 'moat_det.cli.{name}' in others and 'moat_det.cli.train' not in others\n"
+        f"others = {{name for name in sys.modules if name.startswith('moat_det.cli.commands.')}}\n"
+        f"assert 'moat_det.cli.commands.{name}' in others and 'moat_det.cli.commands.train' not in others\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

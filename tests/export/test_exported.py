@@ -315,7 +315,7 @@ def test_detection_says_that_a_file_is_faster(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO", "moat_det")
-    monkeypatch.setattr("moat_det.cli.detect.say_faster", lambda weights: f"faster than {weights.name}")
+    monkeypatch.setattr("moat_det.cli.commands.detect.say_faster", lambda weights: f"faster than {weights.name}")
     words = ["--weights", str(checkpoint), "--source", str(pictures(images)[0]), "--project", str(tmp_path)]
     assert run("detect", [*words, "--device", "cpu"]) == 0
     assert "faster than best.pt" in caplog.messages

@@ -10,7 +10,7 @@ import pytest
 
 from moat_det.benchmark.accuracy.runs import Run
 from moat_det.benchmark.accuracy.sets import BenchSet
-from moat_det.cli.tune import TuneOptions, _search
+from moat_det.cli.commands.tune import TuneOptions, _search
 from moat_det.errors import UserError
 from moat_det.tuning import study as study_module
 from moat_det.tuning import training

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import cv2
 
-from moat_det.cli import train
 from moat_det.cli.command import Arguments, Command
+from moat_det.cli.commands import train
 from moat_det.detection.pictures import write_picture
 from moat_det.engine.batches import draw, first_batches
 from moat_det.errors import UserError

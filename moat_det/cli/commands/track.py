@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from moat_det.cli.command import Arguments, Command, EngineHelp
-from moat_det.cli.detect import Files, Scores
+from moat_det.cli.commands.detect import Files, Scores
 from moat_det.cli.outcome import report_unreadable, write
 from moat_det.cli.trained import GENERAL, IMGSZ, TrainedModel, refuse_model
 from moat_det.detection.detection_files import DetectionFiles

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moat_det.cli import detect
 from moat_det.cli.command import Arguments, Command
-from moat_det.cli.detect import Files
+from moat_det.cli.commands import detect
+from moat_det.cli.commands.detect import Files
 from moat_det.cli.trained import TrainedModel
 from moat_det.data.config import load_dataset
 from moat_det.demo import dataset_source

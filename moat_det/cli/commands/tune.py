@@ -10,10 +10,10 @@ from typing import Any
 from moat_det.benchmark.accuracy.runs import WHERE_IT_RUNS
 from moat_det.benchmark.accuracy.sets import split_training
 from moat_det.cli.command import Arguments, Command, EngineHelp
+from moat_det.cli.commands.train import ENGINE as TRAIN
+from moat_det.cli.commands.train import ModelChoice, take_model
 from moat_det.cli.processes import DEVICE
 from moat_det.cli.shared import DATA, Grouping
-from moat_det.cli.train import ENGINE as TRAIN
-from moat_det.cli.train import ModelChoice, take_model
 from moat_det.data.seeds import SEEDS
 from moat_det.detector.build import find_config
 from moat_det.detector.peers import is_peer

@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from moat_det.cli import train
 from moat_det.cli.command import Arguments, Command
+from moat_det.cli.commands import train
 from moat_det.cli.shared import Grouping
 from moat_det.data.config import SPLITS, DatasetConfig, load_dataset, reading, split_paths
 from moat_det.data.formats.labelled_image import LabelledImage

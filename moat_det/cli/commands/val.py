@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from moat_det.cli.command import Arguments, Command, EngineHelp
+from moat_det.cli.commands.train import WORKERS
 from moat_det.cli.processes import DEVICE, in_processes
 from moat_det.cli.shared import DATA
-from moat_det.cli.train import WORKERS
 from moat_det.cli.trained import GENERAL, IMGSZ, TrainedModel, refuse_model
 from moat_det.engine.inference_options import ValidationOptions
 
