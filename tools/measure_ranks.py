@@ -4,7 +4,8 @@ The same training of the demo, in float32 at the normal rate: in one process, in
 of each batch in the other order, and in two gloo processes with `--sync-bn`. Sums in another order differ in the last
 digits, and each step lets that grow, by leaps where an anchor point learns another object. Two processes that compute
 the right thing are no further from one than the reversed batches are; and with `--double`, in float64, hardly at all.
-After some steps, the distance of the weights, relative to the way that they have gone.
+After some steps, the distance of the weights, relative to the way that they have gone, and the largest of any weight.
+At a small constant `--rate`, at which rounding does not grow, that is near what float32 can tell.
 """
 
 from __future__ import annotations
@@ -98,28 +99,47 @@ def train(job: argparse.Namespace, how: str, file: Path) -> None:
     trainer = DoubleTrainer if job.double else Trainer
     try:
         with patch.object(facade, "Trainer", trainer), suppress(_Ended):
-            detector.train(data=data, imgsz=job.imgsz, epochs=epochs, seed=job.seeds[0], **place, **_SETTINGS)
+            detector.train(data=data, imgsz=job.imgsz, epochs=epochs, seed=job.seeds[0], **place, **settings(job))
     finally:
         torch.set_default_dtype(usual)
 
 
-def distances(one: Mapping[int, torch.Tensor], other: Mapping[int, torch.Tensor]) -> dict[int, float]:
-    """Give by step how far two trainings are apart, relative to the way that the first has gone from its beginning."""
-    return {
-        step: float((other[step] - weights).norm() / (weights - one[0]).norm()) for step, weights in one.items() if step
-    }
+def settings(job: argparse.Namespace) -> dict[str, Any]:
+    """Give the arguments of the training: the usual recipe, or a constant rate alone."""
+    if job.rate is None:
+        return _SETTINGS
+    constant = {"lr0": job.rate, "lrf": 1.0, "warmup_epochs": 0.0, "weight_decay": 0.0}
+    return {**_SETTINGS, **constant, "optimizer": job.optimizer}
 
 
-def table(found: Mapping[str, Sequence[Mapping[int, float]]]) -> str:
-    """Give the distances as Markdown: a row for each step, and the values of all seeds."""
-    steps = list(next(iter(found.values()))[0])
-    rows = [
-        [str(step), *(", ".join(f"{each[step]:.1e}" for each in seeds) for seeds in found.values())] for step in steps
-    ]
+def distances(one: Mapping[int, torch.Tensor], other: Mapping[int, torch.Tensor]) -> dict[int, tuple[float, float]]:
+    """Give by step how far two trainings are apart.
+
+    Args:
+        one: The weights by step, 0 before the first.
+        other: The same of another training.
+
+    Returns:
+        Relative to the way that the first has gone from its beginning, and the largest difference of a weight.
+    """
+    found = {}
+    for step, weights in one.items():
+        if step:
+            apart = other[step] - weights
+            found[step] = float(apart.norm() / (weights - one[0]).norm()), float(apart.abs().max())
+    return found
+
+
+def table(found: Mapping[str, Sequence[Mapping[int, tuple[float, float]]]]) -> str:
+    """Give the distances as Markdown: a row for each step, and the values of all seeds, relative (largest)."""
+    rows = []
+    for step in next(iter(found.values()))[0]:
+        cells = (", ".join("{:.1e} ({:.1e})".format(*each[step]) for each in seeds) for seeds in found.values())
+        rows.append([str(step), *cells])
     return markdown(["steps", *(_HOW[how] for how in found)], rows)
 
 
-def measure(args: argparse.Namespace, seed: int) -> dict[str, dict[int, float]]:
+def measure(args: argparse.Namespace, seed: int) -> dict[str, dict[int, tuple[float, float]]]:
     """Train in each way with a seed, each in fresh processes; gives the distances by way and step."""
     weights = {}
     for how in (_ONE, *_HOW):
@@ -127,6 +147,7 @@ def measure(args: argparse.Namespace, seed: int) -> dict[str, dict[int, float]]:
         launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"] if how == "two" else []
         words = ["--out", args.out, "--model", args.model, "--imgsz", args.imgsz, "--seeds", seed, "--how", how]
         words += ["--steps", *args.steps, *(["--double"] if args.double else [])]
+        words += [] if args.rate is None else ["--rate", args.rate, "--optimizer", args.optimizer]
         command = [sys.executable, "-m", *launcher, "tools.measure_ranks", *map(str, words)]
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         with file.with_suffix(".log").open("w") as log:
@@ -147,6 +168,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, nargs="+", default=[5, 10, 15, 30], help="after which to look")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--double", action="store_true", help="compute in float64")
+    parser.add_argument("--rate", type=float, help="constant, without warm-up and decay; else the usual recipe")
+    parser.add_argument("--optimizer", default="AdamW", help="beside --rate")
     parser.add_argument("--how", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     args.out, args.steps = args.out.resolve(), sorted(args.steps)
@@ -156,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.out.exists():
         raise UserError(f"--out {args.out}: it is there already; choose another folder")
     generate_demo(args.out / "demo", train=_BATCH * _BATCHES, val=8, size=(args.imgsz, args.imgsz))
-    found: dict[str, list[dict[int, float]]] = {how: [] for how in _HOW}
+    found: dict[str, list[dict[int, tuple[float, float]]]] = {how: [] for how in _HOW}
     for seed in progress(args.seeds, "training", unit="seed"):
         for how, apart in measure(args, seed).items():
             found[how].append(apart)

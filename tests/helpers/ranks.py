@@ -23,6 +23,9 @@ SETTINGS: dict[str, Any] = {
     "plots": False,
     "amp": False,
     "sync_bn": True,
+    "close_mosaic": 1,
+    "copy_paste": 0.5,
+    "nbs": 16,
     "device": "cpu",
 }
 
