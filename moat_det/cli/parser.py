@@ -53,26 +53,8 @@ def parse(command: Command, argv: Sequence[str]) -> Arguments:
             raise UserError(str(error)) from None
         raise UserError(_missing(flags[error.argument_name])) from None
     if rest:
-        flag = rest[0].partition("=")[0]
-        if reason := command.refused.get(flag.lstrip("-").replace("-", "_")):
-            raise UserError(f"{flag} with an exported model: {reason}")
-        if flag.startswith("-"):
-            raise UserError(f"unknown option {_unknown(command, flag, flags)} (see --help)")
-        raise UserError(_stray(rest[0], words, flags))
-
-    given: dict[str, Any] = {}
-    for name, values in vars(found).items():
-        option = known[name]
-        for value in values:
-            texts = value if isinstance(value, list) else [] if value is None else [value]
-            if not all(texts) or not (texts or option.bare):
-                raise UserError(_missing(option))
-            read = _value(option, texts)
-            if name == "pretrained" and isinstance(read, str):
-                name = "weights"
-            if name in given and given[name] != read:
-                raise UserError(f"{known[name].flag} is given twice: {given[name]} and {read}; keep one")
-            given[name] = read
+        raise UserError(_refusal(command, rest[0], words, flags))
+    given = _values(vars(found), known)
     if command.check:
         command.check(given)
     for option in own.values():
@@ -85,6 +67,34 @@ def parse(command: Command, argv: Sequence[str]) -> Arguments:
         debug=debug,
         words=tuple(argv),
     )
+
+
+def _refusal(command: Command, word: str, words: list[str], flags: Mapping[str, Option]) -> str:
+    """Say why a word that no option took is none."""
+    flag = word.partition("=")[0]
+    if reason := command.refused.get(flag.lstrip("-").replace("-", "_")):
+        return f"{flag} with an exported model: {reason}"
+    if flag.startswith("-"):
+        return f"unknown option {_unknown(command, flag, flags)} (see --help)"
+    return _stray(word, words, flags)
+
+
+def _values(found: Mapping[str, Sequence[Any]], known: Mapping[str, Option]) -> dict[str, Any]:
+    """Give the values by the names of their options, each of which may stand several times if it says the same."""
+    given: dict[str, Any] = {}
+    for name, values in found.items():
+        option = known[name]
+        for value in values:
+            texts = value if isinstance(value, list) else [] if value is None else [value]
+            if not all(texts) or not (texts or option.bare):
+                raise UserError(_missing(option))
+            read = _value(option, texts)
+            if name == "pretrained" and isinstance(read, str):
+                name = "weights"
+            if name in given and given[name] != read:
+                raise UserError(f"{known[name].flag} is given twice: {given[name]} and {read}; keep one")
+            given[name] = read
+    return given
 
 
 def _dashed(word: str) -> str:

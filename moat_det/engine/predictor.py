@@ -165,6 +165,50 @@ class Predictor(DetectionPredictor):
         largest_stride = int(self.model.stride)
         if self.options.shape is not None:
             self.args.imgsz = list(round_up(self.options.shape, largest_stride))
+        intensity = self._open(source, stride)
+        root, files = getattr(self.dataset, "root", None), getattr(self.dataset, "files", ())
+        self.unreadable = []
+        # Of a shard, which leaves videos out, those that are done are named first.
+        self.names = OutputNames(root, files if self._shard is None else ())
+        self._check_folders()
+        if self._shard is not None:
+            self._take_shard(self._shard, source)
+            files = self.dataset.files
+        # Cameras that are read together are one batch: where they have several shapes, each is padded to the square.
+        cameras = {tuple(shape[:2]) for shape in self.dataset.shape} if self.source_type.stream else set()
+        rect = self.args.rect and len(cameras) < 2
+        self._sizes = self.options.sizes(max(self.imgsz), largest_stride, rect)
+        moving = self.source_type.stream or self.source_type.screenshot or any(getattr(self.dataset, "video_flag", []))
+        if moving and self.model.channels not in {1, 3}:
+            raise UserError(
+                f"--source {as_given(source)}: videos and cameras have no {self.model.channels} bands; give images"
+            )
+        self._places: Sequence[Placement] = []  # of the images of the batch
+        self._scaled_files: set[str] = set()
+        if self.heatmaps is not None:
+            self._prepare_heatmaps(self.heatmaps, source, intensity, moving)
+        tell_results(self.args.project, root, files)
+        if self.awaited or any(getattr(self.args, name) for name in _WRITE):
+            good_parts = () if self.heatmaps is None else self.heatmaps.good_parts
+            check_apart(self.claim_folder(), [*files, *good_parts])
+            self._keep_bank()
+        self._stride = self.args.vid_stride if isinstance(self.dataset, (Cameras, ImageFiles)) else 1
+        self._cut_files: set[str] = set()
+        self._crops = CropFiles(self.save_dir / _CROPS)
+        self._counts: dict[str, int] = {}
+        self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
+        if self.verdicts is not None:  # before hours of detecting, not after
+            self.verdicts.expect(map(self.names.relative, getattr(self.dataset, "expected", files)))
+        self._seen = SeenFiles(self.dataset, self.names, self.verdicts)
+        self._ending.callback(self._seen.take_unseen)
+        if self.options.tracking is not None:
+            self.tracks = Tracks(self.options.tracking, self._stride)
+            self._steps = Steps(self.tracks, self.names)
+        if not self.source_type.tensor:
+            self._batch()
+
+    def _open(self, source: Any, stride: int | None) -> Intensity:
+        """Let the engine open a source by our loaders; gives how its samples of more than 8 bits become 8."""
         try:
             with large_images():
                 intensity = intensity_of_run(self._trained.intensity)
@@ -183,47 +227,10 @@ class Predictor(DetectionPredictor):
             raise UserError(
                 f"--source {as_given(source)}: {reason}; give an image, folder, glob, list file, video or camera"
             ) from None
-        self.unreadable = []
-        # Of a shard, which leaves videos out, those that are done are named first.
-        files = getattr(self.dataset, "files", ()) if self._shard is None else ()
-        self.names = OutputNames(getattr(self.dataset, "root", None), files)
-        self._check_folders()
-        if self._shard is not None:
-            self._take_shard(self._shard, source)
-        # Cameras that are read together are one batch: where they have several shapes, each is padded to the square.
-        cameras = {tuple(shape[:2]) for shape in self.dataset.shape} if self.source_type.stream else set()
-        rect = self.args.rect and len(cameras) < 2
-        self._sizes = self.options.sizes(max(self.imgsz), largest_stride, rect)
-        moving = self.source_type.stream or self.source_type.screenshot or any(getattr(self.dataset, "video_flag", []))
-        if moving and self.model.channels not in {1, 3}:
-            raise UserError(
-                f"--source {as_given(source)}: videos and cameras have no {self.model.channels} bands; give images"
-            )
-        self._places: Sequence[Placement] = []  # of the images of the batch
-        self._scaled_files: set[str] = set()
-        root = getattr(self.dataset, "root", None)
-        if self.heatmaps is not None:
-            self._prepare_heatmaps(self.heatmaps, source, intensity, moving)
-        tell_results(self.args.project, root, getattr(self.dataset, "files", ()))
-        if self.awaited or any(getattr(self.args, name) for name in _WRITE):
-            good_parts = () if self.heatmaps is None else self.heatmaps.good_parts
-            check_apart(self.claim_folder(), [*getattr(self.dataset, "files", ()), *good_parts])
-            self._keep_bank()
-        self._stride = self.args.vid_stride if isinstance(self.dataset, (Cameras, ImageFiles)) else 1
-        self._cut_files: set[str] = set()
-        self._crops = CropFiles(self.save_dir / _CROPS)
-        self._counts: dict[str, int] = {}
-        self.verdicts = None if self.options.point is None else Verdicts(self.options.point)
-        if self.verdicts is not None:  # before hours of detecting, not after
-            coming = getattr(self.dataset, "expected", getattr(self.dataset, "files", ()))
-            self.verdicts.expect(map(self.names.relative, coming))
-        self._seen = SeenFiles(self.dataset, self.names, self.verdicts)
-        self._ending.callback(self._seen.take_unseen)
-        if self.options.tracking is not None:
-            self.tracks = Tracks(self.options.tracking, self._stride)
-            self._steps = Steps(self.tracks, self.names)
-        if self.source_type.tensor:
-            return
+        return intensity
+
+    def _batch(self) -> None:
+        """Let images come in batches of one shape that fit into the memory."""
         # Files whose batches need no cutting stay with the engine's loader, which on a GPU reads ahead; but at their
         # own size one of them may be too large.
         uncut = self.args.batch == 1 or isinstance(self._sizes, FixedSize)

@@ -381,7 +381,8 @@ def test_the_time_of_a_resumed_run_is_that_of_all_its_epochs(words: list[str], a
     with pytest.raises(SystemExit):
         cli.train([*words, "--time", "1", "--save-period", "1"])
     whole = load_checkpoint(tmp_path / "train/weights/epoch1.pt")
-    assert whole.args["epochs"] == pytest.approx(estimates[0], rel=0.5), "a run that is killed now has its schedule"
+    # A run that is killed now has its schedule; the writing of the checkpoint itself is not in it.
+    assert 2 < estimates[0] <= whole.args["epochs"] < 10 * estimates[0]
     last = tmp_path / "train/weights/last.pt"
     kept = {name: getattr(load_checkpoint(last), name) for name in Checkpoint.__dataclass_fields__}
     assert 0 < kept["training"]["seconds"] < 600
