@@ -62,9 +62,9 @@ def as_given(value: Any) -> str:
 
 
 def as_number(value: float) -> str:
-    """Give a number of six digits, and whole where it has more of them before the point."""
+    """Give a number of six digits, and whole where it has more of them, up to fifteen, before the point."""
     text = f"{value:g}"
-    return f"{value:.0f}" if "e+" in text else text
+    return f"{value:.0f}" if "e+" in text and abs(value) < 1e15 else text
 
 
 def way_out(error: OSError) -> str | None:

@@ -58,7 +58,7 @@ def ap_by_side(folder: Path, imgsz: int, limits: Sequence[float]) -> list[tuple[
     _take_sides(truth["annotations"], scales)
     with redirect_stdout(io.StringIO()):
         objects = coco_of(truth)
-        detections = objects.loadRes(predictions)
+        detections = objects.loadRes(predictions) if predictions else coco_of({**truth, "annotations": []})
         _take_sides(detections.dataset["annotations"], scales)
         evaluation = BoxEval(objects, detections)
         groups = [(0.0, math.inf), *pairwise(limits)]
@@ -70,7 +70,7 @@ def ap_by_side(folder: Path, imgsz: int, limits: Sequence[float]) -> list[tuple[
     for number, (low, high) in enumerate(groups):
         precision = evaluation.eval["precision"][:, :, :, number, -1]
         known = precision[precision > -1]
-        boxes = sum(low**2 <= each["area"] < high**2 for each in truth["annotations"])
+        boxes = sum(low**2 <= each["area"] < high**2 and not each["iscrowd"] for each in truth["annotations"])
         measured.append((float(known.mean()) if known.size else None, boxes))
     return measured
 

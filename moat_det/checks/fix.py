@@ -66,7 +66,7 @@ def write_fixed(check: Check, out: Path) -> list[str]:
     changes = [in_one_line(f"{split}: {image}: left out, {reason}") for (split, image), reason in left_out.items()]
     changes += [f"{f.split}: {f.place}: {_MENDED[f.kind]}" for f in check.faults if f.kind in _MENDED]
     keys = kept_keys(check.data)
-    if "mixed_sample_types" in check.by_kind() and "intensity" not in keys:  # the user's own is not replaced
+    if "mixed_sample_types" in check.by_kind() and keys.get("intensity", "auto") == "auto":  # the user's own stays
         keys["intensity"] = "image"
         changes.append(f"{check.data['yaml_file']}: 'intensity: image' written, a range for each image")
     unusable = {fault.split: fault for fault in check.faults if fault.kind == "split_unusable"}

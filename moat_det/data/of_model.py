@@ -90,7 +90,7 @@ def settle_intensity(
         )
     if settled.kind == "auto" and deep < len(files):  # whose windows are of more than 8 bits
         logger.warning(
-            f"{prefix}{len(files) - deep} images have 8 bits per sample and stay as they are, those of the training "
-            f"had more, by the range {settled}; measure on images of the depth that the training had"
+            f"{prefix}{len(files) - deep} images have 8 bits per sample and stay as they are; the training had images "
+            f"of more, whose range is {settled}: where it had none of 8 bits, measure on none"
         )
     return settled

@@ -20,7 +20,7 @@ from moat_det.data.sizes.imgsz import take_shape
 from moat_det.demo import DEMO, dataset_source
 from moat_det.engine.checkpoint import Checkpoint, load_checkpoint, newest_run
 from moat_det.engine.device import choose_device, is_mixed
-from moat_det.engine.recovery.disk import when_there_is_room
+from moat_det.engine.recovery.disk import longest_wait, when_there_is_room
 from moat_det.engine.train_options import TrainOptions
 from moat_det.errors import UserError
 from moat_det.files import atomic_write_text
@@ -294,6 +294,14 @@ def set_rates(trainer: BaseTrainer, rates: Sequence[float]) -> None:
     for group, rate in zip(trainer.optimizer.param_groups, rates, strict=True):
         group["initial_lr"] = rate
     trainer.scheduler.base_lrs = list(rates)
+
+
+def note_return(trainer: BaseTrainer, checkpoint: Checkpoint, path: Path) -> None:
+    """Keep in a checkpoint that the run went back to it, and with which learning rates it goes on."""
+    assert checkpoint.training is not None
+    changed = {"optimizer": trainer.optimizer.state_dict(), "steps": trainer.sound_steps.state()}
+    noted = replace(checkpoint, training={**checkpoint.training, **changed})
+    _write(noted, path, longest_wait(trainer.group))
 
 
 def strip(path: Path, longest: float) -> None:

@@ -571,7 +571,6 @@ class Trainer(DetectionTrainer):
         if self.position.amid_batch:  # the engine does not end the one after which `--time` has run out
             self._count_batch()
         self.position.arrive(self)
-        self._wait_until = time.monotonic() + longest_wait(self.group)
         self.sound_steps.end_epoch(self)
         self._signals.release()
 
@@ -710,7 +709,9 @@ class Trainer(DetectionTrainer):
             UserError: There is none, or it was of no use.
         """
         sound = np.isfinite(self.fitness if self.fitness is not None else 0.0)
-        if not self.group.any(not bool(sound)):
+        spoilt = self.group.any(not bool(sound))
+        self._wait_until = time.monotonic() + longest_wait(self.group)  # what is written next no process waits for yet
+        if not spoilt:
             return False
         self.sound_steps.go_back(self, "the fitness was no number")
         self.scheduler.last_epoch = epoch - 1

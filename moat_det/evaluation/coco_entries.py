@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from moat_det.errors import UserError
 from moat_det.messages import one_line
+from moat_det.values import is_number
 
 # What the entries of each list must have.
 _GROUND_TRUTH = {
@@ -111,7 +111,7 @@ def check_references(path: Path, coco: Mapping[str, Any], key: str, part: str, o
 
 
 def _check_box(path: Path, name: str, box: Any) -> None:
-    if not (isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box)) and min(box[2:]) >= 0):
+    if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) and min(box[2:]) >= 0):
         raise UserError(
             f"{path}: {name} has the bbox {one_line(json.dumps(box))}; "
             "it must be [x, y, width, height] in pixels, no side below 0"
@@ -119,9 +119,5 @@ def _check_box(path: Path, name: str, box: Any) -> None:
 
 
 def _check_number(path: Path, name: str, key: str, value: Any) -> None:
-    if not _is_finite(value):
+    if not is_number(value):
         raise UserError(f"{path}: {name}: its '{key}' must be a number")
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) <= sys.float_info.max  # a huge whole number is above it

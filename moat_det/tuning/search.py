@@ -83,7 +83,7 @@ class Search:
             pruned = trial.report(epochs)
             return not pruned and now - began < left
 
-        ended = training.train(run, goes_on)
+        ended = training.train(run, goes_on, lambda: time.monotonic() - began < left)
         trial.note(time.monotonic() - noted)
         epochs = training.epochs_of(run)
         trial.report(epochs)

@@ -43,14 +43,15 @@ def last_words(run: Run) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "it has printed nothing")
 
 
-def train(run: Run, goes_on: Callable[[], bool]) -> End:
+def train(run: Run, goes_on: Callable[[], bool], in_time: Callable[[], bool] = lambda: True) -> End:
     """Train a run from the beginning, or go on where it was stopped; what it prints goes into its folder.
 
     Args:
         run: What to train.
         goes_on: Asked every second: whether the training shall go on.
+        in_time: The same of waiting for one that another call left at work in its folder.
     """
-    if not _wait_for_another(run, goes_on):
+    if not _wait_for_another(run, in_time):
         return "stopped"
     if run.state == "trained":
         return "trained"
@@ -62,7 +63,7 @@ def train(run: Run, goes_on: Callable[[], bool]) -> End:
     return "trained" if code == 0 else "failed"
 
 
-def _wait_for_another(run: Run, goes_on: Callable[[], bool]) -> bool:
+def _wait_for_another(run: Run, in_time: Callable[[], bool]) -> bool:
     """Wait for a training that has outlived the process that began it; gives whether it has ended in time."""
     if not run.folder.exists():
         return True
@@ -76,5 +77,5 @@ def _wait_for_another(run: Run, goes_on: Callable[[], bool]) -> bool:
                 logger.warning(f"{run.folder}: an earlier call left this training at work: waiting for its end")
             said = True
             time.sleep(_LOOK_EVERY)
-            if not goes_on():
+            if not in_time():
                 return False

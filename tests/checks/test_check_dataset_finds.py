@@ -181,7 +181,9 @@ def test_splits_are_of_the_depth_of_train(
     assert {fault.split for kind in kinds for fault in found[kind]} <= {"val"}
 
 
-@pytest.mark.parametrize(("given", "written"), [("", "image"), ("intensity: full\n", "full")])
+@pytest.mark.parametrize(
+    ("given", "written"), [("", "image"), ("intensity: auto\n", "image"), ("intensity: full\n", "full")]
+)
 def test_intensity_is_written_with_a_word_and_the_users_own_stays(given: str, written: str, tmp_path: Path) -> None:
     file = boxes_of_size(tmp_path / "set", 40)
     file.write_text(file.read_text() + given)
@@ -191,7 +193,7 @@ def test_intensity_is_written_with_a_word_and_the_users_own_stays(given: str, wr
         image.unlink()
     changes = write_fixed(check_dataset(file), tmp_path / "fixed")
     assert load_dataset(tmp_path / "fixed")["intensity"].kind == written
-    assert any("'intensity: image' written" in change for change in changes) == (not given)
+    assert any("'intensity: image' written" in change for change in changes) == (written == "image")
 
 
 @pytest.mark.parametrize(("intensity", "kinds"), [("[0, 255]", set()), ("auto", {"mixed_sample_types"})])

@@ -58,7 +58,7 @@ def test_the_folder_of_a_training_need_not_be_there(run: Run, tmp_path: Path, mo
 def test_waiting_for_a_training_that_another_call_left_ends_with_the_time(run: Run) -> None:
     asked = iter([True, True, False])
     with FileLock(run.folder / LOCK, is_singleton=False):
-        assert training.train(run, lambda: next(asked)) == "stopped"
+        assert training.train(run, lambda: False, lambda: next(asked)) == "stopped"
 
 
 def test_a_training_that_is_stopped_ends_by_itself(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

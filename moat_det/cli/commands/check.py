@@ -38,7 +38,7 @@ def _run(arguments: Arguments) -> int:
     if options.fix:
         copy = Path(os.path.abspath(os.path.expanduser(options.fix)))
         check_free(copy)
-        if reports.resolve().is_relative_to(options.fix.resolve()):
+        if reports.resolve().is_relative_to(copy.resolve()):
             raise UserError(
                 f"--fix {options.fix}: the report is written there first ({reports}); name a folder for the copy alone"
             )

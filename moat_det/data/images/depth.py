@@ -44,6 +44,6 @@ class _OfAuto(Intensity):
 
     def _as_they_are(self) -> str:
         return (
-            f"the model was trained on more than 8 bits, by the range {self}, and there are images of 8 bits: they "
-            "stay as they are; give it images of the depth that the training had"
+            f"there are images of 8 bits, which stay as they are; the training had images of more, whose range is "
+            f"{self}: where it had none of 8 bits, give it none"
         )

@@ -15,11 +15,11 @@ from pathlib import Path
 from moat_det.data.images.suffixes import ARRAY_SUFFIX, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from moat_det.errors import UserError
 from moat_det.messages import some
+from moat_det.paths import is_yaml
 from moat_det.text import SAVE_AS_UTF_8, NotTextError, read_text
 
 logger = logging.getLogger(__name__)
 
-_DATASETS = (".json", ".yaml", ".yml", ".xml")
 _QUOTES = "\"'"
 _SHOWN_SUFFIXES = 8
 
@@ -116,7 +116,7 @@ def find_files(source: str | Path, root: str | None = None) -> FoundFiles:
     """
     path, found = os.path.abspath(source), FoundFiles()
     if os.path.isfile(path) and not is_image(path) and _is_list(path):
-        if path.lower().endswith(_DATASETS):
+        if is_yaml(path) or path.lower().endswith((".json", ".xml")):
             raise UserError(f"{source}: is a dataset or its labels, no list of images; give the folder of its images")
         for entry in read_list(path, root):
             if not found.add_matches(entry, named=not os.path.isdir(entry)):

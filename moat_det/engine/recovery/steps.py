@@ -11,7 +11,7 @@ from torch import nn
 from ultralytics.utils.torch_utils import unwrap_model
 
 from moat_det.engine.checkpoint import load_checkpoint
-from moat_det.engine.run_checkpoints import restore, set_rates
+from moat_det.engine.run_checkpoints import note_return, restore, set_rates
 from moat_det.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -104,6 +104,8 @@ class SoundSteps:
         set_rates(trainer, halved)
         for group, rate in zip(trainer.optimizer.param_groups, halved, strict=True):
             group["lr"] = rate * trainer.lf(trainer.epoch)
+        if trainer.group.leads and file == trainer.last:  # a run that is resumed counts on, at this rate
+            note_return(trainer, checkpoint, file)
         logger.warning(
             f"Epoch {trainer.epoch + 1}: {why}; the weights are those of {file} again, and the learning rate is half "
             "of what it was"

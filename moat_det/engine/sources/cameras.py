@@ -68,8 +68,9 @@ class Cameras(LoadStreams):
     def update(self, i: int, cap: Any, stream: str | int) -> None:
         """Read camera `i` in a thread of its own, until it ends, or is lost and does not come back."""
         number = 1  # which the engine has read, and given whatever the stride
-        if self.vid_stride > 1:
-            self.imgs[i].clear()
+        # The engine's own first frame: as it came, and whatever the stride.
+        first = [] if self.vid_stride > 1 else self.imgs[i]
+        self.imgs[i] = [None if frame is None else self._intensity.to_uint8(frame) for frame in first]
         self._begun.release()
         while self.running and number < self.frames[i]:
             if len(self.imgs[i]) >= _AHEAD:

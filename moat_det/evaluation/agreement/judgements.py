@@ -26,6 +26,7 @@ from moat_det.evaluation.validation_folder import read_validation
 from moat_det.messages import shown, some
 from moat_det.paths import is_yaml
 from moat_det.text import NotTextError, read_text
+from moat_det.values import is_number
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ def _detections(path: Path) -> list[dict[str, Any]] | None:
     content = _read_json(path)
     if not isinstance(content, list):
         return None
-    if not all(isinstance(entry, dict) and isinstance(entry.get("score"), int | float) for entry in content):
+    if not all(isinstance(entry, dict) and is_number(entry.get("score")) for entry in content):
         raise UserError(f"{path}: a list of something else than detections; give the predictions.json of a moat detect")
     return content
 

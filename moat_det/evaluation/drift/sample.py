@@ -13,6 +13,7 @@ from moat_det.evaluation.drift.appearance import APPEARANCE
 from moat_det.evaluation.inspection.parts import Parts, read_parts
 from moat_det.evaluation.inspection.rule import Rule
 from moat_det.evaluation.validation_folder import read_json, read_validation
+from moat_det.values import is_number
 
 MEASURES = {
     "score": "highest score of a part",
@@ -58,7 +59,7 @@ def _read_appearance(folder: Path, parts: Parts) -> dict[str, list[Any]]:
     keys = ("image_id", "brightness", "sharpness")
     for key in keys:
         values = seen.get(key) if isinstance(seen, dict) else None
-        if not isinstance(values, list) or not all(isinstance(value, int | float) for value in values):
+        if not isinstance(values, list) or not all(map(is_number, values)):
             raise UserError(f"{file}: has no list '{key}' of numbers; run moat val again")
     if len({len(seen[key]) for key in keys}) > 1 or not parts.of_image.keys() >= set(seen["image_id"]):
         raise UserError(f"{file}: its 'image_id' is not of the images of this validation; run moat val again")

@@ -30,6 +30,7 @@ from moat_det.evaluation.inspection.recall import Recall, SizeRecall, class_labe
 from moat_det.evaluation.inspection.rule import Rule
 from moat_det.evaluation.validation_folder import read_json
 from moat_det.messages import shown
+from moat_det.values import is_number
 
 INSPECTION = "inspection.json"
 """What a validation calls its file of them."""
@@ -206,7 +207,7 @@ def read_inspection(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{file}: no figures of an inspection; run moat val again")
     wrong = [key for key, kinds in _READ_AGAIN.items() if key in found and not isinstance(found[key], kinds)]
-    if not wrong and not all(isinstance(score, int | float) for score in (found.get("per_class") or {}).values()):
+    if not wrong and not all(map(is_number, (found.get("per_class") or {}).values())):
         wrong = ["per_class"]
     if wrong:
         raise UserError(f"{file}: its '{wrong[0]}' is {shown(found[wrong[0]])}; run moat val again")

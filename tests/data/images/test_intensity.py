@@ -324,11 +324,14 @@ def test_a_run_tells_once_of_a_depth_that_the_training_did_not_have(log: list[st
     for image in (deep, shallow, shallow):
         run.to_uint8(image)
     (line,) = log
-    assert "trained on more than 8 bits, by the range auto [1200, 2400], and there are images of 8 bits" in line
+    assert (
+        "there are images of 8 bits, which stay as they are; the training had images of more, whose range is auto [1200, 2400]"
+        in line
+    )
     log.clear()
     assert settle_intensity(trained, ["a.png", "b.png"], deep=0, prefix="val: ") == trained
     (line,) = log
-    assert "val: 2 images have 8 bits per sample and stay as they are, those of the training had more" in line
+    assert "val: 2 images have 8 bits per sample and stay as they are; the training had images of more" in line
     log.clear()
     for intensity in (Intensity(), Intensity("full"), Intensity("image"), window(0, 4095)):
         intensity_of_run(intensity).to_uint8(shallow)
