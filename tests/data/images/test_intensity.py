@@ -325,7 +325,7 @@ def test_a_run_tells_once_of_a_depth_that_the_training_did_not_have(log: list[st
         run.to_uint8(image)
     (line,) = log
     assert (
-        "there are images of 8 bits, which stay as they are; the training had images of more, whose range is auto [1200, 2400]"
+        "images of 8 bits, which stay as they are; the training had images of more, whose range is auto [1200, 2400]"
         in line
     )
     log.clear()
