@@ -42,7 +42,7 @@ class Fake:
         self.kill_after: int | None = None  # epochs, of all trainings together
         self.fails: Callable[[Run], bool] = lambda run: False
 
-    def train(self, run: Run, goes_on: Callable[[], bool]) -> training.End:
+    def train(self, run: Run, goes_on: Callable[[], bool], _: Callable[[], bool]) -> training.End:
         self.begun.append(run)
         if self.fails(run):
             return "failed"
