@@ -213,7 +213,7 @@ def test_a_model_that_saw_16_bits_tells_of_8(run: Path, deep: Path, demo: Path, 
     model.val(data=str(deep), workers=0, plots=False, **words)
     assert not any("as they are" in line for line in log)
     model.predict(images(demo)[0].parent, verbose=False, **words)
-    assert sum("there are images of 8 bits: they stay as they are" in line for line in log) == 1
+    assert sum("there are images of 8 bits, which stay as they are" in line for line in log) == 1
     model.val(data=str(demo), workers=0, plots=False, **words)
     assert sum("have 8 bits per sample and stay as they are" in line for line in log) == 1
 
